@@ -1,0 +1,100 @@
+//! What comes in: a borrowed view of one log record, and the contract by which a codec walks a host's bytes.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// One leaf of a host's record.
+///
+/// Text is bytes, because logs are not always UTF-8; it is owned only where the host's notation had to be unescaped.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar<'a> {
+    /// Absent, null, or of a type that carries no text or number (binary blobs of a codec's choice, ext types).
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// Any integer; values beyond `i64` are given as `Float`.
+    Int(i64),
+    /// A floating-point number; may be NaN or infinite.
+    Float(f64),
+    /// Text or binary, not necessarily valid UTF-8.
+    Text(Cow<'a, [u8]>),
+}
+
+/// Receives a record as a codec walks it, depth first and in the order of the bytes.
+///
+/// The codec calls `enter`/`leave` around a container only when `enter` answered `true`, and passes at most 1,024
+/// fields and 32 levels: what lies beyond is not visited (and still leaves untouched).
+pub trait Visitor<'a> {
+    /// A map begins under `key`. `false`: skip it whole, and do not call `leave`.
+    fn enter(&mut self, key: &[u8]) -> bool;
+    /// The map entered last ends.
+    fn leave(&mut self);
+    /// A leaf. Arrays are passed as `Scalar::Null`.
+    fn scalar(&mut self, key: &[u8], value: Scalar<'a>);
+}
+
+/// How severe the program that wrote the record says it is. Ordered: `Trace < … < Fatal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Finest tracing.
+    Trace,
+    /// Debugging.
+    Debug,
+    /// Ordinary operation; also syslog's notice.
+    Info,
+    /// Something may be wrong.
+    Warn,
+    /// Something failed.
+    Error,
+    /// The program cannot go on; syslog's crit, alert and emerg.
+    Fatal,
+}
+
+impl Severity {
+    /// Reads a level word (`warn`, `WARNING`, `E`, `crit` …) or a syslog (0..=7) or pino/bunyan (10..=60) number.
+    /// `None` if it is neither.
+    pub fn parse(text: &[u8]) -> Option<Severity> {
+        let text = text.trim_ascii();
+        if text.len() > 13 {
+            return None;
+        }
+        let mut lower = [0u8; 13];
+        let lower = lower.get_mut(..text.len())?;
+        lower.copy_from_slice(text);
+        lower.make_ascii_lowercase();
+        Some(match &*lower {
+            b"trace" | b"t" | b"verbose" | b"finest" | b"finer" => Severity::Trace,
+            b"debug" | b"d" | b"fine" | b"7" | b"20" => Severity::Debug,
+            b"info" | b"i" | b"information" | b"informational" | b"notice" | b"n" | b"6" | b"5" | b"30" | b"log" => {
+                Severity::Info
+            }
+            b"warn" | b"w" | b"warning" | b"4" | b"40" => Severity::Warn,
+            b"error" | b"e" | b"err" | b"severe" | b"3" | b"50" | b"failure" => Severity::Error,
+            b"fatal" | b"f" | b"c" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency" | b"panic" | b"0"
+            | b"1" | b"2" | b"60" => Severity::Fatal,
+            _ => return None,
+        })
+    }
+}
+
+/// One record, as the engine sees it: borrowed from the host's bytes for the time of one `observe`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<'a> {
+    /// The message text; empty if the record has none.
+    pub message: Cow<'a, [u8]>,
+    /// The record's own level, if a field gives one.
+    pub severity: Option<Severity>,
+    /// The host's tag or route.
+    pub tag: &'a [u8],
+    /// Values of the label paths, in the order of [`crate::Settings::label_paths`]; empty if absent.
+    pub labels: Vec<Cow<'a, [u8]>>,
+}
+
+impl<'a> Record<'a> {
+    /// A record that is only a message, as a line of a file is.
+    pub fn from_line(tag: &'a [u8], line: &'a [u8]) -> Self {
+        Record { message: Cow::Borrowed(line), severity: None, tag, labels: Vec::new() }
+    }
+}

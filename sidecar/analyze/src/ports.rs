@@ -1,0 +1,166 @@
+//! What the analysis needs from the outside, as traits in plain types. Adapters live in `backends`, `ingest` and `app`.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use oddline_engine::{Summary, TemplateId, Verdict};
+
+/// The answer of a port: boxed, so that ports are chosen at run time.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
+
+/// What a caller may do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Down, slow or overloaded: try again later.
+    Unavailable,
+    /// It will refuse the same call again: do not retry.
+    Rejected,
+    /// It broke its contract (wrong dimension, NaN, not deterministic …): count and log.
+    Bug,
+}
+
+/// A backend failed. The message names the backend, its address or file, and what was wrong.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BackendError {
+    /// What a caller may do about it.
+    pub kind: FailureKind,
+    /// One line for an operator.
+    pub message: String,
+}
+
+impl BackendError {
+    /// It is down, slow or overloaded.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        BackendError { kind: FailureKind::Unavailable, message: message.into() }
+    }
+
+    /// It refuses the call.
+    pub fn rejected(message: impl Into<String>) -> Self {
+        BackendError { kind: FailureKind::Rejected, message: message.into() }
+    }
+
+    /// It broke its contract.
+    pub fn bug(message: impl Into<String>) -> Self {
+        BackendError { kind: FailureKind::Bug, message: message.into() }
+    }
+}
+
+/// Text to vector.
+pub trait Embedder: Send + Sync {
+    /// `<kind>/<model>`, e.g. `static/all-MiniLM-L6-v2-distilled-256`; part of the collection's name.
+    fn name(&self) -> &str;
+    /// Length of every vector.
+    fn dimension(&self) -> usize;
+    /// One unit-length vector per text, in order. At most [`MAX_EMBED_BATCH`] texts.
+    fn embed<'a>(&'a self, texts: &'a [String]) -> Answer<'a, Vec<Vec<f32>>>;
+}
+
+/// Most texts in one call of [`Embedder::embed`].
+pub const MAX_EMBED_BATCH: usize = 64;
+
+/// A template that is known as normal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Its id.
+    pub id: TemplateId,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Its embedding, of unit length.
+    pub vector: Vec<f32>,
+}
+
+/// A known template near a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Its id.
+    pub id: TemplateId,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Cosine to the query, -1..=1.
+    pub similarity: f32,
+}
+
+/// The known-normal templates, searched by cosine. One index holds one embedder's vectors.
+pub trait VectorIndex: Send + Sync {
+    /// For logs and metrics, e.g. `embedded` or `qdrant http://…/oddline_static_256`.
+    fn name(&self) -> &str;
+    /// The `k` nearest known templates per query, most similar first; fewer if fewer are known.
+    fn nearest<'a>(&'a self, queries: &'a [Vec<f32>], k: usize) -> Answer<'a, Vec<Vec<Neighbour>>>;
+    /// Adds or replaces, durably.
+    fn upsert(&self, known: Vec<Known>) -> Answer<'_, ()>;
+    /// Forgets, durably. Unknown ids are ignored.
+    fn remove<'a>(&'a self, ids: &'a [TemplateId]) -> Answer<'a, ()>;
+    /// Up to `limit` known templates, ordered by id (used to calibrate the similarity threshold).
+    fn sample(&self, limit: usize) -> Answer<'_, Vec<Known>>;
+    /// How many are known.
+    fn count(&self) -> Answer<'_, usize>;
+}
+
+/// What the sidecar remembers about a template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TemplateState {
+    /// Its id.
+    pub id: TemplateId,
+    /// Its text.
+    pub text: Arc<str>,
+    /// What was judged last.
+    pub class: oddline_engine::Class,
+    /// The sidecar's score, 0..1.
+    pub score: f32,
+    /// Cosine to the nearest known-normal template when it was judged.
+    pub similarity: Option<f32>,
+    /// Text of that template.
+    pub nearest: Option<Arc<str>>,
+    /// Records counted over all plugins.
+    pub seen: u64,
+    /// Unix seconds of the first record.
+    pub first_seen: u64,
+    /// Unix seconds of the last record.
+    pub last_seen: u64,
+    /// Records on which a rule of medium severity or more fired.
+    pub flagged_by_rule: u64,
+    /// Unix seconds after which the class no longer counts.
+    pub expires: Option<u64>,
+}
+
+/// Durable state of one sidecar.
+pub trait StateStore: Send + Sync {
+    /// All templates, most recently seen first, at most `limit`.
+    fn load_templates(&self, limit: usize) -> Answer<'_, Vec<TemplateState>>;
+    /// Adds or replaces rows, in one transaction.
+    fn save_templates(&self, rows: Vec<TemplateState>) -> Answer<'_, ()>;
+    /// Known vectors of a collection, ordered by id (the embedded index keeps its vectors here).
+    fn load_known<'a>(&'a self, collection: &'a str) -> Answer<'a, Vec<Known>>;
+    /// Adds or replaces known vectors, in one transaction.
+    fn save_known<'a>(&'a self, collection: &'a str, rows: Vec<Known>) -> Answer<'a, ()>;
+    /// Removes known vectors.
+    fn remove_known<'a>(&'a self, collection: &'a str, ids: &'a [TemplateId]) -> Answer<'a, ()>;
+    /// A counter that only grows, kept over restarts (e.g. the advice generation): adds one and gives the new value.
+    fn next<'a>(&'a self, counter: &'a str) -> Answer<'a, u64>;
+}
+
+/// Seconds and nanoseconds, injected so that tests own the time.
+pub trait Clock: Send + Sync {
+    /// Nanoseconds since the Unix epoch.
+    fn unix_nanos(&self) -> i64;
+}
+
+/// One record that a plugin found questionable, in plain types.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Tag or route it came from, for limits per source.
+    pub source: Arc<str>,
+    /// The plugin's verdict; `template` and `template_id` are set.
+    pub local: Verdict,
+}
+
+/// The analysis, as the ways in see it. It answers for every record, always, before the deadline.
+pub trait Analysis: Send + Sync {
+    /// The final verdicts, one per record, in order. Never later than the deadline, counted from the call; what could
+    /// not be judged in time carries [`oddline_engine::Status::Skipped`] and a reason.
+    fn judge(&self, records: Vec<Received>) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>>;
+    /// Runs the engine on a record that comes without a verdict (HTTP, check, scan).
+    fn screen(&self, record: &oddline_engine::Record<'_>) -> Verdict;
+    /// Takes a plugin's counts.
+    fn summary(&self, summary: Summary);
+}
