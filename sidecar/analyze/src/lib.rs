@@ -1,1 +1,4 @@
-//! analyze
+//! Questionable records in, the sidecar's verdicts out.
+#![forbid(unsafe_code)]
+
+pub mod ports;
