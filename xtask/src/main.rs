@@ -1,2 +1,94 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the one entry for people. Takes a command, runs the tools it needs and shows each step. Must not
+//! know how the product works: it only calls cargo and what cargo builds.
+#![forbid(unsafe_code)]
+
+mod artifacts;
+mod setup;
+mod step;
+mod test;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::step::{run, say};
+use crate::workspace::Workspace;
+
+/// Build, try and test Oddline. Every command first installs what it lacks and says so.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    /// Build for wasm with Debian's compiler, even where rustup has the targets.
+    #[arg(long, global = true)]
+    debian: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what a fresh machine lacks: C compiler, rustfmt, clippy, wasm targets.
+    Setup,
+    /// Show the main job on your terminal: a stream with faults in it, annotated as it flows.
+    Demo {
+        /// Passed on to `oddline demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run everything that must pass: format, filters, tests, lints, documentation, wasm.
+    Test {
+        /// Only these checks, in this order; without it, all.
+        #[arg(long, value_delimiter = ',', value_name = "CHECK")]
+        only: Vec<test::Check>,
+        /// Passed on to `cargo test --workspace`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Build both filters for Fluent Bit: flb-filter_oddline.so and oddline.wasm.
+    Plugin,
+    /// Build oddline.wasm alone.
+    Wasm,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    let source = if arguments.debian { wasm::Source::Debian } else { wasm::Source::Any };
+    match arguments.command {
+        Command::Setup => {
+            setup::tools(&workspace)?;
+            let toolchain = setup::wasm_toolchain(&workspace, source)?;
+            say(&format!("ready: wasm is built with {toolchain}"));
+            Ok(())
+        }
+        Command::Demo { arguments } => {
+            let oddline = artifacts::oddline(&workspace)?;
+            run(std::process::Command::new(oddline).arg("demo").args(arguments))
+        }
+        Command::Test { only, arguments } => test::run(&workspace, source, &only, &arguments),
+        Command::Plugin => {
+            let toolchain = setup::wasm_toolchain(&workspace, source)?;
+            let native = artifacts::native_filter(&workspace)?;
+            let wasm = artifacts::wasm_filter(&workspace, &toolchain)?;
+            say(&format!("built {}\nbuilt {}", native.display(), wasm.display()));
+            Ok(())
+        }
+        Command::Wasm => {
+            let toolchain = setup::wasm_toolchain(&workspace, source)?;
+            let wasm = artifacts::wasm_filter(&workspace, &toolchain)?;
+            say(&format!("built {}", wasm.display()));
+            Ok(())
+        }
+    }
+}

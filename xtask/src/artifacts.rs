@@ -1,0 +1,84 @@
+//! Builds what tests and people run: the program, the native filter, the wasm filter. Takes cargo's own word for where
+//! an artifact lies, gives its path.
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use cargo_metadata::{Artifact, Message};
+
+use crate::step::{say, shown};
+use crate::wasm::{FILTER_TARGET, Toolchain};
+use crate::workspace::Workspace;
+
+/// The `oddline` program in the tests' profile. Built with the features that the whole workspace settles on, so that
+/// `test` after `demo` compiles nothing twice.
+pub(crate) fn oddline(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    build(cargo.args(["build", "--workspace", "--bin", "oddline"]), |artifact| {
+        artifact.executable.as_ref().filter(|path| path.file_stem() == Some("oddline")).map(Into::into)
+    })
+}
+
+/// `flb-filter_oddline.so`: the name by which Fluent Bit finds the filter `oddline` in it.
+pub(crate) fn native_filter(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    let built = build(cargo.args(["build", "--profile", "plugin", "-p", "oddline-fluentbit"]), |artifact| {
+        with_extension(artifact, std::env::consts::DLL_EXTENSION)
+    })?;
+    deliver(&built, &workspace.plugin_folder(), "flb-filter_oddline.so")
+}
+
+/// `oddline.wasm` for Fluent Bit's `filter_wasm`.
+pub(crate) fn wasm_filter(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+    let mut cargo = toolchain.cargo(workspace, "build", FILTER_TARGET);
+    let built = build(cargo.args(["--profile", "plugin", "-p", "oddline-wasm"]), |artifact| {
+        with_extension(artifact, "wasm")
+    })?;
+    deliver(&built, &workspace.plugin_folder(), "oddline.wasm")
+}
+
+/// Runs a cargo build and gives the last artifact that `wanted` picks.
+fn build(cargo: &mut Command, wanted: impl Fn(&Artifact) -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let line = shown(cargo);
+    say(&format!("$ {line}"));
+    let cargo = cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let mut child = cargo.spawn().with_context(|| format!("cannot start `{line}`"))?;
+    let messages = child.stdout.take().context("cargo's output is not piped")?;
+    let mut found = None;
+    for message in Message::parse_stream(BufReader::new(messages)) {
+        if let Message::CompilerArtifact(artifact) = message.context("cannot read what cargo reports")? {
+            found = wanted(&artifact).or(found);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`{line}` ended with {status}");
+    }
+    found.with_context(|| {
+        format!("`{line}` built nothing that can be loaded: is it still `crate-type = [\"cdylib\"]`?")
+    })
+}
+
+fn with_extension(artifact: &Artifact, extension: &str) -> Option<PathBuf> {
+    let cdylib = artifact.target.crate_types.iter().any(|kind| kind.to_string() == "cdylib");
+    let file = artifact.filenames.iter().find(|file| file.extension() == Some(extension));
+    file.filter(|_| cdylib).map(Into::into)
+}
+
+/// Copies a built file under its public name. By rename: a Fluent Bit that has the old file loaded would crash if it
+/// were written over. Left alone when nothing changed.
+fn deliver(built: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let target = folder.join(name);
+    let content = std::fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    if std::fs::read(&target).is_ok_and(|old| old == content) {
+        return Ok(target);
+    }
+    let fresh = folder.join(format!("{name}.new"));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&fresh, content))
+        .and_then(|()| std::fs::rename(&fresh, &target))
+        .with_context(|| format!("cannot write {}", target.display()))?;
+    Ok(target)
+}
