@@ -77,12 +77,25 @@ impl Severity {
             _ => return None,
         })
     }
+
+    /// Reads a syslog (0..=7) or pino/bunyan (10..=60) number; OpenTelemetry's 1..=24 overlap and are not read.
+    pub fn of_number(number: i64) -> Option<Severity> {
+        Some(match number {
+            0..=2 | 60 => Severity::Fatal,
+            3 | 50 => Severity::Error,
+            4 | 40 => Severity::Warn,
+            5 | 6 | 30 => Severity::Info,
+            7 | 20 => Severity::Debug,
+            10 => Severity::Trace,
+            _ => return None,
+        })
+    }
 }
 
 /// One record, as the engine sees it: borrowed from the host's bytes for the time of one `observe`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record<'a> {
-    /// The message text; empty if the record has none.
+    /// The message text, at most what the host gave; empty if the record has none.
     pub message: Cow<'a, [u8]>,
     /// The record's own level, if a field gives one.
     pub severity: Option<Severity>,

@@ -1,0 +1,112 @@
+//! Entropy: text far more random than the source's own (encoded payloads, keys, binary junk).
+//!
+//! Shannon entropy of the bytes, in bits per byte, against an exponentially weighted mean and variance per source.
+
+use super::{Signals, plain};
+use crate::verdict::Flag;
+
+/// Bytes looked at; entropy of more says nothing new.
+const PREFIX: usize = 256;
+/// Shorter text has no meaningful entropy.
+const SHORTEST: usize = 48;
+/// Entropy below which nothing is odd: dense but ordinary text reaches it.
+const FLOOR: f64 = 5.2;
+const ALPHA: f64 = 1.0 / 500.0;
+/// Records before the source's own distribution counts.
+const MIN_RECORDS: u64 = 200;
+
+/// A source's distribution of entropies.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Entropy {
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
+    pub(crate) count: u64,
+}
+
+/// `n log2 n` for the counts that occur in a prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Table([f32; PREFIX + 1]);
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        let mut table = [0.0; PREFIX + 1];
+        for (count, slot) in table.iter_mut().enumerate().skip(1) {
+            *slot = (count as f32) * (count as f32).log2();
+        }
+        Table(table)
+    }
+
+    /// Bits per byte of the first bytes of a message; `None` if it is too short to tell.
+    fn bits(&self, message: &[u8]) -> Option<f64> {
+        let prefix = message.get(..message.len().min(PREFIX))?;
+        if prefix.len() < SHORTEST {
+            return None;
+        }
+        let mut counts = [0u16; 256];
+        for &byte in prefix {
+            if let Some(count) = counts.get_mut(usize::from(byte)) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let sum: f32 = counts.iter().filter_map(|&count| self.0.get(usize::from(count))).sum();
+        let length = prefix.len() as f32;
+        Some(f64::from(length.log2() - sum / length))
+    }
+}
+
+impl Entropy {
+    /// Takes one message.
+    pub(crate) fn observe(&mut self, table: &Table, message: &[u8], sigma: f64, signals: &mut Signals) {
+        let Some(bits) = table.bits(message) else { return };
+        let spread = self.variance.sqrt().max(0.15);
+        let far = (bits - self.mean) / spread;
+        if self.count >= MIN_RECORDS && bits >= FLOOR && far >= sigma {
+            let strength = (0.45 + 0.02 * (far - sigma)).min(0.6) as f32;
+            let words = format!("unusually random text ({} bits per byte, usual {})", plain(bits), plain(self.mean));
+            signals.add_measured(Flag::Entropy, strength, self.mean, bits, words);
+        }
+        self.count = self.count.saturating_add(1);
+        let alpha = ALPHA.max(1.0 / self.count as f64);
+        let off = bits - self.mean;
+        self.mean += alpha * off;
+        self.variance = (1.0 - alpha) * (self.variance + alpha * off * off);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: &[u8] = b"connection from host accepted, user session established for service account, latency normal";
+    const RANDOM: &[u8] = b"q8Zx/7Kp+3vNf0aYd9LmR2tJw5HsQe1BgUoC6iXkTzVnPyMbWhEjDrGlSuAcFOI4=:?!%&$#@~^*()[]{}<>|";
+
+    #[test]
+    fn random_text_among_usual_text() {
+        let (table, mut entropy, mut signals) = (Table::new(), Entropy::default(), Signals::default());
+        for _ in 0..MIN_RECORDS {
+            entropy.observe(&table, USUAL, 4.0, &mut signals);
+        }
+        assert!(signals.flags.is_empty());
+        entropy.observe(&table, RANDOM, 4.0, &mut signals);
+        assert!(signals.flags.contains(Flag::Entropy));
+    }
+
+    #[test]
+    fn a_source_that_is_always_random_is_not_odd() {
+        let (table, mut entropy, mut signals) = (Table::new(), Entropy::default(), Signals::default());
+        for _ in 0..2 * MIN_RECORDS {
+            entropy.observe(&table, RANDOM, 4.0, &mut signals);
+        }
+        assert!(signals.flags.is_empty());
+    }
+
+    #[test]
+    fn bits_are_shannons() {
+        let table = Table::new();
+        assert_eq!(table.bits(&[b'a'; SHORTEST - 1]), None);
+        assert!(table.bits(&[b'a'; SHORTEST]).unwrap().abs() < 1e-5);
+        let all: Vec<u8> = (0..=255).collect();
+        assert!((table.bits(&all).unwrap() - 8.0).abs() < 1e-3);
+        assert!((table.bits(&all.repeat(10)).unwrap() - 8.0).abs() < 1e-3, "only the prefix counts");
+    }
+}

@@ -1,0 +1,89 @@
+//! New and rare: how surprising it is that a source says something it never, or hardly ever, said.
+//!
+//! The chance of a new shape is estimated as in Good and Turing's unseen-species problem, here with an exponentially
+//! weighted share of records that were the first of their shape: a source that says something new every minute is not
+//! surprising when it does so again, one that has said the same thirty things for a week is.
+
+use super::{Signals, plain};
+use crate::verdict::Flag;
+
+/// Weight of one record in the share of firsts.
+const ALPHA: f32 = 1.0 / 1_000.0;
+/// A template seen at most this often is rare in a source past its warm-up.
+const RARE_COUNT: u64 = 3;
+/// Windows that must lie between two sightings of a rare template.
+const RARE_GAP: i64 = 60;
+
+/// The share of firsts among a source's recent records.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Novelty {
+    pub(crate) share: f32,
+}
+
+impl Default for Novelty {
+    fn default() -> Self {
+        Novelty { share: 1.0 }
+    }
+}
+
+impl Novelty {
+    /// Learns whether a record was the first of its shape; gives the share before it.
+    pub(crate) fn learn(&mut self, first: bool, records: u64) -> f32 {
+        let before = self.share;
+        let alpha = ALPHA.max(1.0 / (records as f32 + 1.0));
+        self.share += alpha * (f32::from(u8::from(first)) - self.share);
+        before
+    }
+}
+
+/// A first of its shape. `nearest`: the share of its words that a known shape has in the same places.
+pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32) {
+    let surprise = -share.max(1e-5).log10();
+    // 10 % firsts: .35, 1 %: .5, 0.1 % and fewer: .62. A near twin of something known is half as surprising.
+    let alone = (0.2 + 0.15 * surprise).clamp(0.2, 0.62);
+    let twin = if nearest >= 0.75 { 0.75 } else { 1.0 };
+    let chance = match share {
+        s if s >= 0.01 => format!("{:.0} % of recent records were", f64::from(s) * 100.0),
+        s if s >= 0.0005 => format!("1 in {} records was", plain(f64::from(1.0 / s).round())),
+        _ => "almost no record was".to_owned(),
+    };
+    signals.add(Flag::New, alone * twin, format!("new message ({chance} new here)"));
+}
+
+/// Known, but seen a few times only, and long ago.
+pub(crate) fn rare(signals: &mut Signals, count: u64, gap_windows: i64) {
+    if count <= RARE_COUNT && gap_windows >= RARE_GAP {
+        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        signals.add(Flag::Rare, 0.35, format!("rare message (seen {times} before)"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn firsts_in_a_settled_source_are_flagged_and_in_a_lively_one_not() {
+        let strength = |share, nearest| {
+            let mut signals = Signals::default();
+            new(&mut signals, share, nearest);
+            signals.strength_of(Flag::New)
+        };
+        assert!(strength(0.3, 0.0) < 0.5);
+        assert!(strength(0.001, 0.0) > 0.6);
+        assert!(strength(0.001, 0.8) < 0.5);
+        let mut novelty = Novelty::default();
+        (0..5_000).for_each(|record| _ = novelty.learn(record % 10 == 0, record));
+        assert!((0.05..0.15).contains(&novelty.share));
+    }
+
+    #[test]
+    fn rare_needs_few_sightings_and_a_long_gap() {
+        let fires = |count, gap| {
+            let mut signals = Signals::default();
+            rare(&mut signals, count, gap);
+            !signals.flags.is_empty()
+        };
+        assert!(fires(3, 60) && !fires(4, 60) && !fires(3, 59));
+    }
+}

@@ -1,0 +1,199 @@
+//! Burst and drop: counts per window against their own history.
+//!
+//! History is an exponentially weighted mean and variance of counts per window. A count is odd when its tail
+//! probability under a negative binomial with those moments (Poisson where the variance does not exceed the mean) is
+//! below that of the configured number of standard deviations of a normal distribution.
+
+use statrs::distribution::{DiscreteCDF, NegativeBinomial, Poisson};
+
+/// Weight of the newest window, once there are enough of them.
+const ALPHA: f32 = 0.1;
+/// Windows of history below which nothing is odd.
+const MIN_WINDOWS: u16 = 5;
+/// A burst has at least this many records.
+const MIN_BURST: u32 = 10;
+/// A drop is told only of what had at least this many records per window.
+const MIN_DROP: f32 = 10.0;
+
+/// Counts of one template or source.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rate {
+    /// Number of the window that `count` belongs to.
+    window: i64,
+    pub(crate) count: u32,
+    pub(crate) mean: f32,
+    pub(crate) variance: f32,
+    pub(crate) windows: u16,
+    /// The next report of a burst is due at this count; 0: at the first crossing.
+    next_report: u32,
+}
+
+/// An odd count, in records per window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Odd {
+    pub(crate) expected: f64,
+    pub(crate) actual: f64,
+}
+
+impl Rate {
+    /// A rate without records in a source that has been watched for `windows` windows.
+    pub(crate) fn since(window: i64, windows: u16) -> Rate {
+        Rate { window, windows, ..Rate::default() }
+    }
+
+    /// A rate as it was saved.
+    pub(crate) fn restored(window: i64, mean: f32, variance: f32, windows: u16) -> Rate {
+        Rate { window, mean, variance, windows, ..Rate::default() }
+    }
+
+    /// Closes windows up to `window`; gives the count of the last closed one if it was the one before.
+    pub(crate) fn roll(&mut self, window: i64) -> Option<u32> {
+        let passed = window.saturating_sub(self.window);
+        if passed <= 0 {
+            return None;
+        }
+        let closed = self.count;
+        self.learn(closed as f32);
+        // Empty windows only move the mean down; past fifty nothing is left to move.
+        for _ in 1..passed.min(50) {
+            self.learn(0.0);
+        }
+        self.window = window;
+        self.count = 0;
+        self.next_report = 0;
+        Some(if passed == 1 { closed } else { 0 })
+    }
+
+    fn learn(&mut self, count: f32) {
+        self.windows = self.windows.saturating_add(1);
+        let alpha = ALPHA.max(1.0 / f32::from(self.windows));
+        let off = count - self.mean;
+        self.mean += alpha * off;
+        self.variance = (1.0 - alpha) * (self.variance + alpha * off * off);
+    }
+
+    /// Counts one record; an odd count is told at its first crossing and at each doubling.
+    pub(crate) fn burst(&mut self, tail: f64) -> Option<Odd> {
+        self.count = self.count.saturating_add(1);
+        let count = self.count;
+        if count < MIN_BURST || self.windows < MIN_WINDOWS || count < self.next_report {
+            return None;
+        }
+        let mean = f64::from(self.mean.max(0.5));
+        // Cheap look before the tail is computed: nothing below twice the mean is a burst anybody wants to hear of.
+        if f64::from(count) < 2.0 * mean {
+            return None;
+        }
+        if upper_tail(mean, f64::from(self.variance), u64::from(count)) >= tail {
+            self.next_report = count.saturating_add(count / 8).saturating_add(1);
+            return None;
+        }
+        self.next_report = count.saturating_mul(2);
+        Some(Odd { expected: mean, actual: f64::from(count) })
+    }
+
+    /// Whether a closed window's count was too low to be chance. Call before the window is learned.
+    pub(crate) fn drop(&self, count: u32, tail: f64) -> Option<Odd> {
+        if self.windows < MIN_WINDOWS || self.mean < MIN_DROP || f64::from(count) > 0.2 * f64::from(self.mean) {
+            return None;
+        }
+        let low = lower_tail(f64::from(self.mean), f64::from(self.variance), u64::from(count));
+        (low < tail).then_some(Odd { expected: f64::from(self.mean), actual: f64::from(count) })
+    }
+
+    /// The count of the window that would close if it were `window` now.
+    pub(crate) fn pending(&self, window: i64) -> Option<u32> {
+        match window.saturating_sub(self.window) {
+            ..=0 => None,
+            1 => Some(self.count),
+            _ => Some(0),
+        }
+    }
+
+    /// Adds another rate of the same source, as templates merge.
+    pub(crate) fn absorb(&mut self, other: &Rate) {
+        if other.window == self.window {
+            self.count = self.count.saturating_add(other.count);
+        }
+        self.mean += other.mean;
+        self.variance += other.variance;
+        self.windows = self.windows.max(other.windows);
+    }
+}
+
+/// P(X >= count).
+fn upper_tail(mean: f64, variance: f64, count: u64) -> f64 {
+    let below = count.saturating_sub(1);
+    if let Some(binomial) = negative_binomial(mean, variance) {
+        return binomial.sf(below);
+    }
+    Poisson::new(mean).map_or(1.0, |poisson| poisson.sf(below))
+}
+
+/// P(X <= count).
+fn lower_tail(mean: f64, variance: f64, count: u64) -> f64 {
+    if let Some(binomial) = negative_binomial(mean, variance) {
+        return binomial.cdf(count);
+    }
+    Poisson::new(mean).map_or(1.0, |poisson| poisson.cdf(count))
+}
+
+fn negative_binomial(mean: f64, variance: f64) -> Option<NegativeBinomial> {
+    let excess = variance - mean;
+    (excess > mean * 0.05).then(|| NegativeBinomial::new(mean * mean / excess, mean / variance).ok()).flatten()
+}
+
+/// The one-sided tail probability of `sigma` standard deviations.
+pub(crate) fn tail_of(sigma: f64) -> f64 {
+    statrs::function::erf::erfc(sigma / std::f64::consts::SQRT_2) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rate with this many windows of these counts, and the window after them.
+    fn history(counts: &[u32]) -> (Rate, i64) {
+        let mut rate = Rate::default();
+        let mut window = 0;
+        for count in counts {
+            (0..*count).for_each(|_| _ = rate.burst(0.0));
+            window += 1;
+            rate.roll(window);
+        }
+        (rate, window)
+    }
+
+    #[test]
+    fn a_burst_is_told_once_and_at_each_doubling() {
+        let (mut rate, _) = history(&[10, 12, 9, 11, 10, 8, 12]);
+        let told: Vec<u32> = (1..=200).filter(|_| rate.burst(tail_of(4.0)).is_some()).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!((20..=40).contains(&told[0]) && told[1] == told[0] * 2, "{told:?}");
+    }
+
+    #[test]
+    fn ordinary_noise_is_no_burst() {
+        let (mut rate, _) = history(&[10, 40, 5, 22, 31, 2, 18]);
+        assert!((0..45).all(|_| rate.burst(tail_of(4.0)).is_none()));
+        let (mut fresh, _) = history(&[1, 1, 1, 1]);
+        assert!((0..100).all(|_| fresh.burst(tail_of(4.0)).is_none()), "too little history");
+    }
+
+    #[test]
+    fn a_drop_needs_a_steady_past() {
+        let (rate, _) = history(&[60, 62, 58, 61, 60, 59]);
+        assert!(rate.drop(0, tail_of(4.0)).is_some());
+        assert!(rate.drop(45, tail_of(4.0)).is_none());
+        let (rate, _) = history(&[60, 0, 58, 0, 60, 0]);
+        assert!(rate.drop(0, tail_of(4.0)).is_none());
+    }
+
+    #[test]
+    fn long_gaps_forget() {
+        let (mut rate, window) = history(&[100; 10]);
+        rate.roll(window + 1_000_000);
+        assert!(rate.mean < 1.0, "{}", rate.mean);
+        assert_eq!(rate.roll(window), None, "time that runs backwards changes nothing");
+    }
+}

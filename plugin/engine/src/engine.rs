@@ -1,0 +1,382 @@
+//! One record through all steps: source, mask, template, statistics, rules, advice, verdict.
+
+use std::sync::Arc;
+
+use crate::{
+    advice::{AdviceTable, Class, TemplateAdvice},
+    detect::{Signals, entropy::Table, rate::tail_of},
+    mask::Masked,
+    memory::IdMap,
+    options::Mode,
+    pick::Picker,
+    record::Record,
+    rules::{Categories, RuleSet, Scratch},
+    score,
+    settings::Settings,
+    source::{Context, Placed, Source},
+    summary::{Counters, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount},
+    template::Seeds,
+    verdict::{Flag, Level, RuleHit, Status, TemplateId, Verdict},
+};
+
+/// Nanoseconds since the Unix epoch. Time is always an argument.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixNanos(pub i64);
+
+/// Strength of `new` from which an otherwise quiet record is worth the sidecar's look.
+const WORTH_A_LOOK: f32 = 0.3;
+/// Renamed templates remembered; past it the memory is emptied (advice carries the aliases that matter).
+const MAX_ALIASES: usize = 10_000;
+/// A source that was not heard of for this long makes room for a new one.
+const IDLE_NANOS: i64 = 3_600_000_000_000;
+
+/// The detector: a function of its settings, its state, the record and the time.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    picker: Arc<Picker>,
+    rules: Arc<RuleSet>,
+    model: Arc<str>,
+    advice: Arc<AdviceTable>,
+    seeds: Seeds,
+    pub(crate) sources: IdMap<Box<Source>>,
+    pub(crate) templates: usize,
+    pub(crate) aliases: IdMap<TemplateId>,
+    counters: Counters,
+    /// `None`: nobody has said that there is a detour.
+    detour: Option<bool>,
+    /// The second that `diverted` counts.
+    second: i64,
+    diverted: u32,
+    tail: f64,
+    table: Table,
+    masked: Masked,
+    signals: Signals,
+    scratch: Scratch,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(settings: Settings, rules: Arc<RuleSet>) -> Engine {
+        Engine {
+            picker: Arc::new(Picker::new(&settings)),
+            model: model(&rules),
+            rules,
+            advice: Arc::default(),
+            seeds: Seeds::default(),
+            sources: IdMap::default(),
+            templates: 0,
+            aliases: IdMap::default(),
+            counters: Counters::default(),
+            detour: None,
+            second: 0,
+            diverted: 0,
+            tail: tail_of(settings.sigma),
+            table: Table::new(),
+            masked: Masked::default(),
+            signals: Signals::default(),
+            scratch: Scratch::default(),
+            settings,
+        }
+    }
+
+    /// What it runs on.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Finds message, severity and labels in a host's record.
+    pub fn picker(&self) -> Arc<Picker> {
+        Arc::clone(&self.picker)
+    }
+
+    /// `oddline/<version> rules:<hash>`: what tags name as `model`.
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// Changes the rules; what was learned stays.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        self.model = model(&rules);
+        self.rules = rules;
+    }
+
+    /// Changes the advice.
+    pub fn set_advice(&mut self, advice: Arc<AdviceTable>) {
+        self.seeds = Seeds::new(advice.texts());
+        self.advice = advice;
+    }
+
+    /// Says whether the sidecar is there: `false` keeps questionable records in the stream, tagged `skipped`.
+    pub fn set_detour(&mut self, open: bool) {
+        self.detour = Some(open);
+    }
+
+    /// What was done since the start.
+    pub fn counters(&self) -> Counters {
+        Counters { templates: self.templates as u64, sources: self.sources.len() as u64, ..self.counters }
+    }
+
+    /// For the shell's own counts: returned, forged, unread.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Judges one record and learns from it. Cannot fail; any bytes will do.
+    pub fn observe(&mut self, record: &Record<'_>, now: UnixNanos) -> Verdict {
+        self.counters.records = self.counters.records.saturating_add(1);
+        let message = record.message.get(..self.settings.max_message_bytes).unwrap_or(&record.message);
+        self.signals.clear();
+        self.masked.mask(message);
+
+        let key = self.source_key(record, now.0);
+        let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
+        let context = Context {
+            settings: &self.settings,
+            seeds: &self.seeds,
+            table: &self.table,
+            tail: self.tail,
+            now: now.0,
+        };
+        let before = source.miner.len();
+        let placed = source.observe(&context, &self.masked, message, record.severity, &mut self.signals);
+        self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(before);
+
+        let silenced = &self.advice.silenced_rules;
+        let seconds = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
+        let is_silenced = |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
+        let rule = self.rules.best(message, placed.severity, source.categories, is_silenced, &mut self.scratch);
+        if rule.is_some() {
+            self.signals.flags.insert(Flag::Pattern);
+        }
+        let verdict = self.judge(key, placed, rule, seconds, now.0);
+        self.keep_within_limits(key, placed);
+        verdict
+    }
+
+    fn judge(&mut self, key: u64, placed: Placed, rule: Option<RuleHit>, seconds: u64, now: i64) -> Verdict {
+        let Some(template) = self.sources.get_mut(&key).and_then(|source| source.miner.get_mut(placed.slot)) else {
+            return Verdict::default();
+        };
+        let template_id = template.id;
+        if rule.as_ref().is_some_and(|rule| rule.score >= 2.0) {
+            template.rule_hits = template.rule_hits.saturating_add(1);
+        }
+        let advice = Arc::clone(&self.advice);
+        let row = advice.get(template_id, seconds);
+        let quiet = |score| Verdict { score, template_id, ..Verdict::default() };
+        match row.map(|row| row.class) {
+            Some(Class::Exception) => return quiet(0.0),
+            Some(Class::Normal) => {
+                self.signals.remove(Flag::New);
+                self.signals.remove(Flag::Rare);
+            }
+            Some(Class::Anomalous) => {
+                let words = row.map(semantic_words).unwrap_or_default();
+                let strength = row.map_or(0.0, |row| row.score);
+                self.signals.add(Flag::Semantic, strength, words);
+            }
+            None => {}
+        }
+        let raw = score::raw(&self.signals, rule.as_ref());
+        let score = score::calibrate(raw, self.settings.threshold, self.advice.threshold_offset);
+        let level = Level::of(score);
+        let curious = self.signals.strength_of(Flag::New) >= WORTH_A_LOOK;
+        if level == Level::None && !(curious && row.is_none()) {
+            return Verdict { rule, flags: self.signals.flags, ..quiet(score) };
+        }
+        let (status, note) = self.route(level, row, now);
+        let Some(status) = status else {
+            return Verdict { rule, flags: self.signals.flags, ..quiet(score) };
+        };
+        if level > Level::None {
+            self.counters.flagged = self.counters.flagged.saturating_add(1);
+        }
+        let description = None;
+        let mut reason = score::reason(&self.signals, rule.as_ref(), description);
+        if let Some(note) = note {
+            reason.push_str("; ");
+            reason.push_str(note);
+        }
+        let text = self.sources.get(&key).and_then(|source| source.miner.get(placed.slot));
+        Verdict {
+            score,
+            level,
+            template_id,
+            status: Some(status),
+            flags: self.signals.flags,
+            rule,
+            template: text.map(|template| Arc::clone(&template.text)),
+            similarity: row.and_then(|row| row.similarity),
+            nearest: row.and_then(|row| row.nearest.as_deref()).map(Arc::from),
+            expected: self.signals.expected,
+            actual: self.signals.actual,
+            reason: Some(reason),
+        }
+    }
+
+    /// Where a questionable record goes: `None` if it is not worth a word after all.
+    fn route(&mut self, level: Level, row: Option<&TemplateAdvice>, now: i64) -> (Option<Status>, Option<&'static str>) {
+        let flagged = level > Level::None;
+        if let Some(row) = row {
+            let confirmed = row.class == Class::Anomalous;
+            return (flagged.then_some(if confirmed { Status::Confirmed } else { Status::Inline }), None);
+        }
+        if self.settings.mode() == Mode::Inline || self.detour.is_none() && self.settings.advice_dir().is_none() {
+            return (flagged.then_some(Status::Inline), None);
+        }
+        if self.detour != Some(true) {
+            let skipped = flagged.then_some(Status::Skipped);
+            self.counters.skipped = self.counters.skipped.saturating_add(u64::from(flagged));
+            return (skipped, Some("sidecar absent, judged in the plugin alone"));
+        }
+        let second = now.checked_div(1_000_000_000).unwrap_or_default();
+        if second != self.second {
+            self.second = second;
+            self.diverted = 0;
+        }
+        if self.diverted >= self.settings.divert_per_second {
+            self.counters.skipped = self.counters.skipped.saturating_add(u64::from(flagged));
+            return (flagged.then_some(Status::Skipped), Some("detour full (divert_per_second), judged in the plugin alone"));
+        }
+        self.diverted = self.diverted.saturating_add(1);
+        self.counters.pending = self.counters.pending.saturating_add(1);
+        (Some(Status::Pending), None)
+    }
+
+    /// The key of a record's source, which exists afterwards.
+    fn source_key(&mut self, record: &Record<'_>, now: i64) -> u64 {
+        let mut key = twox_hash::XxHash3_64::oneshot(record.tag);
+        for (index, label) in record.labels.iter().enumerate().filter(|(_, label)| !label.is_empty()) {
+            key = twox_hash::XxHash3_64::oneshot_with_seed(key.wrapping_add(index as u64), label);
+        }
+        if self.sources.contains_key(&key) {
+            return key;
+        }
+        if self.sources.len() >= self.settings.max_sources {
+            let oldest = self.sources.iter().map(|(key, source)| (source.last_seen, *key)).min();
+            match oldest {
+                Some((last_seen, idle)) if now.saturating_sub(last_seen) >= IDLE_NANOS => self.forget(idle),
+                _ => return self.other_source(now),
+            }
+        }
+        let name = source_name(record);
+        let hint: Vec<&[u8]> =
+            std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label)).collect();
+        let categories = Categories::from_hint(&hint.join(&b'\n')).unwrap_or(Categories::ALL);
+        self.sources.insert(key, Box::new(Source::new(name.into(), categories, now)));
+        key
+    }
+
+    /// All sources past the limit share one (its key cannot be that of a tag: it is checked like any other hash).
+    fn other_source(&mut self, now: i64) -> u64 {
+        let key = twox_hash::XxHash3_64::oneshot_with_seed(0x0dd1, b"_other");
+        self.sources.entry(key).or_insert_with(|| Box::new(Source::new("_other".into(), Categories::ALL, now)));
+        key
+    }
+
+    fn forget(&mut self, key: u64) {
+        if let Some(source) = self.sources.remove(&key) {
+            self.templates = self.templates.saturating_sub(source.miner.len());
+            self.counters.evicted = self.counters.evicted.saturating_add(source.miner.len() as u64);
+        }
+    }
+
+    /// Evicts after a new template: within its own source first, then from the source that holds the most.
+    fn keep_within_limits(&mut self, key: u64, placed: Placed) {
+        if let Some(old) = placed.renamed {
+            let new = self.sources.get(&key).and_then(|source| source.miner.get(placed.slot)).map(|template| template.id);
+            if self.aliases.len() >= MAX_ALIASES {
+                self.aliases.clear();
+            }
+            if let Some(new) = new {
+                self.aliases.insert(old.0, new);
+            }
+        }
+        if !placed.is_new {
+            return;
+        }
+        let own = self.sources.get(&key).map_or(0, |source| source.miner.len());
+        let victim = if own > self.settings.max_templates_per_source {
+            Some(key)
+        } else if self.templates > self.settings.max_templates {
+            // Ties go to the smaller key, so that every shell evicts the same.
+            self.sources.iter().map(|(key, source)| (source.miner.len(), std::cmp::Reverse(*key))).max().map(|(_, key)| key.0)
+        } else {
+            None
+        };
+        if let Some(victim) = victim
+            && let Some(source) = self.sources.get_mut(&victim)
+            && source.miner.evict().is_some()
+        {
+            self.templates = self.templates.saturating_sub(1);
+            self.counters.evicted = self.counters.evicted.saturating_add(1);
+        }
+    }
+
+    /// Counts per template since the last summary, the busiest first; what did not fit waits for the next one.
+    pub fn take_summary(&mut self, now: UnixNanos) -> Summary {
+        let mut templates: Vec<(u64, u32)> = Vec::new();
+        let mut counts: Vec<TemplateCount> = Vec::new();
+        for source in self.sources.values() {
+            for template in source.miner.iter().filter(|template| template.since_summary > 0) {
+                templates.push((template.id.0, template.since_summary));
+                counts.push(TemplateCount {
+                    id: template.id,
+                    text: template.text.to_string(),
+                    source: source.name.to_string(),
+                    count: u64::from(template.since_summary),
+                    rule_hits: u64::from(template.rule_hits),
+                });
+            }
+        }
+        counts.sort_by(|left, right| {
+            (right.count, &left.source, left.id).cmp(&(left.count, &right.source, right.id))
+        });
+        counts.truncate(MAX_SUMMARY_TEMPLATES);
+        let told: std::collections::BTreeSet<(&str, TemplateId)> =
+            counts.iter().map(|count| (count.source.as_str(), count.id)).collect();
+        for source in self.sources.values_mut() {
+            let name = Arc::clone(&source.name);
+            for template in source.miner.values_mut().filter(|template| template.since_summary > 0) {
+                if told.contains(&(&*name, template.id)) {
+                    template.since_summary = 0;
+                    template.rule_hits = 0;
+                }
+            }
+        }
+        let time = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
+        Summary { kind: "v1".to_owned(), time, counters: self.counters(), templates: counts }
+    }
+
+    /// The id that a template has now, if it generalised since.
+    pub fn current_id(&self, id: TemplateId) -> TemplateId {
+        self.aliases.get(&id.0).copied().unwrap_or(id)
+    }
+}
+
+fn model(rules: &RuleSet) -> Arc<str> {
+    format!("oddline/{} rules:{:08x}", env!("CARGO_PKG_VERSION"), rules.hash() >> 32).into()
+}
+
+fn semantic_words(row: &TemplateAdvice) -> String {
+    let nearest: String = row.nearest.iter().flat_map(|text| text.chars()).take(80).collect();
+    match row.similarity {
+        Some(similarity) if !nearest.is_empty() => {
+            format!("unlike anything known (nearest {similarity:.2}: \"{nearest}\")")
+        }
+        _ => "unlike anything known".to_owned(),
+    }
+}
+
+/// `tag|label|label`, lossy and cut: for people only.
+fn source_name(record: &Record<'_>) -> String {
+    let parts = std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label));
+    let name: Vec<_> = parts.filter(|part| !part.is_empty()).map(String::from_utf8_lossy).collect();
+    name.join("|").chars().take(200).collect()
+}

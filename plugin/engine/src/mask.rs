@@ -1,0 +1,346 @@
+//! Variable parts become `<*>`: numbers, hex, ids, addresses, dates, paths, URLs and quoted strings, in one pass.
+//!
+//! The scanner sees words (runs without white space or brackets). A part of a word with a digit in it is a variable;
+//! variables that only punctuation joins are one (`10.0.0.1:80`, `2026-11-21T02:03:04Z`). What stays is the fixed text:
+//! masking twice equals masking once.
+
+/// The placeholder of every variable part.
+pub const PLACEHOLDER: &str = "<*>";
+/// Masked text is cut here: templates are short, and a record's tail passes untouched anyway.
+pub const MAX_MASKED_BYTES: usize = 1_024;
+/// Numbers remembered per record for the value detector.
+pub const MAX_VALUES: usize = 4;
+
+/// The masked form of one message; reused from record to record, so that masking does not allocate.
+#[derive(Clone, Debug, Default)]
+pub struct Masked {
+    /// The masked bytes.
+    pub text: Vec<u8>,
+    values: [f64; MAX_VALUES],
+    count: usize,
+}
+
+impl Masked {
+    /// The first plain numbers of the message (`12`, `3.5`, `17ms`, not parts of ids, dates or addresses), in order.
+    pub fn values(&self) -> &[f64] {
+        self.values.get(..self.count).unwrap_or_default()
+    }
+
+    /// Masks a message into this buffer.
+    pub fn mask(&mut self, message: &[u8]) {
+        self.text.clear();
+        self.count = 0;
+        let message = trim_end(message);
+        let mut at = 0;
+        while let Some(rest) = message.get(at..)
+            && let Some(&first) = rest.first()
+            && self.text.len() < MAX_MASKED_BYTES
+        {
+            let taken = match first {
+                b' ' | b'\t' | b'\n' | b'\r' => self.space(rest),
+                b'"' | b'\'' => self.quoted(rest, at.checked_sub(1).and_then(|before| message.get(before))),
+                b'/' => self.path(rest),
+                _ if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
+                _ if is_word(first) => self.word(rest),
+                _ => {
+                    self.text.push(first);
+                    1
+                }
+            };
+            at = at.saturating_add(taken.max(1));
+        }
+        self.text.truncate(cut_point(&self.text));
+    }
+
+    /// Any white space is one blank.
+    fn space(&mut self, rest: &[u8]) -> usize {
+        if !self.text.is_empty() {
+            self.text.push(b' ');
+        }
+        rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+    }
+
+    /// A short quoted string is a variable, unless it is the key of a JSON-like pair or an apostrophe within a word.
+    fn quoted(&mut self, rest: &[u8], before: Option<&u8>) -> usize {
+        let quote = rest.first().copied().unwrap_or(b'"');
+        let inner = rest.get(1..).unwrap_or_default();
+        let opens = before.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        let window = inner.get(..inner.len().min(256)).unwrap_or_default();
+        match memchr::memchr2(quote, b'\n', window) {
+            Some(end) if opens && end > 0 && window.get(end) == Some(&quote) => {
+                if window.get(end.saturating_add(1)) == Some(&b':') {
+                    self.text.push(quote);
+                    return 1;
+                }
+                self.text.push(quote);
+                self.text.extend_from_slice(PLACEHOLDER.as_bytes());
+                self.text.push(quote);
+                end.saturating_add(2)
+            }
+            _ => {
+                self.text.push(quote);
+                1
+            }
+        }
+    }
+
+    /// `/two/segments` and more are a variable; a lone `/` or `/word` stays.
+    fn path(&mut self, rest: &[u8]) -> usize {
+        let end = rest.iter().position(|&byte| ends_path(byte)).unwrap_or(rest.len());
+        let path = rest.get(..end).unwrap_or_default();
+        let end = end.saturating_sub(path.iter().rev().take_while(|byte| b".,:;".contains(byte)).count());
+        let path = rest.get(..end).unwrap_or_default();
+        let glued = self.text.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'>');
+        if !glued && path.len() > 2 && path.iter().filter(|byte| **byte == b'/').count() >= 2 {
+            return self.variable(end);
+        }
+        self.text.push(b'/');
+        1
+    }
+
+    /// One run of letters, digits and underscores; parts with digits are variables.
+    fn word(&mut self, rest: &[u8]) -> usize {
+        let end = rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len());
+        let word = rest.get(..end).unwrap_or_default();
+        let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return self.plain_word(word, rest, end);
+        }
+        let Some(shape) = Shape::of(word, digits) else {
+            return self.mixed(word);
+        };
+        if shape == Shape::Number && !self.joined() {
+            self.number(rest, end);
+        }
+        self.variable(end)
+    }
+
+    /// Words without digits stay, but for URLs, month names before a day, and long pure hex.
+    fn plain_word(&mut self, word: &[u8], rest: &[u8], end: usize) -> usize {
+        let after = rest.get(end..).unwrap_or_default();
+        if after.starts_with(b"://") {
+            let url = rest.iter().position(|&byte| ends_path(byte)).unwrap_or(rest.len());
+            let url = url.saturating_sub(
+                rest.get(..url).unwrap_or_default().iter().rev().take_while(|byte| b".,;:".contains(byte)).count(),
+            );
+            return self.variable(url);
+        }
+        let day_follows = || after.iter().find(|byte| !b" -/".contains(byte)).is_some_and(u8::is_ascii_digit);
+        if word.len() == 3 && is_date_word(word) && !after.is_empty() && day_follows()
+            || word.len() >= 16 && word.iter().all(u8::is_ascii_hexdigit)
+        {
+            return self.variable(end);
+        }
+        // `true`/`T` between digits of a time stamp is punctuation; everything else is text.
+        self.text.extend_from_slice(word);
+        end
+    }
+
+    /// `user1234`, `node_7`: letters stay, digits are the variable.
+    fn mixed(&mut self, word: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(rest) = word.get(at..)
+            && let Some(first) = rest.first()
+        {
+            let digit = first.is_ascii_digit();
+            let run = rest.iter().take_while(|byte| byte.is_ascii_digit() == digit).count().max(1);
+            if digit {
+                self.variable(run);
+            } else {
+                self.text.extend_from_slice(rest.get(..run).unwrap_or_default());
+            }
+            at = at.saturating_add(run);
+        }
+        word.len()
+    }
+
+    /// Whether the output ends in a placeholder followed only by punctuation that joins variables.
+    fn joined(&self) -> bool {
+        let joiners = self.text.iter().rev().take(4).take_while(|byte| b".:,-/+_@~#T".contains(byte)).count();
+        let end = self.text.len().saturating_sub(joiners);
+        self.text.get(..end).is_some_and(|head| head.ends_with(PLACEHOLDER.as_bytes()))
+    }
+
+    /// Emits a placeholder for `taken` bytes, merging it into one that only joiners separate it from.
+    fn variable(&mut self, taken: usize) -> usize {
+        if self.joined() {
+            let joiners = self.text.iter().rev().take_while(|byte| **byte != b'>').count();
+            if joiners > 0 && self.count > 0 {
+                // What looked like a number was the beginning of a date, an address or a version.
+                self.count = self.count.saturating_sub(1);
+            }
+            self.text.truncate(self.text.len().saturating_sub(joiners));
+        } else {
+            if matches!(self.text.last(), Some(b'-' | b'+')) {
+                let sign = self.text.len().saturating_sub(1);
+                let before = sign.checked_sub(1).and_then(|at| self.text.get(at));
+                if before.is_none_or(|byte| b" =:([_".contains(byte)) {
+                    self.text.truncate(sign);
+                }
+            }
+            self.text.extend_from_slice(PLACEHOLDER.as_bytes());
+        }
+        taken
+    }
+
+    /// Remembers a plain number, with a fraction if one follows and without its unit.
+    fn number(&mut self, rest: &[u8], end: usize) {
+        let whole = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let mut number = rest.get(..whole).unwrap_or_default();
+        if whole == end && rest.get(end) == Some(&b'.') {
+            let fraction = rest.get(end.saturating_add(1)..).unwrap_or_default();
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits > 0 {
+                number = rest.get(..end.saturating_add(1).saturating_add(digits)).unwrap_or_default();
+            }
+        }
+        let value = std::str::from_utf8(number).ok().filter(|text| text.len() <= 15).and_then(|text| text.parse().ok());
+        if let Some(value) = value
+            && let Some(slot) = self.values.get_mut(self.count)
+        {
+            *slot = value;
+            self.count = self.count.saturating_add(1);
+        }
+    }
+}
+
+/// What a word with digits is, if it is a variable as a whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Number,
+    Id,
+}
+
+impl Shape {
+    fn of(word: &[u8], digits: usize) -> Option<Shape> {
+        let first_digit = word.first().is_some_and(u8::is_ascii_digit);
+        let letters = word.len().saturating_sub(digits);
+        if letters == 0 {
+            return Some(Shape::Number);
+        }
+        let tail = word.get(digits..).unwrap_or_default();
+        if first_digit && letters <= 4 && tail.iter().all(u8::is_ascii_alphabetic) {
+            return Some(Shape::Number); // 17ms, 5GB, 3rd, 12Z
+        }
+        let hex = word.iter().all(u8::is_ascii_hexdigit) && word.len() >= 4;
+        let prefixed_hex = word.len() > 2 && (word.starts_with(b"0x") || word.starts_with(b"0X"));
+        let switches = word.windows(2).filter(|pair| {
+            matches!(pair, [left, right] if left.is_ascii_digit() != right.is_ascii_digit())
+        });
+        let scrambled = switches.count() >= 3;
+        (first_digit || hex || prefixed_hex || scrambled && word.len() >= 6 || digits > letters && word.len() >= 8)
+            .then_some(Shape::Id)
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+fn ends_path(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || b"\"'<>()[]{}|,;=".contains(&byte)
+}
+
+fn is_date_word(word: &[u8]) -> bool {
+    const WORDS: [&[u8]; 19] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Mon",
+        b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
+    ];
+    WORDS.contains(&word)
+}
+
+fn trim_end(message: &[u8]) -> &[u8] {
+    message.trim_ascii_end()
+}
+
+/// Where masked text is cut: at the limit, but not within a placeholder or a UTF-8 sequence.
+fn cut_point(text: &[u8]) -> usize {
+    if text.len() <= MAX_MASKED_BYTES {
+        return text.len();
+    }
+    let head = text.get(..MAX_MASKED_BYTES).unwrap_or_default();
+    head.iter().rposition(|byte| *byte == b' ').filter(|cut| *cut > MAX_MASKED_BYTES / 2).unwrap_or_else(|| {
+        (MAX_MASKED_BYTES.saturating_sub(4)..MAX_MASKED_BYTES)
+            .rev()
+            .find(|at| text.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80))
+            .unwrap_or(MAX_MASKED_BYTES)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mask(message: &str) -> String {
+        let mut masked = Masked::default();
+        masked.mask(message.as_bytes());
+        String::from_utf8(masked.text).unwrap()
+    }
+
+    fn check(message: &str, expected: Expect) {
+        expected.assert_eq(&mask(message));
+    }
+
+    #[test]
+    fn variables() {
+        check("took 17ms for 3 of 5 items (60%)", expect!["took <*> for <*> of <*> items (<*>%)"]);
+        check("from 10.0.0.1:8080 to fe80::1ff:fe23:4567:890a", expect!["from <*> to fe<*>"]);
+        check("2026-11-21T02:03:04.123Z start", expect!["<*> start"]);
+        check("Nov 21 02:03:04 host sshd[1234]: ok", expect!["<*> <*> <*> host sshd[<*>]: ok"]);
+        check("id 550e8400-e29b-41d4-a716-446655440000 done", expect!["id <*> done"]);
+        check("blk_-1608999687919862906 of size 91178", expect!["blk_<*> of size <*>"]);
+        check("opened /var/log/app/x.log, closing", expect!["opened <*>, closing"]);
+        check("GET https://example.org/a/b?c=1 now", expect!["GET <*> now"]);
+        check("User 'alice' logged in from IP 192.168.1.50", expect!["User '<*>' logged in from IP <*>"]);
+        check("don't retry, it isn't up", expect!["don't retry, it isn't up"]);
+        check(r#"{"user":"bob","ms":12}"#, expect![[r#"{"user":"<*>","ms":<*>}"#]]);
+        check("user1234 on node_7 at 0xdeadBEEF", expect!["user<*> on node_<*> at <*>"]);
+        check("temp=-12.5 C", expect!["temp=<*> C"]);
+        check("a\t\tb  c\n", expect!["a b c"]);
+    }
+
+    #[test]
+    fn fixed_text_stays() {
+        check(
+            "CRITICAL: Failed to connect to primary database after 5 retries.",
+            expect!["CRITICAL: Failed to connect to primary database after <*> retries."],
+        );
+        check("read/write error", expect!["read/write error"]);
+        check("", expect![""]);
+    }
+
+    #[test]
+    fn numbers_are_remembered_but_not_parts_of_ids() {
+        let mut masked = Masked::default();
+        masked.mask(b"10.0.0.1 sent 512 bytes in 3.5 s on 2026-11-21 as req-77");
+        assert_eq!(masked.values(), [512.0, 3.5, 77.0]);
+        masked.mask(b"1 2 3 4 5 6");
+        assert_eq!(masked.values(), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        for length in [MAX_MASKED_BYTES, MAX_MASKED_BYTES + 1, 10 * MAX_MASKED_BYTES] {
+            let masked = mask(&"é".repeat(length / 2 + 1));
+            assert!(masked.len() <= MAX_MASKED_BYTES, "{} of {length}", masked.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn masking_twice_equals_masking_once(message in "[ -~\\t]{0,120}") {
+            let once = mask(&message);
+            prop_assert_eq!(mask(&once), once);
+        }
+
+        #[test]
+        fn any_bytes_are_masked(message in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut masked = Masked::default();
+            masked.mask(&message);
+            prop_assert!(masked.text.len() <= MAX_MASKED_BYTES);
+        }
+    }
+}

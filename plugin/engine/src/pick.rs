@@ -1,0 +1,219 @@
+//! Which fields of a record matter: message, severity and labels, found in one walk over the host's bytes.
+
+use std::borrow::Cow;
+
+use crate::{
+    record::{Record, Scalar, Severity, Visitor},
+    settings::Settings,
+};
+
+/// Compiled paths. Shared by all records; [`Picker::start`] begins one.
+#[derive(Clone, Debug)]
+pub struct Picker {
+    nodes: Vec<Node>,
+    labels: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// Children by length of the key (capped), so that most keys cost one comparison or none.
+    children: Vec<Vec<(Box<[u8]>, usize)>>,
+    role: Option<Role>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    Message(usize),
+    Severity(usize),
+    Label(usize),
+}
+
+const LENGTHS: usize = 32;
+
+impl Node {
+    fn child(&self, key: &[u8]) -> Option<usize> {
+        let bucket = self.children.get(key.len().min(LENGTHS))?;
+        bucket.iter().find(|(name, _)| **name == *key).map(|(_, node)| *node)
+    }
+}
+
+impl Picker {
+    /// The picker for these settings' paths.
+    pub fn new(settings: &Settings) -> Picker {
+        let mut picker = Picker { nodes: vec![Node::default()], labels: settings.label_paths().len() };
+        for (rank, path) in settings.message_paths().iter().enumerate() {
+            picker.insert(path, Role::Message(rank));
+        }
+        for (rank, path) in settings.severity_paths().iter().enumerate() {
+            picker.insert(path, Role::Severity(rank));
+        }
+        for (rank, path) in settings.label_paths().iter().enumerate() {
+            picker.insert(path, Role::Label(rank));
+        }
+        picker
+    }
+
+    /// A dotted path is found nested and as one literal key, because shippers write both.
+    fn insert(&mut self, path: &str, role: Role) {
+        self.insert_keys(std::iter::once(path), role);
+        if path.contains('.') {
+            self.insert_keys(path.split('.'), role);
+        }
+    }
+
+    fn insert_keys<'k>(&mut self, keys: impl Iterator<Item = &'k str>, role: Role) {
+        let mut at = 0;
+        for key in keys {
+            let key = key.as_bytes();
+            let next = self.nodes.get(at).and_then(|node| node.child(key));
+            at = next.unwrap_or_else(|| {
+                let new = self.nodes.len();
+                self.nodes.push(Node::default());
+                if let Some(node) = self.nodes.get_mut(at) {
+                    node.children.resize_with(LENGTHS + 1, Vec::new);
+                    if let Some(bucket) = node.children.get_mut(key.len().min(LENGTHS)) {
+                        bucket.push((key.into(), new));
+                    }
+                }
+                new
+            });
+        }
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.role.get_or_insert(role);
+        }
+    }
+
+    /// Begins one record.
+    pub fn start<'p, 'a>(&'p self, tag: &'a [u8]) -> Picking<'p, 'a> {
+        Picking {
+            picker: self,
+            tag,
+            at: [0; DEPTH],
+            depth: 0,
+            message: None,
+            longest: Cow::Borrowed(b""),
+            severity: None,
+            labels: Vec::new(),
+        }
+    }
+}
+
+/// Paths have at most eight steps (checked in [`Settings`]).
+const DEPTH: usize = 9;
+
+/// One record being read; a codec drives it as a [`Visitor`].
+#[derive(Debug)]
+pub struct Picking<'p, 'a> {
+    picker: &'p Picker,
+    tag: &'a [u8],
+    at: [usize; DEPTH],
+    depth: usize,
+    message: Option<(usize, Cow<'a, [u8]>)>,
+    longest: Cow<'a, [u8]>,
+    severity: Option<(usize, Severity)>,
+    labels: Vec<Cow<'a, [u8]>>,
+}
+
+impl<'a> Picking<'_, 'a> {
+    fn node(&self) -> Option<&Node> {
+        self.picker.nodes.get(*self.at.get(self.depth)?)
+    }
+
+    /// The record. Without a message path that holds text, the longest text of the top level is the message.
+    pub fn finish(self) -> Record<'a> {
+        let message = self.message.map_or(self.longest, |(_, message)| message);
+        Record { message, severity: self.severity.map(|(_, severity)| severity), tag: self.tag, labels: self.labels }
+    }
+}
+
+impl<'a> Visitor<'a> for Picking<'_, 'a> {
+    fn enter(&mut self, key: &[u8]) -> bool {
+        let Some(child) = self.node().and_then(|node| node.child(key)) else { return false };
+        let deeper = self.depth.saturating_add(1);
+        let Some(slot) = self.at.get_mut(deeper) else { return false };
+        *slot = child;
+        self.depth = deeper;
+        true
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn scalar(&mut self, key: &[u8], value: Scalar<'a>) {
+        let role = self
+            .node()
+            .and_then(|node| node.child(key))
+            .and_then(|child| self.picker.nodes.get(child))
+            .and_then(|node| node.role);
+        match (role, value) {
+            (Some(Role::Message(rank)), Scalar::Text(text)) if !text.is_empty() => {
+                if self.message.as_ref().is_none_or(|(best, _)| rank < *best) {
+                    self.message = Some((rank, text));
+                }
+            }
+            (Some(Role::Severity(rank)), value) => {
+                let severity = match &value {
+                    Scalar::Text(text) => Severity::parse(text),
+                    Scalar::Int(number) => Severity::of_number(*number),
+                    _ => None,
+                };
+                if let Some(severity) = severity
+                    && self.severity.is_none_or(|(best, _)| rank < best)
+                {
+                    self.severity = Some((rank, severity));
+                }
+            }
+            (Some(Role::Label(rank)), Scalar::Text(text)) => {
+                if self.labels.is_empty() {
+                    self.labels.resize(self.picker.labels, Cow::Borrowed(b""));
+                }
+                if let Some(label) = self.labels.get_mut(rank)
+                    && label.is_empty()
+                {
+                    *label = text;
+                }
+            }
+            (None, Scalar::Text(text)) if self.depth == 0 && text.len() > self.longest.len() => self.longest = text,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Scalar<'_> {
+        Scalar::Text(Cow::Borrowed(text.as_bytes()))
+    }
+
+    #[test]
+    fn finds_nested_and_literal_paths_and_prefers_the_first() {
+        let picker = Picker::new(&Settings::default());
+        let mut picking = picker.start(b"kube.x");
+        picking.scalar(b"log", text("second"));
+        picking.scalar(b"message", text("first"));
+        picking.scalar(b"log.level", text("WARN"));
+        assert!(!picking.enter(b"other"));
+        assert!(picking.enter(b"kubernetes"));
+        picking.scalar(b"container_name", text("api"));
+        picking.scalar(b"message", text("not a message here"));
+        picking.leave();
+        let record = picking.finish();
+        assert_eq!(record.message, Cow::Borrowed(b"first"));
+        assert_eq!(record.severity, Some(Severity::Warn));
+        assert_eq!(record.labels[1], Cow::Borrowed(b"api"));
+    }
+
+    #[test]
+    fn falls_back_to_the_longest_text() {
+        let picker = Picker::new(&Settings::default());
+        let mut picking = picker.start(b"t");
+        picking.scalar(b"a", text("short"));
+        picking.scalar(b"b", text("the longest text"));
+        picking.scalar(b"PRIORITY", Scalar::Int(3));
+        let record = picking.finish();
+        assert_eq!((&*record.message, record.severity), (&b"the longest text"[..], Some(Severity::Error)));
+    }
+}

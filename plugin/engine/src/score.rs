@@ -1,0 +1,115 @@
+//! Evidence becomes one score: the only place where signals are weighed against each other.
+
+use crate::{
+    detect::{Evidence, Signals},
+    verdict::RuleHit,
+};
+
+/// What a rule's severity (0..10) alone scores: below 2 nothing is flagged; 2 is low, 3.5 medium, 5 high, 7 critical.
+pub fn of_rule(severity: f32) -> f32 {
+    const POINTS: [(f32, f32); 6] = [(0.0, 0.05), (2.0, 0.5), (3.5, 0.65), (5.0, 0.8), (7.0, 0.92), (10.0, 0.98)];
+    let mut last = POINTS[0];
+    for point in POINTS {
+        if severity <= point.0 {
+            let width = point.0 - last.0;
+            let along = if width > 0.0 { (severity - last.0) / width } else { 1.0 };
+            return last.1 + along.clamp(0.0, 1.0) * (point.1 - last.1);
+        }
+        last = point;
+    }
+    last.1
+}
+
+/// Joins independent evidence (noisy or): each piece takes away part of the doubt that the others leave.
+///
+/// Pieces after the strongest count for half of what they say alone, because signals of one record are seldom
+/// independent: a new message that matches a rule is often new *because* it is an error.
+pub fn join(strengths: impl Iterator<Item = f32>) -> f32 {
+    let (mut strongest, mut doubt) = (0.0f32, 1.0f32);
+    for strength in strengths.map(|strength| strength.clamp(0.0, 0.99)) {
+        let other = strength.min(strongest);
+        strongest = strongest.max(strength);
+        doubt *= 1.0 - other / 2.0;
+    }
+    1.0 - (1.0 - strongest) * doubt
+}
+
+/// Moves a raw score so that the user's threshold becomes 0.5, and adds the offset that feedback has moved it by.
+pub(crate) fn calibrate(raw: f32, threshold: f32, offset: f32) -> f32 {
+    let scaled = if raw < threshold {
+        0.5 * raw / threshold
+    } else {
+        0.5 + 0.5 * (raw - threshold) / (1.0 - threshold).max(1e-3)
+    };
+    (scaled + offset).clamp(0.0, 1.0)
+}
+
+/// The raw score of a record's evidence and rule.
+pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>) -> f32 {
+    let rule = rule.map(|rule| of_rule(rule.score));
+    join(signals.evidence.iter().map(|evidence| evidence.strength).chain(rule))
+}
+
+/// One line of English, strongest evidence first.
+pub(crate) fn reason(signals: &Signals, rule: Option<&RuleHit>, description: Option<&str>) -> String {
+    let mut parts: Vec<&Evidence> = signals.evidence.iter().collect();
+    parts.sort_by(|left, right| right.strength.total_cmp(&left.strength));
+    let mut reason = String::new();
+    for part in parts {
+        if !reason.is_empty() {
+            reason.push_str("; ");
+        }
+        reason.push_str(&part.words);
+    }
+    if let Some(rule) = rule {
+        if !reason.is_empty() {
+            reason.push_str("; ");
+        }
+        reason.push_str("rule ");
+        reason.push_str(&rule.name);
+        if let Some(description) = description.filter(|text| !text.is_empty()) {
+            reason.push_str(" (");
+            reason.push_str(description);
+            reason.push(')');
+        }
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Level;
+
+    #[test]
+    fn rule_severities_map_to_levels() {
+        let level = |severity| Level::of(of_rule(severity));
+        assert_eq!(level(0.0), Level::None);
+        assert_eq!(level(1.9), Level::None);
+        assert_eq!(level(2.0), Level::Low);
+        assert_eq!(level(3.5), Level::Medium);
+        assert_eq!(level(5.0), Level::High);
+        assert_eq!(level(7.0), Level::Critical);
+        assert_eq!(level(10.0), Level::Critical);
+        assert_eq!(level(f32::NAN), Level::Critical, "never from a checked rule file");
+    }
+
+    #[test]
+    fn evidence_adds_up_but_never_to_certainty() {
+        let join = |strengths: &[f32]| join(strengths.iter().copied());
+        assert_eq!(join(&[]), 0.0);
+        assert!((join(&[0.6]) - 0.6).abs() < 1e-6);
+        assert!(join(&[0.6, 0.5]) > 0.65 && join(&[0.6, 0.5]) < 0.75);
+        assert!((join(&[0.5, 0.6]) - join(&[0.6, 0.5])).abs() < 1e-6, "order does not matter");
+        assert!(join(&[0.99; 20]) <= 1.0);
+    }
+
+    #[test]
+    fn the_threshold_is_where_half_is() {
+        assert_eq!(calibrate(0.5, 0.5, 0.0), 0.5);
+        assert_eq!(calibrate(0.7, 0.7, 0.0), 0.5);
+        assert!(calibrate(0.6, 0.7, 0.0) < 0.5 && calibrate(0.6, 0.3, 0.0) > 0.5);
+        assert_eq!((calibrate(1.0, 0.9, 0.0), calibrate(0.0, 0.1, 0.0)), (1.0, 0.0));
+        assert_eq!(calibrate(0.9, 0.5, 0.5), 1.0);
+    }
+}

@@ -1,0 +1,191 @@
+//! Everything that is remembered about one source: its templates and its own usual behaviour.
+
+use std::sync::Arc;
+
+use crate::{
+    detect::{
+        entropy::{Entropy, Table},
+        error_rate::ErrorRate,
+        novelty::{self, Novelty},
+        plain,
+        rate::Rate,
+        repeat::Run,
+        value::Values,
+        Signals,
+    },
+    mask::Masked,
+    record::Severity,
+    rules::Categories,
+    settings::Settings,
+    template::{Miner, Seeds},
+    verdict::{Flag, TemplateId},
+};
+
+/// Times a template must have been seen before its numbers are worth a sketch.
+const VALUES_FROM: u64 = 8;
+
+/// One tag with its labels: statistics never cross its border.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: Arc<str>,
+    /// Which rules can concern it.
+    pub(crate) categories: Categories,
+    pub(crate) first_seen: i64,
+    pub(crate) last_seen: i64,
+    pub(crate) records: u64,
+    pub(crate) miner: Miner,
+    pub(crate) rate: Rate,
+    pub(crate) errors: ErrorRate,
+    pub(crate) entropy: Entropy,
+    pub(crate) novelty: Novelty,
+    run: Run,
+    window: i64,
+}
+
+/// What the statistics need besides the source itself.
+#[derive(Debug)]
+pub(crate) struct Context<'c> {
+    pub(crate) settings: &'c Settings,
+    pub(crate) seeds: &'c Seeds,
+    pub(crate) table: &'c Table,
+    /// Tail probability from which a count is odd.
+    pub(crate) tail: f64,
+    pub(crate) now: i64,
+}
+
+/// The template a record was placed in, and whether that is worth knowing elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) slot: u32,
+    pub(crate) is_new: bool,
+    /// Old id, if the template generalised on this record.
+    pub(crate) renamed: Option<TemplateId>,
+    pub(crate) severity: Option<Severity>,
+}
+
+impl Source {
+    pub(crate) fn new(name: Arc<str>, categories: Categories, now: i64) -> Source {
+        Source {
+            name,
+            categories,
+            first_seen: now,
+            last_seen: now,
+            records: 0,
+            miner: Miner::default(),
+            rate: Rate::default(),
+            errors: ErrorRate::default(),
+            entropy: Entropy::default(),
+            novelty: Novelty::default(),
+            run: Run::default(),
+            window: i64::MIN,
+        }
+    }
+
+    /// Whether the source has been watched long enough for `new` to mean something.
+    fn is_warm(&self, context: &Context<'_>) -> bool {
+        self.records >= context.settings.warmup_records
+            && context.now.saturating_sub(self.first_seen) >= context.settings.warmup_nanos
+    }
+
+    /// Takes one record: finds its template, learns from it, and collects what the statistics find odd.
+    pub(crate) fn observe(
+        &mut self,
+        context: &Context<'_>,
+        masked: &Masked,
+        message: &[u8],
+        severity: Option<Severity>,
+        signals: &mut Signals,
+    ) -> Placed {
+        let window = context.now.checked_div(context.settings.window_nanos).unwrap_or_default();
+        if self.window == i64::MIN {
+            self.window = window;
+            self.rate = Rate::since(window, self.rate.windows);
+        }
+        if window > self.window {
+            self.close_windows(context, window, signals);
+        }
+        let warm = self.is_warm(context);
+        let placement = self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
+        let share = self.novelty.learn(placement.is_new, self.records);
+        if placement.is_new && warm {
+            novelty::new(signals, share, placement.nearest);
+        }
+        self.records = self.records.saturating_add(1);
+        self.last_seen = context.now;
+
+        let windows = self.rate.windows;
+        let mut severity = severity;
+        if let Some(template) = self.miner.get_mut(placement.slot) {
+            severity = severity.or(template.severity);
+            if placement.is_new {
+                template.rate = Rate::since(window, windows);
+            } else if warm {
+                let gap = context.now.saturating_sub(template.last_seen);
+                let gap = gap.checked_div(context.settings.window_nanos).unwrap_or_default();
+                novelty::rare(signals, template.count, gap);
+            }
+            template.rate.roll(window);
+            if let Some(odd) = template.rate.burst(context.tail) {
+                let minute = 60e9 / context.settings.window_nanos.max(1) as f64;
+                let (expected, actual) = (odd.expected * minute, odd.actual * minute);
+                let strength = (0.5 + 0.12 * (actual / expected).log10()).clamp(0.5, 0.75) as f32;
+                let words = format!("burst: {} a minute, usually {}", plain(actual), plain(expected));
+                signals.add_measured(Flag::Burst, strength, expected, actual, words);
+            }
+            if !masked.values().is_empty() && template.count >= VALUES_FROM {
+                let values = template.values.get_or_insert_with(|| Box::new(Values::default()));
+                if let Some(outlier) = values.observe(masked.values()) {
+                    let strength = (0.5 + 0.03 * outlier.octaves as f32).min(0.75);
+                    let words =
+                        format!("value {} where at most {} is usual", plain(outlier.value), plain(outlier.largest));
+                    signals.add_measured(Flag::Value, strength, outlier.largest, outlier.value, words);
+                }
+            }
+            template.count = template.count.saturating_add(1);
+            template.last_seen = context.now;
+            template.since_summary = template.since_summary.saturating_add(1);
+
+            let ended = self.run.observe(u64::from(placement.slot), message);
+            self.run.judge(template.usual_run, message, signals);
+            if let Some((slot, length)) = ended
+                && let Some(ended) = self.miner.get_mut(slot as u32)
+            {
+                ended.usual_run = ended.usual_run.max(length);
+            }
+        }
+        self.entropy.observe(context.table, message, context.settings.sigma, signals);
+        self.errors.observe(severity, context.tail, signals);
+        self.rate.burst(0.0);
+        Placed { slot: placement.slot, is_new: placement.is_new, renamed: placement.renamed, severity }
+    }
+
+    /// Closes windows: this is when it shows that a steady message stayed away.
+    fn close_windows(&mut self, context: &Context<'_>, window: i64, signals: &mut Signals) {
+        let total = self.rate.pending(window).unwrap_or_default();
+        // If the source as a whole went quiet, no single message did (that is silence, which is seen from outside).
+        let lively = f64::from(total) >= 0.5 * f64::from(self.rate.mean);
+        if lively && self.rate.windows > 0 {
+            let odd = self.miner.values_mut().filter_map(|template| {
+                let count = template.rate.pending(window)?;
+                let odd = template.rate.drop(count, context.tail)?;
+                // Learned now, so that it is told once.
+                template.rate.roll(window);
+                Some((odd, Arc::clone(&template.text)))
+            });
+            if let Some((odd, text)) = odd.max_by(|left, right| left.0.expected.total_cmp(&right.0.expected)) {
+                let minute = 60e9 / context.settings.window_nanos.max(1) as f64;
+                let (expected, actual) = (odd.expected * minute, odd.actual * minute);
+                let text: String = text.chars().take(80).collect();
+                let words = format!(
+                    "missing before this record: \"{text}\" came {} times a minute, usually {}",
+                    plain(actual),
+                    plain(expected)
+                );
+                signals.add_measured(Flag::Drop, 0.55, expected, actual, words);
+            }
+        }
+        self.rate.roll(window);
+        self.errors.roll();
+        self.window = window;
+    }
+}

@@ -1,0 +1,420 @@
+//! Which known message shape a masked message has: bounded online template mining.
+//!
+//! In the family of Drain (He et al., ICWS 2017): messages of the same number of words and the same first word are
+//! compared word by word. Unlike Drain, a word becomes a wildcard only when at least [`MIN_DISTINCT`] different words
+//! were seen in its place: `session opened` and `session closed` stay two templates, user names become one.
+
+use std::sync::Arc;
+
+use crate::{
+    detect::{rate::Rate, value::Values},
+    mask::PLACEHOLDER,
+    memory::{Clock, IdMap},
+    record::Severity,
+    verdict::TemplateId,
+};
+
+/// Different words that must have been seen in a place before it becomes a wildcard.
+const MIN_DISTINCT: usize = 4;
+/// Words compared; what follows belongs to the last one.
+const MAX_WORDS: usize = 96;
+/// Templates of a group that one new message is compared with, the most recent first.
+const MAX_CANDIDATES: usize = 256;
+/// Masked texts remembered per template slot, for the fast path. Past it the memory of variants is emptied and fills anew.
+const VARIANTS_PER_TEMPLATE: usize = 8;
+/// The word hash of a wildcard.
+const WILDCARD: u64 = 0;
+
+/// One message shape and what is remembered about it.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) id: TemplateId,
+    pub(crate) text: Arc<str>,
+    words: Box<[u64]>,
+    /// A level word within the text (`ERROR`, `[warn]`), for records without a level field.
+    pub(crate) severity: Option<Severity>,
+    pub(crate) count: u64,
+    pub(crate) first_seen: i64,
+    pub(crate) last_seen: i64,
+    pub(crate) rate: Rate,
+    pub(crate) values: Option<Box<Values>>,
+    /// Longest run of consecutive records that was seen without being odd.
+    pub(crate) usual_run: u32,
+    pub(crate) since_summary: u32,
+    pub(crate) rule_hits: u32,
+}
+
+impl Template {
+    fn new(text: Arc<str>, now: i64) -> Template {
+        Template {
+            id: TemplateId::of(&text),
+            words: words(text.as_bytes()).map(hash_word).collect(),
+            severity: level_word(&text),
+            text,
+            count: 0,
+            first_seen: now,
+            last_seen: now,
+            rate: Rate::default(),
+            values: None,
+            usual_run: 0,
+            since_summary: 0,
+            rule_hits: 0,
+        }
+    }
+
+    fn wildcards(&self) -> usize {
+        self.words.iter().filter(|word| **word == WILDCARD).count()
+    }
+
+    fn accepts(&self, words: &[u64]) -> bool {
+        self.words.len() == words.len()
+            && self.words.iter().zip(words).all(|(own, other)| own == other || *own == WILDCARD)
+    }
+
+    fn equal_words(&self, words: &[u64]) -> usize {
+        self.words.iter().zip(words).filter(|(own, other)| own == other || **own == WILDCARD).count()
+    }
+
+    fn group(&self) -> u64 {
+        group(&self.words)
+    }
+}
+
+/// Where a message was placed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement {
+    pub(crate) slot: u32,
+    /// No template accepted it: this is the first message of its shape.
+    pub(crate) is_new: bool,
+    /// It was new, but this share of its words is that of a known template.
+    pub(crate) nearest: f32,
+    /// The template that was generalised to take it in, if one was: its old id.
+    pub(crate) renamed: Option<TemplateId>,
+}
+
+/// Templates that other nodes or the state file know, used to give a shape the text (and so the id) it has elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Seeds {
+    groups: IdMap<Vec<(Box<[u64]>, Arc<str>)>>,
+}
+
+impl Seeds {
+    pub(crate) fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Seeds {
+        let mut seeds = Seeds::default();
+        for text in texts {
+            let words: Box<[u64]> = words(text.as_bytes()).map(hash_word).collect();
+            if words.contains(&WILDCARD) {
+                seeds.groups.entry(group(&words)).or_default().push((words, text.into()));
+            }
+        }
+        seeds
+    }
+
+    fn find(&self, words: &[u64]) -> Option<&Arc<str>> {
+        let accepts = |seed: &[u64]| {
+            seed.len() == words.len() && seed.iter().zip(words).all(|(own, other)| own == other || *own == WILDCARD)
+        };
+        self.groups.get(&group(words))?.iter().find(|(seed, _)| accepts(seed)).map(|(_, text)| text)
+    }
+}
+
+/// The templates of one source.
+#[derive(Debug, Default)]
+pub(crate) struct Miner {
+    templates: Clock<Template>,
+    /// Hash of a masked text -> where it was placed last, and the id it had there (another id: look again).
+    variants: IdMap<(u32, TemplateId)>,
+    groups: IdMap<Vec<u32>>,
+    /// Scratch: the words of the message at hand.
+    words: Vec<u64>,
+}
+
+impl Miner {
+    pub(crate) fn len(&self) -> usize {
+        self.templates.len()
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Template> {
+        self.templates.get(slot)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Template> {
+        self.templates.get_mut(slot)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().map(|(_, template)| template)
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Template> {
+        self.templates.values_mut()
+    }
+
+    /// Makes room for one more; gives what was forgotten.
+    pub(crate) fn evict(&mut self) -> Option<Template> {
+        let (slot, template) = self.templates.evict()?;
+        self.ungroup(slot, template.group());
+        Some(template)
+    }
+
+    /// Adds a template as it was saved.
+    pub(crate) fn restore(&mut self, text: &str, now: i64) -> Option<&mut Template> {
+        let slot = self.add(Template::new(text.into(), now));
+        self.templates.get_mut(slot)
+    }
+
+    /// Finds the template of a masked message, or makes it one.
+    pub(crate) fn place(&mut self, masked: &[u8], similarity: f64, seeds: &Seeds, now: i64) -> Placement {
+        let variant = twox_hash::XxHash3_64::oneshot(masked);
+        if let Some((slot, id)) = self.variants.get(&variant)
+            && let Some(template) = self.templates.touch(*slot)
+            && template.id == *id
+        {
+            return Placement { slot: *slot, is_new: false, nearest: 1.0, renamed: None };
+        }
+        let placement = self.search(masked, similarity, seeds, now);
+        if self.variants.len() >= self.templates.len().saturating_mul(VARIANTS_PER_TEMPLATE).max(1_024) {
+            self.variants.clear();
+        }
+        if let Some(template) = self.templates.touch(placement.slot) {
+            self.variants.insert(variant, (placement.slot, template.id));
+        }
+        placement
+    }
+
+    /// The slow path: a masked text that was not seen lately.
+    fn search(&mut self, masked: &[u8], similarity: f64, seeds: &Seeds, now: i64) -> Placement {
+        self.words.clear();
+        self.words.extend(words(masked).map(hash_word));
+        let words = &self.words;
+        let group = self.groups.get(&group(words)).map(Vec::as_slice).unwrap_or_default();
+        let recent = group.get(group.len().saturating_sub(MAX_CANDIDATES)..).unwrap_or_default();
+
+        let mut accepted: Option<(usize, u32)> = None;
+        let mut near: Vec<(usize, u32)> = Vec::new();
+        let least = (words.len() as f64 * similarity).ceil() as usize;
+        for &slot in recent.iter().rev() {
+            let Some(template) = self.templates.get(slot) else { continue };
+            if template.words.len() != words.len() {
+                continue;
+            }
+            let equal = template.equal_words(words);
+            if equal == words.len() {
+                let wildcards = template.wildcards();
+                if accepted.is_none_or(|(fewest, _)| wildcards < fewest) {
+                    accepted = Some((wildcards, slot));
+                }
+            } else if equal >= least {
+                near.push((equal, slot));
+            }
+        }
+        if let Some((_, slot)) = accepted {
+            return Placement { slot, is_new: false, nearest: 1.0, renamed: None };
+        }
+        near.sort_by_key(|&(equal, slot)| (std::cmp::Reverse(equal), slot));
+        if let Some(&(_, best)) = near.first()
+            && let Some(general) = self.generalised(best, &near)
+        {
+            let text = general_text(masked, &general);
+            let (slot, renamed) = self.merge(best, &near, general, text);
+            return Placement { slot, is_new: false, nearest: 1.0, renamed };
+        }
+        let nearest = near.first().map_or(0.0, |&(equal, _)| equal as f32 / words.len().max(1) as f32);
+        let seeded = seeds.find(words).cloned();
+        let text = seeded.unwrap_or_else(|| String::from_utf8_lossy(masked).into());
+        let slot = self.add(Template::new(text, now));
+        Placement { slot, is_new: true, nearest, renamed: None }
+    }
+
+    /// The words of `best` with wildcards where it differs from the message at hand, if every such place has had enough
+    /// different words among the near templates.
+    fn generalised(&self, best: u32, near: &[(usize, u32)]) -> Option<Box<[u64]>> {
+        let best = self.templates.get(best)?;
+        let mut general = best.words.clone();
+        for (place, (own, word)) in general.iter_mut().zip(&self.words).enumerate() {
+            if *own == *word || *own == WILDCARD {
+                continue;
+            }
+            let mut seen = vec![*word];
+            for (_, slot) in near {
+                let other = self.templates.get(*slot).and_then(|template| template.words.get(place)).copied();
+                if let Some(other) = other
+                    && !seen.contains(&other)
+                {
+                    // A wildcard in a neighbour says that many words were seen there.
+                    let weight = if other == WILDCARD { MIN_DISTINCT } else { 1 };
+                    seen.extend(std::iter::repeat_n(other, weight));
+                }
+                if seen.len() >= MIN_DISTINCT {
+                    break;
+                }
+            }
+            if seen.len() < MIN_DISTINCT {
+                return None;
+            }
+            *own = WILDCARD;
+        }
+        Some(general)
+    }
+
+    /// Puts the general template in the place of `best` and of the near ones that it covers.
+    fn merge(&mut self, best: u32, near: &[(usize, u32)], general: Box<[u64]>, text: Arc<str>) -> (u32, Option<TemplateId>) {
+        let mut taken = Vec::new();
+        for &(_, slot) in near.iter().filter(|(_, slot)| *slot != best) {
+            let covered = self.templates.get(slot).is_some_and(|template| {
+                template.words.iter().zip(&general).all(|(own, wide)| own == wide || *wide == WILDCARD)
+            });
+            if covered && let Some(template) = self.templates.remove(slot) {
+                self.ungroup(slot, template.group());
+                taken.push(template);
+            }
+        }
+        let Some(template) = self.templates.touch(best) else { return (best, None) };
+        let old = template.id;
+        template.id = TemplateId::of(&text);
+        template.text = text;
+        template.words = general;
+        for other in taken {
+            template.count = template.count.saturating_add(other.count);
+            template.first_seen = template.first_seen.min(other.first_seen);
+            template.since_summary = template.since_summary.saturating_add(other.since_summary);
+            template.rule_hits = template.rule_hits.saturating_add(other.rule_hits);
+            template.rate.absorb(&other.rate);
+        }
+        (best, Some(old))
+    }
+
+    fn add(&mut self, template: Template) -> u32 {
+        let group = template.group();
+        let slot = self.templates.insert(template);
+        self.groups.entry(group).or_default().push(slot);
+        slot
+    }
+
+    fn ungroup(&mut self, slot: u32, group: u64) {
+        if let Some(slots) = self.groups.get_mut(&group) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
+    }
+}
+
+/// The words of a masked text.
+fn words(masked: &[u8]) -> impl Iterator<Item = &[u8]> {
+    masked.splitn(MAX_WORDS, |byte| *byte == b' ')
+}
+
+fn hash_word(word: &[u8]) -> u64 {
+    if word == PLACEHOLDER.as_bytes() { WILDCARD } else { twox_hash::XxHash3_64::oneshot(word).max(1) }
+}
+
+/// Number of words and first word: what must be equal before anything is compared.
+fn group(words: &[u64]) -> u64 {
+    words.first().copied().unwrap_or(WILDCARD).rotate_left(7) ^ words.len() as u64
+}
+
+/// The masked text with wildcards where the general words have them.
+fn general_text(masked: &[u8], general: &[u64]) -> Arc<str> {
+    let mut text = Vec::with_capacity(masked.len());
+    for (index, (word, general)) in words(masked).zip(general).enumerate() {
+        if index > 0 {
+            text.push(b' ');
+        }
+        text.extend_from_slice(if *general == WILDCARD { PLACEHOLDER.as_bytes() } else { word });
+    }
+    String::from_utf8_lossy(&text).into()
+}
+
+/// A level word at the usual places of a text: upper case, or in brackets, before a colon, or after `level=`.
+fn level_word(text: &str) -> Option<Severity> {
+    text.split(' ').take(10).find_map(|word| {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '=');
+        let (marked, bare) = match bare.split_once('=') {
+            Some((key, value)) if matches!(key, "level" | "lvl" | "severity") => (true, value.trim_matches('"')),
+            Some(_) => return None,
+            None => (word.starts_with('[') || word.ends_with(':'), bare),
+        };
+        let upper = bare.bytes().all(|byte| byte.is_ascii_uppercase());
+        (bare.len() >= 4 && (upper || marked)).then(|| Severity::parse(bare.as_bytes())).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(miner: &mut Miner, text: &str) -> Placement {
+        miner.place(text.as_bytes(), 0.5, &Seeds::default(), 0)
+    }
+
+    fn text(miner: &Miner, placement: Placement) -> String {
+        miner.get(placement.slot).unwrap().text.to_string()
+    }
+
+    #[test]
+    fn words_become_wildcards_only_after_enough_different_ones() {
+        let mut miner = Miner::default();
+        for (user, new) in [("ann", true), ("bob", true), ("cyd", true), ("dan", false), ("eve", false)] {
+            let placement = place(&mut miner, &format!("session opened for user {user}"));
+            assert_eq!(placement.is_new, new, "{user}");
+        }
+        let known = place(&mut miner, "session opened for user ann");
+        assert_eq!((text(&miner, known).as_str(), miner.len()), ("session opened for user <*>", 1));
+        let closed = place(&mut miner, "session closed for user ann");
+        assert!(closed.is_new && (closed.nearest - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_id_depends_on_the_text_only() {
+        let (mut left, mut right) = (Miner::default(), Miner::default());
+        let users = ["ann", "bob", "cyd", "dan", "eve"];
+        for user in users {
+            place(&mut left, &format!("session opened for user {user}"));
+        }
+        for user in users.iter().rev() {
+            place(&mut right, &format!("session opened for user {user}"));
+        }
+        let id = |miner: &mut Miner| {
+            let placement = place(miner, "session opened for user zoe");
+            miner.get(placement.slot).unwrap().id
+        };
+        assert_eq!(id(&mut left), id(&mut right));
+        assert_eq!(id(&mut left), TemplateId::of("session opened for user <*>"));
+    }
+
+    #[test]
+    fn seeds_give_the_text_that_others_use() {
+        let mut miner = Miner::default();
+        let seeds = Seeds::new(["session opened for user <*>"].into_iter());
+        let placement = miner.place(b"session opened for user ann", 0.5, &seeds, 0);
+        assert_eq!(text(&miner, placement), "session opened for user <*>");
+    }
+
+    #[test]
+    fn eviction_keeps_what_is_used() {
+        let mut miner = Miner::default();
+        for index in 0..3 {
+            place(&mut miner, &"w ".repeat(index + 1));
+        }
+        miner.evict();
+        place(&mut miner, "w w ");
+        assert_eq!(miner.evict().unwrap().text.as_ref(), "w w w ");
+        assert!(!place(&mut miner, "w w ").is_new);
+        assert!(place(&mut miner, "w w w ").is_new);
+    }
+
+    #[test]
+    fn level_words() {
+        for (text, level) in [
+            ("<*> ERROR db down", Some(Severity::Error)),
+            ("[warn] x", Some(Severity::Warn)),
+            ("ts=<*> level=error msg=x", Some(Severity::Error)),
+            ("no error here", None),
+            ("CRITICAL: Failed", Some(Severity::Fatal)),
+        ] {
+            assert_eq!(level_word(text), level, "{text}");
+        }
+    }
+}
