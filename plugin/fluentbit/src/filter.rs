@@ -1,0 +1,117 @@
+//! Takes one chunk of log events with its tag and a time, gives the chunk with tags on its records.
+//!
+//! Group markers, events that cannot be read, and a malformed tail pass as they are. A summary is one more event at the
+//! end. Must not know: C, files, threads, clocks.
+
+use oddline_codec::{
+    msgpack::{self, EventKind},
+    summary_record,
+};
+use oddline_engine::UnixNanos;
+use oddline_shell::{Changes, Msgpack, Outcome, Plugin};
+
+/// Capacity that the output buffer keeps between chunks; Fluent Bit's chunks are about 2 MB.
+const KEPT_CAPACITY: usize = 8 << 20;
+
+/// Filters chunks, one at a time.
+#[derive(Debug)]
+pub struct Filter {
+    plugin: Plugin,
+    out: Vec<u8>,
+    summaries: u64,
+}
+
+impl Filter {
+    /// A filter around a plugin.
+    pub fn new(plugin: Plugin) -> Filter {
+        Filter { plugin, out: Vec::new(), summaries: 0 }
+    }
+
+    /// The filtered chunk; `None` if it stays as it is.
+    pub fn chunk(&mut self, tag: &[u8], chunk: &[u8], now: UnixNanos) -> Option<&[u8]> {
+        if Plugin::ignores(tag) {
+            return None;
+        }
+        self.out.clear();
+        self.out.shrink_to(KEPT_CAPACITY);
+        let mut changed = false;
+        let mut grouped = false;
+        for event in msgpack::events(chunk) {
+            let start = self.out.len();
+            let raw = match event {
+                Ok(event) if event.kind == EventKind::Log => {
+                    self.out.extend_from_slice(event.head);
+                    if self.plugin.record::<Msgpack>(tag, event.body, now, &mut self.out) == Outcome::Unread {
+                        self.out.truncate(start);
+                        self.out.extend_from_slice(event.raw);
+                    }
+                    event.raw
+                }
+                Ok(event) => {
+                    grouped = true;
+                    self.out.extend_from_slice(event.raw);
+                    event.raw
+                }
+                Err(malformed) => {
+                    self.plugin.count_unread(1);
+                    // A summary behind it would not be found.
+                    grouped = true;
+                    let rest = chunk.get(malformed.offset..).unwrap_or_default();
+                    self.out.extend_from_slice(rest);
+                    rest
+                }
+            };
+            changed = changed || self.out.get(start..) != Some(raw);
+        }
+        // Within a group it would become part of somebody's resource.
+        if !grouped && let Some(summary) = self.plugin.summary(now) {
+            msgpack::write_head(now.0, &mut self.out);
+            summary_record(&summary, &mut self.out);
+            self.summaries = self.summaries.wrapping_add(1);
+            changed = true;
+        }
+        changed.then_some(&*self.out)
+    }
+
+    /// Takes what changed on disk.
+    pub fn apply(&mut self, changes: Changes) {
+        self.plugin.apply(changes);
+    }
+
+    /// How many summaries have been written.
+    pub fn summaries(&self) -> u64 {
+        self.summaries
+    }
+
+    /// One line of counters for an operator.
+    pub fn counters(&self) -> String {
+        let counters = self.plugin.counters();
+        format!(
+            "counters: records={} flagged={} pending={} skipped={} returned={} forged={} unread={} templates={} \
+             evicted={} sources={}",
+            counters.records,
+            counters.flagged,
+            counters.pending,
+            counters.skipped,
+            counters.returned,
+            counters.forged,
+            counters.unread,
+            counters.templates,
+            counters.evicted,
+            counters.sources,
+        )
+    }
+
+    /// What was learned, as bytes to keep.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.plugin.snapshot()
+    }
+
+    /// Takes back what was learned.
+    ///
+    /// # Errors
+    /// One line that names what is wrong with the bytes.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.plugin.restore(bytes)
+    }
+}

@@ -1,0 +1,23 @@
+//! What every shell shares. Takes settings, files and records; gives tagged records and what changed on disk.
+//!
+//! A shell (native Fluent Bit, wasm, lua) speaks to its host and calls [`Plugin::record`] for each record. The files
+//! that the sidecar and the user change under way come in by [`Watch::poll`], from whatever thread the host affords.
+//!
+//! Must not know: hosts, threads, clocks, rules of detection.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod plugin;
+mod watch;
+
+pub use plugin::{Format, Json, Msgpack, Outcome, Plugin, RESERVED_TAG_PREFIX};
+pub use watch::{Changes, HEARTBEAT_TTL_NANOS, MAX_RULE_FILES, Watch};

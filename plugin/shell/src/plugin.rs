@@ -1,0 +1,275 @@
+//! Takes one record in a host's notation and a time, gives the record with tags: the way that is the same in every shell.
+//!
+//! walk -> observe -> tags -> splice, and for a record that comes back from the detour: marker checked and taken off,
+//! nothing analysed again. Must not know: chunks, files, clocks, threads, hosts.
+
+use std::{borrow::Cow, sync::Arc};
+
+use oddline_codec::{
+    Edit, MARKER_KEY, TagStyle, Tags, Unreadable, json,
+    marker::{self, Secret},
+    msgpack,
+};
+use oddline_engine::{
+    Counters, Engine, Mode, Picker, Picking, Scalar, Settings, Summary, UnixNanos, Verdict, Visitor,
+    rules::{self, RuleSet},
+};
+
+use crate::watch::Changes;
+
+/// Records under tags that begin so are between plugin and sidecar: no plugin touches them.
+pub const RESERVED_TAG_PREFIX: &[u8] = b"oddline.";
+
+/// A host's notation of one record.
+pub trait Format {
+    /// Gives a record's fields to a visitor.
+    ///
+    /// # Errors
+    /// If the body is not one map, or cut short.
+    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable>;
+    /// Appends the record with an edit made.
+    ///
+    /// # Errors
+    /// If the body is not one map, or cut short.
+    fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable>;
+    /// The tags on a record.
+    fn read_tags(body: &[u8], style: &TagStyle) -> Option<Tags>;
+}
+
+/// Msgpack, as the native filter gets it.
+#[derive(Debug)]
+pub enum Msgpack {}
+
+impl Format for Msgpack {
+    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
+        msgpack::walk(body, visitor)
+    }
+
+    fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        msgpack::splice(body, edit, out)
+    }
+
+    fn read_tags(body: &[u8], style: &TagStyle) -> Option<Tags> {
+        msgpack::read_styled_tags(body, style)
+    }
+}
+
+/// JSON, as the wasm filter gets it.
+#[derive(Debug)]
+pub enum Json {}
+
+impl Format for Json {
+    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
+        json::walk(body, visitor)
+    }
+
+    fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        json::splice(body, edit, out)
+    }
+
+    fn read_tags(body: &[u8], style: &TagStyle) -> Option<Tags> {
+        json::read_styled_tags(body, style)
+    }
+}
+
+/// One filter instance's engine and what goes with it.
+#[derive(Debug)]
+pub struct Plugin {
+    engine: Engine,
+    picker: Arc<Picker>,
+    style: TagStyle,
+    pending: TagStyle,
+    secret: Option<Secret>,
+    /// Whether settings want one at all.
+    detour: bool,
+    is_open: bool,
+    summary_nanos: i64,
+    last_summary: Option<UnixNanos>,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It was judged; the tags say how.
+    Judged(Verdict),
+    /// It came back from the detour and lost its marker.
+    Returned,
+    /// Nothing was written: its bytes are not understood, the caller passes its own.
+    Unread,
+}
+
+impl Plugin {
+    /// Starts with the built-in rules (if settings want them) and no advice; [`Plugin::apply`] brings the rest.
+    pub fn new(settings: Settings) -> Plugin {
+        let rules = if settings.builtin_rules() { rules::builtin_rules() } else { Vec::new() };
+        let style = TagStyle::of(&settings);
+        let seconds = i64::try_from(settings.summary_interval_seconds()).unwrap_or(i64::MAX);
+        let detour = settings.mode() != Mode::Inline && settings.advice_dir().is_some();
+        let mut engine = Engine::new(settings, Arc::new(RuleSet::compile(rules).set));
+        if detour {
+            engine.set_detour(false);
+        }
+        Plugin {
+            picker: engine.picker(),
+            pending: style.pending(),
+            style,
+            secret: None,
+            detour,
+            is_open: false,
+            summary_nanos: seconds.saturating_mul(1_000_000_000),
+            last_summary: None,
+            engine,
+        }
+    }
+
+    /// Takes what changed on disk.
+    pub fn apply(&mut self, changes: Changes) {
+        if let Some(rules) = changes.rules {
+            self.engine.set_rules(rules);
+        }
+        if let Some(advice) = changes.advice {
+            self.engine.set_advice(advice);
+        }
+        if changes.secret.is_some() {
+            self.secret = changes.secret;
+        }
+        if !self.detour {
+            return;
+        }
+        // Without the secret a record that comes back could not be told from a forged one, and would go round again.
+        self.is_open = changes.alive && self.secret.is_some();
+        self.engine.set_detour(self.is_open);
+    }
+
+    /// One record: appends it with its tags to `out`, or leaves `out` alone.
+    pub fn record<F: Format>(&mut self, tag: &[u8], body: &[u8], now: UnixNanos, out: &mut Vec<u8>) -> Outcome {
+        let start = out.len();
+        let mut reading = Reading { picking: self.picker.start(tag), depth: 0, marker: None };
+        let read = F::walk(body, &mut reading);
+        let (marker, record) = (reading.marker, reading.picking.finish());
+        let outcome = read.and_then(|()| {
+            if let Some(marker) = marker {
+                if self.verifies::<F>(tag, &record.message, body, &marker) {
+                    F::splice(body, &Edit::remove(&self.style, &[MARKER_KEY]), out)?;
+                    let counters = self.engine.counters_mut();
+                    counters.returned = counters.returned.saturating_add(1);
+                    return Ok(Outcome::Returned);
+                }
+                let counters = self.engine.counters_mut();
+                counters.forged = counters.forged.saturating_add(1);
+            }
+            let verdict = self.engine.observe(&record, now);
+            let style = if verdict.is_pending() { &self.pending } else { &self.style };
+            F::splice(body, &Edit::tag(style, &Tags::of(&verdict, self.engine.model())), out)?;
+            Ok(Outcome::Judged(verdict))
+        });
+        outcome.unwrap_or_else(|_| {
+            out.truncate(start);
+            let counters = self.engine.counters_mut();
+            counters.unread = counters.unread.saturating_add(1);
+            Outcome::Unread
+        })
+    }
+
+    /// The counts since the last summary, if the interval is over and a sidecar is there to take them.
+    pub fn summary(&mut self, now: UnixNanos) -> Option<Summary> {
+        if !self.is_open || self.summary_nanos == 0 {
+            self.last_summary = None;
+            return None;
+        }
+        let last = *self.last_summary.get_or_insert(now);
+        if now.0.saturating_sub(last.0) < self.summary_nanos {
+            return None;
+        }
+        self.last_summary = Some(now);
+        Some(self.engine.take_summary(now))
+    }
+
+    /// Whether questionable records may go on the detour now.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether a record of this tag is between plugin and sidecar, and not to be touched.
+    pub fn ignores(tag: &[u8]) -> bool {
+        tag.starts_with(RESERVED_TAG_PREFIX)
+    }
+
+    /// What has been done since the start.
+    pub fn counters(&self) -> Counters {
+        self.engine.counters()
+    }
+
+    /// Counts records that passed unread for a reason of the shell's own.
+    pub fn count_unread(&mut self, records: u64) {
+        let counters = self.engine.counters_mut();
+        counters.unread = counters.unread.saturating_add(records);
+    }
+
+    /// How tags are written on records that stay.
+    pub fn style(&self) -> &TagStyle {
+        &self.style
+    }
+
+    /// How tags are written on records that go on the detour.
+    pub fn pending_style(&self) -> &TagStyle {
+        &self.pending
+    }
+
+    /// The text for the tag `model`.
+    pub fn model(&self) -> &Arc<str> {
+        self.engine.model()
+    }
+
+    /// What was learned, as bytes to keep.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.engine.snapshot()
+    }
+
+    /// Takes back what was learned.
+    ///
+    /// # Errors
+    /// One line that names what is wrong with the bytes.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.engine.restore(bytes).map_err(|error| error.to_string())
+    }
+
+    fn verifies<F: Format>(&self, tag: &[u8], message: &[u8], body: &[u8], marker: &[u8]) -> bool {
+        let Some(secret) = &self.secret else { return false };
+        let Some(tags) = F::read_tags(body, &self.style) else { return false };
+        let Some(status) = tags.status else { return false };
+        marker::verify(secret, tag, message, tags.template_id, tags.level, status, marker)
+    }
+}
+
+/// Passes a walk on to the engine's picking, and keeps the marker it sees at the top level.
+struct Reading<'p, 'a> {
+    picking: Picking<'p, 'a>,
+    depth: usize,
+    marker: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Visitor<'a> for Reading<'_, 'a> {
+    fn enter(&mut self, key: &[u8]) -> bool {
+        let entered = self.picking.enter(key);
+        self.depth = self.depth.saturating_add(entered.into());
+        entered
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.picking.leave();
+    }
+
+    fn scalar(&mut self, key: &[u8], value: Scalar<'a>) {
+        if key == MARKER_KEY.as_bytes() && self.depth == 0 {
+            self.marker = Some(match value {
+                Scalar::Text(text) => text,
+                // Of another type: nothing we wrote, and it does not verify.
+                _ => Cow::Borrowed(b""),
+            });
+        } else {
+            self.picking.scalar(key, value);
+        }
+    }
+}

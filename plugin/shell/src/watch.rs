@@ -1,0 +1,243 @@
+//! Takes settings and a time, reads the files that change while a shell runs, gives what has changed since the last look.
+//!
+//! Must not know a host or a thread: the native filter polls from a thread of its own, the wasm filter once a second
+//! between two records. A file that does not check out costs one notice; what was read last stays in use.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use oddline_codec::marker::Secret;
+use oddline_engine::{
+    Settings, UnixNanos,
+    advice::{Advice, AdviceTable, MAX_ADVICE_BYTES},
+    rules::{self, MAX_FILE_BYTES, RuleSet},
+};
+
+/// A heartbeat older than this closes the detour (and one that far in the future is not believed).
+pub const HEARTBEAT_TTL_NANOS: u64 = 3_000_000_000;
+/// Most rule files in a directory.
+pub const MAX_RULE_FILES: usize = 256;
+/// Endings by which a rule file in a directory is known; others (backups, notes) are left alone.
+const RULE_ENDINGS: [&str; 3] = ["toml", "rules", "txt"];
+/// Most problems of rule files that are told one by one.
+const MAX_TOLD_PROBLEMS: usize = 20;
+
+/// What one look at the files found.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// A new rule set.
+    pub rules: Option<Arc<RuleSet>>,
+    /// A new advice table.
+    pub advice: Option<Arc<AdviceTable>>,
+    /// A new secret for markers.
+    pub secret: Option<Secret>,
+    /// Whether the sidecar's heartbeat is fresh.
+    pub alive: bool,
+    /// Lines for the operator, without a prefix.
+    pub notices: Vec<String>,
+}
+
+impl Changes {
+    /// Lays a later look over this one.
+    pub fn merge(&mut self, later: Changes) {
+        self.rules = later.rules.or(self.rules.take());
+        self.advice = later.advice.or(self.advice.take());
+        self.secret = later.secret.or(self.secret.take());
+        self.alive = later.alive;
+        self.notices.extend(later.notices);
+    }
+}
+
+/// Size and time of change of one file; `None` if it is not there. What decides whether it is read again.
+type Stamp = Option<(u64, Option<SystemTime>)>;
+
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()))
+}
+
+/// The files of one shell instance.
+#[derive(Debug)]
+pub struct Watch {
+    builtin: bool,
+    rules: Option<PathBuf>,
+    advice_dir: Option<PathBuf>,
+    seen_rules: Option<Vec<(PathBuf, Stamp)>>,
+    have_user_rules: bool,
+    seen_advice: Stamp,
+    seen_secret: Stamp,
+    was_alive: bool,
+}
+
+impl Watch {
+    /// Nothing is read before the first [`Watch::poll`].
+    pub fn new(settings: &Settings) -> Watch {
+        Watch {
+            builtin: settings.builtin_rules(),
+            rules: settings.rules_path().map(PathBuf::from),
+            advice_dir: settings.advice_dir().map(PathBuf::from),
+            seen_rules: None,
+            have_user_rules: false,
+            seen_advice: None,
+            seen_secret: None,
+            was_alive: false,
+        }
+    }
+
+    /// Whether there is nothing to look at.
+    pub fn is_idle(&self) -> bool {
+        self.rules.is_none() && self.advice_dir.is_none()
+    }
+
+    /// Looks once at every file. Cheap when nothing changed: one `stat` per file, and the heartbeat's 20 bytes.
+    pub fn poll(&mut self, now: UnixNanos) -> Changes {
+        let mut changes = Changes::default();
+        self.poll_rules(&mut changes);
+        if let Some(dir) = self.advice_dir.clone() {
+            self.poll_advice(&dir.join("advice"), &mut changes);
+            self.poll_secret(&dir.join("secret"), &mut changes);
+            changes.alive = heartbeat(&dir.join("heartbeat"), now);
+            if changes.alive != self.was_alive {
+                self.was_alive = changes.alive;
+                changes.notices.push(if changes.alive {
+                    format!("detour open: the sidecar's heartbeat in {} is fresh", dir.display())
+                } else {
+                    format!("detour closed: no heartbeat in {} for 3 s; records are judged in the plugin", dir.display())
+                });
+            }
+        }
+        changes
+    }
+
+    fn poll_rules(&mut self, changes: &mut Changes) {
+        let files = self.rules.as_deref().map(rule_files).unwrap_or_else(|| Ok(Vec::new()));
+        let files = files.unwrap_or_else(|error| {
+            // Told once: the stamp of the path that cannot be read stands for the error.
+            let path = self.rules.clone().unwrap_or_default();
+            let first = self.seen_rules.as_ref().is_none_or(|seen| *seen != [(path.clone(), None)]);
+            if first {
+                changes.notices.push(format!("rules {}: {error}", path.display()));
+            }
+            vec![(path, None)]
+        });
+        if self.seen_rules.as_ref() == Some(&files) {
+            return;
+        }
+        let first = self.seen_rules.is_none();
+        let mut all = if self.builtin { rules::builtin_rules() } else { Vec::new() };
+        let mut problems = Vec::new();
+        let before = all.len();
+        for (path, stamp) in &files {
+            if stamp.is_none() {
+                continue;
+            }
+            match read_limited(path, MAX_FILE_BYTES).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8 text"))
+            }) {
+                Ok(text) => {
+                    let parsed = rules::parse(&path.display().to_string(), &text);
+                    all.extend(parsed.rules);
+                    problems.extend(parsed.problems.iter().map(ToString::to_string));
+                }
+                Err(error) => problems.push(format!("rules {}: {error}", path.display())),
+            }
+        }
+        let user_rules = all.len().saturating_sub(before);
+        let compiled = RuleSet::compile(all);
+        problems.extend(compiled.problems.iter().map(ToString::to_string));
+        let gone = files.iter().any(|(_, stamp)| stamp.is_none());
+        self.seen_rules = Some(files);
+        // A first load takes what is sound; a later one is all or nothing, so that a slip of the editor disarms nobody.
+        if !first && self.have_user_rules && (gone || !problems.is_empty()) {
+            problems.push("rules not reloaded: the ones read before stay in use".to_owned());
+        } else {
+            self.have_user_rules = user_rules > 0;
+            if self.rules.is_some() && !gone {
+                changes.notices.push(format!("rules loaded: {} of yours, {before} built in", user_rules));
+            }
+            changes.rules = Some(Arc::new(compiled.set));
+        }
+        tell(problems, &mut changes.notices);
+    }
+
+    fn poll_advice(&mut self, path: &Path, changes: &mut Changes) {
+        let seen = stamp(path);
+        if seen == self.seen_advice {
+            return;
+        }
+        self.seen_advice = seen;
+        if seen.is_none() {
+            return;
+        }
+        let read = read_limited(path, MAX_ADVICE_BYTES).map_err(|error| error.to_string());
+        match read.and_then(|bytes| Advice::parse(&bytes).map_err(|error| error.to_string())) {
+            Ok(advice) => changes.advice = Some(Arc::new(AdviceTable::new(advice))),
+            Err(error) => changes.notices.push(format!("advice {}: {error}; the last good one stays", path.display())),
+        }
+    }
+
+    fn poll_secret(&mut self, path: &Path, changes: &mut Changes) {
+        let seen = stamp(path);
+        if seen == self.seen_secret {
+            return;
+        }
+        self.seen_secret = seen;
+        if seen.is_none() {
+            return;
+        }
+        let read = read_limited(path, 256).map_err(|error| error.to_string());
+        match read.and_then(|bytes| Secret::parse(&bytes).map_err(|error| error.to_string())) {
+            Ok(secret) => changes.secret = Some(secret),
+            Err(error) => changes.notices.push(format!("secret {}: {error}; the last good one stays", path.display())),
+        }
+    }
+}
+
+/// The rule files under a path, in order of their names, with their stamps.
+fn rule_files(path: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![(path.to_owned(), stamp(path))]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        if file.extension().and_then(|extension| extension.to_str()).is_some_and(|e| RULE_ENDINGS.contains(&e)) {
+            let stamp = stamp(&file);
+            files.push((file, stamp));
+        }
+        if files.len() > MAX_RULE_FILES {
+            return Err(io::Error::other(format!("more than {MAX_RULE_FILES} files; join some")));
+        }
+    }
+    files.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(files)
+}
+
+/// Reads a file of at most `limit` bytes.
+fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::other(format!("file has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Whether the heartbeat's time is near `now`.
+fn heartbeat(path: &Path, now: UnixNanos) -> bool {
+    let beat = read_limited(path, 64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let beat = beat.and_then(|text| text.trim().parse::<i64>().ok());
+    beat.is_some_and(|beat| now.0.abs_diff(beat) <= HEARTBEAT_TTL_NANOS)
+}
+
+fn tell(problems: Vec<String>, notices: &mut Vec<String>) {
+    let more = problems.len().saturating_sub(MAX_TOLD_PROBLEMS);
+    notices.extend(problems.into_iter().take(MAX_TOLD_PROBLEMS));
+    if more > 0 {
+        notices.push(format!("and {more} more problems in rule files"));
+    }
+}
