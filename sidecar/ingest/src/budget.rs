@@ -1,0 +1,110 @@
+//! The bytes in flight over all connections: takes sizes, gives permits, makes readers wait. Knows no protocol.
+//!
+//! Two stages, taken in one order, so that waiting can never become a deadlock: a frame takes its own bytes first and
+//! what it becomes (expanded, rewritten) second; whoever holds the second needs nothing more to finish. Each stage is
+//! taken in one piece, never bit by bit.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Permits are counted in KiB, as a semaphore takes at most `u32` of them at once.
+const UNIT: usize = 1 << 10;
+
+/// The one budget of a sidecar; clones share it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    frames: Stage,
+    expanded: Stage,
+}
+
+#[derive(Clone, Debug)]
+struct Stage {
+    semaphore: Arc<Semaphore>,
+    units: u32,
+}
+
+/// Bytes that are taken until this is dropped.
+#[derive(Debug)]
+pub struct Held(OwnedSemaphorePermit);
+
+impl Budget {
+    /// A budget of so many bytes: two thirds for frames as they come, one third for what they become.
+    pub fn new(bytes: usize) -> Self {
+        let third = bytes / 3;
+        Budget { frames: Stage::new(bytes - third), expanded: Stage::new(third) }
+    }
+
+    /// Waits until a frame of so many bytes may be held.
+    pub async fn frame(&self, bytes: usize) -> Held {
+        self.frames.take(bytes).await
+    }
+
+    /// Waits until so many bytes may be made from a frame that is held.
+    pub async fn expansion(&self, bytes: usize) -> Held {
+        self.expanded.take(bytes).await
+    }
+
+    /// A frame's bytes if they are free now.
+    pub fn try_frame(&self, bytes: usize) -> Option<Held> {
+        let units = self.frames.units_of(bytes);
+        Arc::clone(&self.frames.semaphore).try_acquire_many_owned(units).ok().map(Held)
+    }
+
+    /// Bytes that are free now, in both stages.
+    pub fn free(&self) -> usize {
+        (self.frames.semaphore.available_permits() + self.expanded.semaphore.available_permits()) * UNIT
+    }
+}
+
+impl Stage {
+    fn new(bytes: usize) -> Self {
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
+        Stage { semaphore: Arc::new(Semaphore::new(units as usize)), units }
+    }
+
+    fn units_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
+    }
+
+    async fn take(&self, bytes: usize) -> Held {
+        let permit = Arc::clone(&self.semaphore).acquire_many_owned(self.units_of(bytes)).await;
+        Held(permit.expect("the semaphore is never closed"))
+    }
+}
+
+impl Held {
+    /// Gives back what is held beyond so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(UNIT).max(1));
+        drop(self.0.split(surplus));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Duration, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn full_makes_the_next_wait_until_something_is_given_back() {
+        let budget = Budget::new(96 << 10);
+        let mut first = budget.frame(64 << 10).await;
+        assert!(timeout(Duration::from_secs(5), budget.frame(1)).await.is_err());
+        assert!(budget.try_frame(1).is_none());
+        first.shrink(63 << 10);
+        let _second = timeout(Duration::from_secs(5), budget.frame(1)).await.unwrap();
+        // The second stage is another pot: a frame that is held can always finish.
+        let _third = timeout(Duration::from_secs(5), budget.expansion(32 << 10)).await.unwrap();
+        assert_eq!(budget.free(), 0);
+    }
+
+    #[tokio::test]
+    async fn more_than_everything_is_everything() {
+        let budget = Budget::new(96 << 10);
+        let held = budget.frame(usize::MAX).await;
+        drop(held);
+        assert_eq!(budget.free(), 96 << 10);
+    }
+}

@@ -1,0 +1,34 @@
+//! The way back to the shipper, as a port: takes events under a tag, answers once they are acknowledged.
+
+use std::{future::Future, pin::Pin};
+
+/// Events that go back under one tag.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The tag the shipper's outputs match on.
+    pub tag: Vec<u8>,
+    /// msgpack events one after the other.
+    pub events: Vec<u8>,
+    /// How many.
+    pub records: usize,
+}
+
+/// They were not acknowledged. The message names the address and the last thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("return input {address}: {reason}")]
+pub struct DeliverError {
+    /// Where to.
+    pub address: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Gives events to the shipper's return input or another next hop.
+pub trait Deliver: Send + Sync {
+    /// Ends well only after the other side has acknowledged; within a bounded time in any case. After a failure the
+    /// events may have arrived or not: the caller lets its own sender resend.
+    fn deliver<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliverError>> + Send + 'a>>;
+}

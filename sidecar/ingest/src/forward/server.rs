@@ -1,0 +1,245 @@
+//! The Forward listener: takes connections, gives frames to the detour, acknowledges what was delivered.
+//! Knows nothing of verdicts or tags.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Duration, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    expand::{self, ExpandError},
+    frame::{Compression, Entries, Frame, FrameError, write_ack},
+    handshake::{HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Security},
+    tls::ServerTls,
+    wire::{Patience, Socket, Wire, WireError},
+};
+use crate::{
+    Limits,
+    budget::Budget,
+    deliver::DeliverError,
+    detour::Detour,
+    duplicates::{Admission, ConnectionId, Duplicates},
+    events::Events,
+};
+
+/// From so many compressed bytes on, expanding leaves the runtime's threads.
+const EXPAND_ELSEWHERE: usize = 16 << 10;
+
+/// Takes Forward connections.
+#[derive(Debug)]
+pub struct Server {
+    detour: Arc<Detour>,
+    limits: Limits,
+    budget: Budget,
+    security: Option<Security>,
+    tls: Option<ServerTls>,
+    duplicates: Duplicates,
+    events: Arc<Events>,
+    next_connection: AtomicU64,
+}
+
+/// Why a connection was closed.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error("handshake: {0}")]
+    Handshake(#[from] HandshakeError),
+    #[error("no handshake within {0} s")]
+    HandshakeLate(f32),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    #[error("not delivered, so not acknowledged: {0}")]
+    Deliver(#[from] DeliverError),
+    #[error("the same chunk on another connection was not delivered, so not acknowledged")]
+    Shared,
+}
+
+impl Server {
+    /// A server; nothing runs yet. The budget may be shared with other ways in.
+    pub fn new(detour: Arc<Detour>, limits: Limits, budget: Budget, events: Arc<Events>) -> Self {
+        let duplicates = Duplicates::new(limits.remember, limits.remembered);
+        let next_connection = AtomicU64::new(0);
+        Server { detour, limits, budget, security: None, tls: None, duplicates, events, next_connection }
+    }
+
+    /// Asks every client for the shared key (and a user, if there are any).
+    #[must_use]
+    pub fn with_security(self, security: Security) -> Self {
+        Server { security: Some(security), ..self }
+    }
+
+    /// Speaks TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: ServerTls) -> Self {
+        Server { tls: Some(tls), ..self }
+    }
+
+    /// Serves until `shutdown`; then accepts no more, finishes the frames in hand, and after [`Limits::drain`] cuts
+    /// the rest, whose senders were not acknowledged and resend.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+        let server = Arc::new(self);
+        let places = Arc::new(Semaphore::new(server.limits.connections));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = async {
+                    let place = Arc::clone(&places).acquire_owned().await.ok();
+                    listener.accept().await.map(|(socket, peer)| (socket, peer, place))
+                } => accepted,
+            };
+            match accepted {
+                Ok((socket, peer, place)) => {
+                    let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
+                    connections.spawn(async move {
+                        server.connection(socket, peer, shutdown).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: the next accept would fail just as fast.
+                    warn!(%error, "cannot accept a forward connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(listener);
+        let in_hand = connections.len();
+        if timeout(server.limits.drain, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+            warn!(connections = connections.len(), "cut at the drain deadline; their senders resend");
+        } else {
+            info!(connections = in_hand, "forward listener drained");
+        }
+    }
+
+    async fn connection(&self, socket: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+        self.events.connections.add(1);
+        // Acknowledgements are small and waited for.
+        let _ = socket.set_nodelay(true);
+        if let Err(error) = self.converse(socket, &shutdown).await {
+            self.events.connections_failed.add(1);
+            warn!(%peer, %error, "forward connection closed");
+        } else {
+            debug!(%peer, "forward connection ended");
+        }
+    }
+
+    async fn converse(&self, socket: TcpStream, shutdown: &CancellationToken) -> Result<(), ConnectionError> {
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let patience = Patience { first: self.limits.idle, last: self.limits.frame };
+        let late = |_| ConnectionError::HandshakeLate(self.limits.handshake.as_secs_f32());
+        let mut wire = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            wire = timeout(self.limits.handshake, self.greet(socket)) => wire.map_err(late)??,
+        };
+        loop {
+            // What is half read at shutdown was not acknowledged: its sender has it.
+            let frame = tokio::select! {
+                () = shutdown.cancelled() => None,
+                frame = wire.frame(self.limits.frame_bytes, patience, &self.budget) => frame?,
+            };
+            let Some((frame, _held)) = frame else { break };
+            if let Some(ack) = self.take(id, frame.into()).await? {
+                wire.write(&[&ack], self.limits.write).await?;
+            }
+        }
+        wire.close().await;
+        Ok(())
+    }
+
+    async fn greet(&self, socket: TcpStream) -> Result<Wire, ConnectionError> {
+        let mut wire = match &self.tls {
+            Some(tls) => wire_of(tls.0.accept(socket).await?),
+            None => wire_of(socket),
+        };
+        let Some(security) = &self.security else { return Ok(wire) };
+        let hello = Hello::new(security)?;
+        let limit = self.limits.handshake;
+        wire.write(&[&hello.message()], limit).await?;
+        let ping = wire.message(MAX_HANDSHAKE_BYTES, Patience { first: limit, last: limit }).await?;
+        let (pong, verdict) = hello.answer(security, &ping.ok_or(WireError::Closed(0))?)?;
+        wire.write(&[&pong], limit).await?;
+        verdict?;
+        Ok(wire)
+    }
+
+    /// Takes one frame all the way; the acknowledgement to write, if the sender wants one.
+    async fn take(&self, connection: ConnectionId, bytes: Bytes) -> Result<Option<Vec<u8>>, ConnectionError> {
+        let frame = Frame::parse(&bytes)?;
+        self.events.frames_received.add(1);
+        self.events.bytes_received.add(bytes.len());
+        let Some(chunk) = frame.chunk else {
+            return match self.carry(&bytes, frame).await {
+                Err(error) => {
+                    self.events.frames_discarded.add(1);
+                    Err(error)
+                }
+                Ok(()) => Ok(None),
+            };
+        };
+        match self.duplicates.admit(connection, frame.tag, chunk, frame.entries.bytes().len()) {
+            Admission::Deliver(ticket) => {
+                self.carry(&bytes, frame.clone()).await?;
+                ticket.delivered();
+            }
+            Admission::Wait(pending) => {
+                if !pending.delivered().await {
+                    return Err(ConnectionError::Shared);
+                }
+                self.events.duplicates.add(1);
+            }
+            Admission::Acknowledge => self.events.duplicates.add(1),
+        }
+        Ok(Some(write_ack(chunk)))
+    }
+
+    async fn carry(&self, bytes: &Bytes, frame: Frame<'_>) -> Result<(), ConnectionError> {
+        match frame.entries {
+            Entries::Plain(events) => {
+                // What is made of a frame is delivered piece by piece, each about as large as the frame at most.
+                let _held = self.budget.expansion(events.len()).await;
+                self.detour.carry(frame.tag, &events).await?;
+            }
+            Entries::Compressed(compression, data) => {
+                let mut held = self.budget.expansion(expand::bound(data.len(), &self.limits).0).await;
+                let events = self.expand(compression, bytes.slice_ref(data)).await?;
+                held.shrink(events.len());
+                self.detour.carry(frame.tag, &events).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn expand(&self, compression: Compression, data: Bytes) -> Result<Vec<u8>, ConnectionError> {
+        if data.len() < EXPAND_ELSEWHERE {
+            return Ok(expand::expand(compression, &data, &self.limits)?);
+        }
+        let limits = self.limits.clone();
+        let work = tokio::task::spawn_blocking(move || expand::expand(compression, &data, &limits));
+        Ok(work.await.map_err(io::Error::other)??)
+    }
+}
+
+fn wire_of(socket: impl Socket + 'static) -> Wire {
+    Wire::new(socket)
+}
