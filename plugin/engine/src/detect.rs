@@ -51,9 +51,12 @@ impl Signals {
         self.add(flag, strength, words);
     }
 
-    pub(crate) fn remove(&mut self, flag: Flag) {
-        self.flags.remove(flag);
-        self.evidence.retain(|evidence| evidence.flag != flag);
+    /// Takes back what only says that a message is unfamiliar: the sidecar has judged it since.
+    pub(crate) fn settle(&mut self) {
+        for flag in [Flag::New, Flag::Rare] {
+            self.flags.remove(flag);
+            self.evidence.retain(|evidence| evidence.flag != flag);
+        }
     }
 
     pub(crate) fn strength_of(&self, flag: Flag) -> f32 {

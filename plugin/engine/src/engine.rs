@@ -172,11 +172,9 @@ impl Engine {
         let quiet = |score| Verdict { score, template_id, ..Verdict::default() };
         match row.map(|row| row.class) {
             Some(Class::Exception) => return quiet(0.0),
-            Some(Class::Normal) => {
-                self.signals.remove(Flag::New);
-                self.signals.remove(Flag::Rare);
-            }
+            Some(Class::Normal) => self.signals.settle(),
             Some(Class::Anomalous) => {
+                self.signals.settle();
                 let words = row.map(semantic_words).unwrap_or_default();
                 let strength = row.map_or(0.0, |row| row.score);
                 self.signals.add(Flag::Semantic, strength, words);

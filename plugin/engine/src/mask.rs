@@ -18,6 +18,8 @@ pub struct Masked {
     pub text: Vec<u8>,
     values: [f64; MAX_VALUES],
     count: usize,
+    /// Where the text ended when the last number was remembered: a variable joined to it proves it was none.
+    number_end: Option<usize>,
 }
 
 impl Masked {
@@ -30,6 +32,7 @@ impl Masked {
     pub fn mask(&mut self, message: &[u8]) {
         self.text.clear();
         self.count = 0;
+        self.number_end = None;
         let message = trim_end(message);
         let mut at = 0;
         while let Some(rest) = message.get(at..)
@@ -38,7 +41,7 @@ impl Masked {
         {
             let taken = match first {
                 b' ' | b'\t' | b'\n' | b'\r' => self.space(rest),
-                b'"' | b'\'' => self.quoted(rest, at.checked_sub(1).and_then(|before| message.get(before))),
+                b'"' | b'\'' => self.quoted(rest),
                 b'/' => self.path(rest),
                 _ if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
                 _ if is_word(first) => self.word(rest),
@@ -61,21 +64,23 @@ impl Masked {
     }
 
     /// A short quoted string is a variable, unless it is the key of a JSON-like pair or an apostrophe within a word.
-    fn quoted(&mut self, rest: &[u8], before: Option<&u8>) -> usize {
+    fn quoted(&mut self, rest: &[u8]) -> usize {
         let quote = rest.first().copied().unwrap_or(b'"');
         let inner = rest.get(1..).unwrap_or_default();
-        let opens = before.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        let opens = self.text.last().is_none_or(|byte| !is_word(*byte)) && !self.text.ends_with(PLACEHOLDER.as_bytes());
         let window = inner.get(..inner.len().min(256)).unwrap_or_default();
         match memchr::memchr2(quote, b'\n', window) {
             Some(end) if opens && end > 0 && window.get(end) == Some(&quote) => {
-                if window.get(end.saturating_add(1)) == Some(&b':') {
-                    self.text.push(quote);
-                    return 1;
+                let inner = window.get(..end).unwrap_or_default();
+                let after = end.saturating_add(2);
+                if window.get(end.saturating_add(1)) == Some(&b':') && inner.iter().all(|byte| is_key(*byte)) {
+                    self.text.extend_from_slice(rest.get(..after).unwrap_or_default());
+                    return after;
                 }
                 self.text.push(quote);
                 self.text.extend_from_slice(PLACEHOLDER.as_bytes());
                 self.text.push(quote);
-                end.saturating_add(2)
+                after
             }
             _ => {
                 self.text.push(quote);
@@ -110,7 +115,7 @@ impl Masked {
             return self.mixed(word);
         };
         if shape == Shape::Number && !self.joined() {
-            self.number(rest, end);
+            return self.number(rest, end);
         }
         self.variable(end)
     }
@@ -119,7 +124,7 @@ impl Masked {
     fn plain_word(&mut self, word: &[u8], rest: &[u8], end: usize) -> usize {
         let after = rest.get(end..).unwrap_or_default();
         if after.starts_with(b"://") {
-            let url = rest.iter().position(|&byte| ends_path(byte)).unwrap_or(rest.len());
+            let url = rest.iter().position(|&byte| byte != b'=' && ends_path(byte)).unwrap_or(rest.len());
             let url = url.saturating_sub(
                 rest.get(..url).unwrap_or_default().iter().rev().take_while(|byte| b".,;:".contains(byte)).count(),
             );
@@ -131,7 +136,6 @@ impl Masked {
         {
             return self.variable(end);
         }
-        // `true`/`T` between digits of a time stamp is punctuation; everything else is text.
         self.text.extend_from_slice(word);
         end
     }
@@ -165,11 +169,11 @@ impl Masked {
     fn variable(&mut self, taken: usize) -> usize {
         if self.joined() {
             let joiners = self.text.iter().rev().take_while(|byte| **byte != b'>').count();
-            if joiners > 0 && self.count > 0 {
+            self.text.truncate(self.text.len().saturating_sub(joiners));
+            if self.number_end.take() == Some(self.text.len()) {
                 // What looked like a number was the beginning of a date, an address or a version.
                 self.count = self.count.saturating_sub(1);
             }
-            self.text.truncate(self.text.len().saturating_sub(joiners));
         } else {
             if matches!(self.text.last(), Some(b'-' | b'+')) {
                 let sign = self.text.len().saturating_sub(1);
@@ -184,23 +188,30 @@ impl Masked {
     }
 
     /// Remembers a plain number, with a fraction if one follows and without its unit.
-    fn number(&mut self, rest: &[u8], end: usize) {
-        let whole = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let mut number = rest.get(..whole).unwrap_or_default();
-        if whole == end && rest.get(end) == Some(&b'.') {
-            let fraction = rest.get(end.saturating_add(1)..).unwrap_or_default();
-            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            if digits > 0 {
-                number = rest.get(..end.saturating_add(1).saturating_add(digits)).unwrap_or_default();
-            }
+    fn number(&mut self, rest: &[u8], end: usize) -> usize {
+        let digits = |at: usize| rest.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let whole = digits(0);
+        let fraction = end.saturating_add(1);
+        let decimals = if whole == end && rest.get(end) == Some(&b'.') { digits(fraction) } else { 0 };
+        let (length, mut taken) = match decimals {
+            0 => (whole, end),
+            _ => (fraction.saturating_add(decimals), fraction.saturating_add(decimals)),
+        };
+        let unit = rest.get(taken..).unwrap_or_default().iter().take_while(|byte| is_word(**byte)).count();
+        if unit <= 4 {
+            taken = taken.saturating_add(unit);
         }
-        let value = std::str::from_utf8(number).ok().filter(|text| text.len() <= 15).and_then(|text| text.parse().ok());
+        let number = rest.get(..length).filter(|number| number.len() <= 15);
+        let value = number.and_then(|number| std::str::from_utf8(number).ok()).and_then(|text| text.parse().ok());
+        self.variable(taken);
         if let Some(value) = value
             && let Some(slot) = self.values.get_mut(self.count)
         {
             *slot = value;
             self.count = self.count.saturating_add(1);
+            self.number_end = Some(self.text.len());
         }
+        taken
     }
 }
 
@@ -235,6 +246,11 @@ impl Shape {
 
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// Characters of the keys of JSON-like pairs.
+fn is_key(byte: u8) -> bool {
+    is_word(byte) || b".-@$".contains(&byte)
 }
 
 fn ends_path(byte: u8) -> bool {
@@ -287,7 +303,7 @@ mod tests {
     #[test]
     fn variables() {
         check("took 17ms for 3 of 5 items (60%)", expect!["took <*> for <*> of <*> items (<*>%)"]);
-        check("from 10.0.0.1:8080 to fe80::1ff:fe23:4567:890a", expect!["from <*> to fe<*>"]);
+        check("from 10.0.0.1:8080 to fe80::1ff:fe23:4567:890a", expect!["from <*> to <*>"]);
         check("2026-11-21T02:03:04.123Z start", expect!["<*> start"]);
         check("Nov 21 02:03:04 host sshd[1234]: ok", expect!["<*> <*> <*> host sshd[<*>]: ok"]);
         check("id 550e8400-e29b-41d4-a716-446655440000 done", expect!["id <*> done"]);

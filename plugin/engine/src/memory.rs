@@ -5,11 +5,11 @@ use std::hash::{BuildHasher, Hasher};
 /// Hashing for keys that already are good 64-bit hashes (XXH3 of attacker-visible text under a fixed seed is enough
 /// here: every table is bounded, so collisions cost time within the bound, never memory).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct IdHasher;
+pub(crate) struct IdHasher;
 
 /// Passes a 64-bit key through.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PassThrough(u64);
+pub(crate) struct PassThrough(u64);
 
 impl BuildHasher for IdHasher {
     type Hasher = PassThrough;

@@ -66,11 +66,6 @@ impl Template {
         self.words.iter().filter(|word| **word == WILDCARD).count()
     }
 
-    fn accepts(&self, words: &[u64]) -> bool {
-        self.words.len() == words.len()
-            && self.words.iter().zip(words).all(|(own, other)| own == other || *own == WILDCARD)
-    }
-
     fn equal_words(&self, words: &[u64]) -> usize {
         self.words.iter().zip(words).filter(|(own, other)| own == other || **own == WILDCARD).count()
     }

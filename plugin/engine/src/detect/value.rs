@@ -53,7 +53,7 @@ impl Place {
         let bit = 1u64 << bucket;
         let top = 63usize.saturating_sub(self.usual.leading_zeros() as usize);
         let spread = top.saturating_sub(self.usual.trailing_zeros() as usize);
-        let counter = u64::from(self.grew) * 10 > u64::from(self.count) * 9;
+        let counter = u64::from(self.grew) * 100 > u64::from(self.count) * 97;
         let octaves = bucket.saturating_sub(top);
         let odd = self.count >= MIN_COUNT
             && self.usual != 0
@@ -89,7 +89,7 @@ mod tests {
     fn far_beyond_the_range_is_odd_the_first_time() {
         let mut values = Values::default();
         for index in 0..200 {
-            assert_eq!(values.observe(&[20.0 + f64::from(index % 17)]), None);
+            assert_eq!(values.observe(&[20.0 + f64::from(index * 7 % 17)]), None);
         }
         assert_eq!(values.observe(&[100.0]), None, "a few times the usual is not far");
         let odd = values.observe(&[9_000.0]).unwrap();

@@ -1,0 +1,228 @@
+//! The engine as a shell sees it: whole streams in, verdicts out.
+
+use std::sync::Arc;
+
+use oddline_engine::{
+    Advice, AdviceTable, Class, Engine, Flag, Level, Options, Record, Settings, Status, TemplateAdvice, TemplateId,
+    UnixNanos, Verdict, rules::RuleSet,
+};
+
+const SECOND: i64 = 1_000_000_000;
+
+fn settings(change: impl FnOnce(&mut Options)) -> Settings {
+    let mut options = Options { warmup_records: Some(50), warmup_seconds: Some(0), ..Options::default() };
+    change(&mut options);
+    Settings::new(&options).unwrap()
+}
+
+fn engine(change: impl FnOnce(&mut Options)) -> Engine {
+    Engine::new(settings(change), Arc::new(RuleSet::builtin()))
+}
+
+fn see(engine: &mut Engine, message: &str, seconds: i64) -> Verdict {
+    engine.observe(&Record::from_line(b"app", message.as_bytes()), UnixNanos(seconds * SECOND))
+}
+
+/// A source that has said three ordinary things for ten minutes.
+fn settled(change: impl FnOnce(&mut Options)) -> Engine {
+    let mut engine = engine(change);
+    for second in 0..600 {
+        see(&mut engine, &format!("User 'user{}' logged in from IP 10.0.0.{}", second % 9, second % 200), second);
+        see(&mut engine, &format!("GET /api/items/{second} took {} ms", 20 + second % 13), second);
+        see(&mut engine, &format!("cache refreshed, {} entries", 1000 + second % 50), second);
+    }
+    engine
+}
+
+#[test]
+fn the_founding_example() {
+    let mut engine = settled(|_| {});
+    let login = see(&mut engine, "User 'guest' logged in from IP 192.168.1.50", 601);
+    assert_eq!((login.level, login.status), (Level::None, None), "{login:?}");
+    let failure = see(&mut engine, "CRITICAL: Failed to connect to primary database after 5 retries.", 602);
+    assert_eq!(failure.level, Level::Critical, "{failure:?}");
+    assert!(failure.flags.contains(Flag::Pattern) && failure.flags.contains(Flag::New));
+    let reason = failure.reason.unwrap();
+    assert!(reason.contains("new message") && reason.contains("rule DB_CONNECT_FAILED"), "{reason}");
+}
+
+#[test]
+fn a_burst_a_drop_and_an_outlier_are_told_with_numbers() {
+    let mut engine = settled(|_| {});
+    let bursts: Vec<Verdict> = (0..600).map(|_| see(&mut engine, "cache refreshed, 1010 entries", 601)).collect();
+    let burst = bursts.iter().find(|verdict| verdict.flags.contains(Flag::Burst)).unwrap();
+    assert!(burst.actual.unwrap() >= 2.0 * burst.expected.unwrap());
+    assert!(burst.reason.as_ref().unwrap().contains("a minute, usually 60"), "{burst:?}");
+    assert!(bursts.iter().filter(|verdict| verdict.flags.contains(Flag::Burst)).count() < 6, "told once a doubling");
+
+    let slow = see(&mut engine, "GET /api/items/7 took 90000 ms", 603);
+    assert!(slow.flags.contains(Flag::Value) && slow.level >= Level::Low, "{slow:?}");
+
+    let mut engine = settled(|_| {});
+    let mut dropped = Vec::new();
+    for second in 600..760 {
+        dropped.push(see(&mut engine, &format!("User 'user1' logged in from IP 10.0.0.{}", second % 200), second));
+        dropped.push(see(&mut engine, &format!("GET /api/items/{second} took 25 ms"), second));
+    }
+    let told: Vec<_> = dropped.iter().filter(|verdict| verdict.flags.contains(Flag::Drop)).collect();
+    assert!(!told.is_empty() && told.len() <= 2, "{told:?}");
+    assert!(told[0].reason.as_ref().unwrap().contains("cache refreshed"), "{:?}", told[0].reason);
+}
+
+#[test]
+fn statuses_follow_the_detour() {
+    let odd = "CRITICAL: Failed to connect to primary database after 5 retries.";
+    let status = |engine: &mut Engine| see(engine, odd, 700).status;
+    assert_eq!(status(&mut settled(|_| {})), Some(Status::Inline), "no advice_dir: no detour");
+    let with_dir = |options: &mut Options| options.advice_dir = Some("x".into());
+    let mut absent = settled(with_dir);
+    let verdict = see(&mut absent, odd, 700);
+    assert_eq!(verdict.status, Some(Status::Skipped));
+    assert!(verdict.reason.unwrap().contains("sidecar absent"));
+    absent.set_detour(true);
+    assert_eq!(status(&mut absent), Some(Status::Pending));
+    absent.set_detour(false);
+    assert_eq!(status(&mut absent), Some(Status::Skipped));
+
+    for (budget, pending) in [(0, 0), (5, 5), (500, 50)] {
+        let mut engine = settled(|options| {
+            with_dir(options);
+            options.divert_per_second = Some(budget);
+        });
+        engine.set_detour(true);
+        let went = (0..50).filter(|_| status(&mut engine) == Some(Status::Pending)).count();
+        assert_eq!(went, pending, "budget {budget}");
+    }
+}
+
+#[test]
+fn advice_settles_a_template() {
+    let message = "replica lag is back to normal";
+    let row = |class| TemplateAdvice {
+        text: message.into(),
+        class,
+        score: 0.9,
+        similarity: Some(0.31),
+        nearest: Some("cache refreshed, <*> entries".into()),
+        rate: None,
+        expires: Some(800),
+    };
+    let judged = |class, second| {
+        let mut engine = settled(|options| options.advice_dir = Some("x".into()));
+        engine.set_detour(true);
+        let mut advice = Advice { generation: 1, ..Advice::default() };
+        advice.templates.insert(TemplateId::of(message), row(class));
+        let advice = Advice::parse(&advice.to_bytes()).unwrap();
+        engine.set_advice(Arc::new(AdviceTable::new(advice)));
+        see(&mut engine, message, second)
+    };
+    assert_eq!(judged(Class::Normal, 700).status, None);
+    assert_eq!(judged(Class::Exception, 700).score, 0.0);
+    let confirmed = judged(Class::Anomalous, 700);
+    assert_eq!((confirmed.status, confirmed.level), (Some(Status::Confirmed), Level::High));
+    assert!(confirmed.flags.contains(Flag::Semantic));
+    assert!(confirmed.reason.unwrap().contains("nearest 0.31: \"cache refreshed, <*> entries\""));
+    assert_eq!(judged(Class::Normal, 800).status, Some(Status::Pending), "expired");
+}
+
+#[test]
+fn advice_files_that_do_not_check_out_are_refused_by_name() {
+    let good = Advice::default().to_bytes();
+    let refused = |bytes: &[u8]| Advice::parse(bytes).unwrap_err().to_string();
+    assert!(Advice::parse(&good).is_ok());
+    assert!(refused(b"").contains("header"));
+    assert!(refused(&good[..good.len() - 1]).contains("checksum"));
+    let other = String::from_utf8(good.clone()).unwrap().replacen("oddline-advice 1", "oddline-advice 2", 1);
+    assert!(refused(other.as_bytes()).contains("version 2 is not the supported 1"));
+    assert!(refused(&vec![b'x'; oddline_engine::advice::MAX_ADVICE_BYTES + 1]).contains("more than the limit"));
+}
+
+#[test]
+fn same_stream_same_verdicts_and_a_restart_in_the_middle_changes_little() {
+    let lines: Vec<String> = (0..2_000)
+        .map(|index| match index % 7 {
+            0 => format!("job {index} finished in {} ms", index % 90),
+            1 | 2 => format!("connection from 10.1.{}.{} accepted", index % 256, index % 199),
+            3 => "ERROR: cannot write to disk: No space left on device".to_owned(),
+            _ => format!("queue {} has {} items", ["a", "b", "c", "d", "e", "f"][index % 6], index),
+        })
+        .collect();
+    let run = |engine: &mut Engine, from: usize, to: usize| -> Vec<Verdict> {
+        lines[from..to].iter().enumerate().map(|(at, line)| see(engine, line, (from + at) as i64)).collect()
+    };
+    let (mut left, mut right) = (engine(|_| {}), engine(|_| {}));
+    assert_eq!(run(&mut left, 0, 1_500), run(&mut right, 0, 1_500));
+    assert_eq!(left.snapshot(), right.snapshot());
+
+    let mut restarted = engine(|_| {});
+    restarted.restore(&left.snapshot()).unwrap();
+    assert_eq!(restarted.counters().templates, left.counters().templates);
+    let ids = |verdicts: Vec<Verdict>| -> Vec<TemplateId> { verdicts.iter().map(|verdict| verdict.template_id).collect() };
+    assert_eq!(ids(run(&mut restarted, 1_500, 2_000)), ids(run(&mut left, 1_500, 2_000)));
+}
+
+#[test]
+fn snapshots_of_another_version_are_refused_and_leave_the_engine_as_it_is() {
+    let mut engine = settled(|_| {});
+    let saved = engine.snapshot();
+    let other = String::from_utf8(saved.clone()).unwrap().replacen("oddline-state 1", "oddline-state 9", 1);
+    for (bytes, word) in [(other.as_bytes(), "version 9"), (&saved[..saved.len() / 2], "checksum"), (b"junk", "header")] {
+        let error = engine.restore(bytes).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+        assert_eq!(engine.snapshot(), saved);
+    }
+}
+
+#[test]
+fn memory_stays_within_the_settings_whatever_comes() {
+    let mut engine = engine(|options| {
+        options.max_templates_per_source = Some(100);
+        options.max_templates = Some(250);
+        options.max_sources = Some(5);
+    });
+    for index in 0..20_000u64 {
+        // Letters only, so that nothing is masked: every line is a shape of its own.
+        let word: String = (0..12).map(|place| char::from(b'a' + ((index >> place) % 26) as u8 + (place % 3) as u8)).collect();
+        let line = format!("{word} {} happened", word.chars().rev().collect::<String>());
+        let tag = format!("source-{}", index % 20);
+        engine.observe(&Record::from_line(tag.as_bytes(), line.as_bytes()), UnixNanos(index as i64 * SECOND / 100));
+        assert!(engine.counters().templates <= 250 && engine.counters().sources <= 6);
+    }
+    assert!(engine.counters().evicted > 0);
+}
+
+#[test]
+fn a_noisy_source_does_not_evict_another() {
+    let mut engine = engine(|options| options.max_templates_per_source = Some(50));
+    see(&mut engine, "the one thing this source says", 0);
+    for index in 0..5_000u64 {
+        let line = format!("noise {}", char::from_u32(0x4e00 + index as u32).unwrap());
+        engine.observe(&Record::from_line(b"noisy", line.repeat(3).as_bytes()), UnixNanos(0));
+    }
+    let summary = engine.take_summary(UnixNanos(SECOND));
+    assert!(summary.templates.iter().any(|count| count.text == "the one thing this source says"));
+}
+
+#[test]
+fn summaries_count_everything_once() {
+    let mut engine = settled(|_| {});
+    let total = |engine: &mut Engine| engine.take_summary(UnixNanos(0)).templates.iter().map(|t| t.count).sum::<u64>();
+    assert_eq!(total(&mut engine), 1_800);
+    assert_eq!(total(&mut engine), 0);
+    see(&mut engine, "cache refreshed, 5 entries", 700);
+    let summary = engine.take_summary(UnixNanos(700 * SECOND));
+    assert_eq!((summary.time, summary.templates.len(), summary.templates[0].count), (700, 1, 1));
+}
+
+#[test]
+fn hostile_input_costs_nothing_but_its_own_verdict() {
+    let mut engine = engine(|_| {});
+    let huge = vec![b'a'; 1 << 20];
+    let words = "x ".repeat(500_000);
+    let digits = "1".repeat(1 << 20);
+    for line in [&huge[..], words.as_bytes(), digits.as_bytes(), b"", b"\0\0\0", b"\xff\xfe\xfd", b"<*> <*>", b"\"\"''//"] {
+        let verdict = engine.observe(&Record::from_line(b"", line), UnixNanos(i64::MAX));
+        assert!((0.0..=1.0).contains(&verdict.score));
+        engine.observe(&Record::from_line(b"", line), UnixNanos(i64::MIN));
+    }
+}
