@@ -1,4 +1,440 @@
-//! Questionable records in, the sidecar's verdicts out.
+//! Questionable records in, the sidecar's verdicts out, each before its deadline.
+//!
+//! * Takes [`Received`](ports::Received) records with a plugin's verdict, plain records to
+//!   [`screen`](ports::Analysis::screen), and plugins' summaries.
+//! * Gives final verdicts, [`Advice`] for the plugins, [`Figure`](events::Figure)s and a broadcast of what it judged.
+//! * Must not know any protocol, vendor, database, file or environment: all of that is behind [`ports`].
+//!
+//! Work is per template, not per record: the first record of a template takes the costly path
+//! (intake → embed → compare → publish), its duplicates wait for the same answer, and whatever comes later is judged
+//! from memory. The path is one function, `examine`, below.
 #![forbid(unsafe_code)]
 
+pub mod advice;
+pub mod batch;
+pub mod breaker;
+pub mod calibrate;
+mod compare;
+mod embed;
+pub mod events;
+mod intake;
+pub mod judge;
+mod known;
+pub mod plugins;
 pub mod ports;
+mod publish;
+mod screen;
+pub mod settings;
+mod templates;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use oddline_engine::{Advice, Engine, Record, Summary, TemplateId, Verdict};
+use tokio::{
+    sync::{Semaphore, broadcast, mpsc},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    batch::{Judged, Screened, Standing},
+    breaker::{Breaker, BreakerState},
+    compare::Compare,
+    embed::Embed,
+    events::{Events, Figure, SkipCause},
+    intake::{Answer, Intake, Ticket, Waiting},
+    known::{Earning, Outcome},
+    plugins::Plugins,
+    ports::{Analysis, BackendError, Clock, Embedder, Received, StateStore, VectorIndex},
+    screen::Screen,
+    templates::Templates,
+};
+pub use settings::{OptionErrors, Options, Settings};
+
+/// Verdicts that a slow listener may lag behind before it misses some.
+const BROADCAST: usize = 1_024;
+/// Longest template text that a summary may bring, in bytes.
+const MAX_SUMMARY_TEXT: usize = 64 << 10;
+/// Lines learned between two looks at the engine's templates: fewer than it holds per source.
+const LEARNED_AT_ONCE: usize = 1_000;
+
+/// What the analysis calls out to.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "ports are traits without Debug")]
+pub struct Ports {
+    /// Text to vector.
+    pub embedder: Arc<dyn Embedder>,
+    /// Known templates by vector.
+    pub index: Arc<dyn VectorIndex>,
+    /// What outlives a restart.
+    pub state: Arc<dyn StateStore>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The analysis, running. Dropping it stops it; [`Analyzer::close`] also saves what is not saved yet.
+pub struct Analyzer {
+    shared: Arc<Shared>,
+    /// Aborted on drop. Locked only by `close`.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What all tasks of one analysis share. No lock in here is held across an `.await`.
+struct Shared {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    state: Arc<dyn StateStore>,
+    screen: Screen,
+    intake: Intake,
+    embed: Embed,
+    compare: Compare,
+    /// Held for one look-up or one row; for milliseconds when rows are evicted or advice is built.
+    templates: Mutex<Templates>,
+    earning: Mutex<Earning>,
+    calibration: Mutex<Calibration>,
+    plugins: Mutex<Plugins>,
+    events: Events,
+    findings: broadcast::Sender<Arc<Judged>>,
+}
+
+/// The similarity threshold in force, and what may move it.
+#[derive(Debug)]
+struct Calibration {
+    threshold: f32,
+    changes: usize,
+    at: u64,
+}
+
+/// A record's answer, or where to wait for it.
+enum Found {
+    Now(Answer),
+    Later(Waiting),
+}
+
+impl Analyzer {
+    /// Loads what was remembered, works out the threshold, and starts; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the state cannot be read. A dead embedder or index does not keep the analysis from starting.
+    pub async fn open(settings: Settings, ports: Ports, engine: Engine) -> Result<Analyzer, BackendError> {
+        let saved = ports.state.load_templates(settings.max_templates).await?;
+        let (intake, tickets) = Intake::new(settings.queue_templates);
+        let breaker = |what| {
+            Breaker::new(what, settings.backend_timeout, settings.breaker_failures, settings.breaker_open)
+        };
+        let shared = Arc::new(Shared {
+            clock: ports.clock,
+            state: ports.state,
+            screen: Screen::new(engine),
+            intake,
+            embed: Embed::new(ports.embedder, breaker("embedder")),
+            compare: Compare::new(ports.index, breaker("vector index")),
+            templates: Mutex::new(Templates::new(settings.max_templates, saved)),
+            earning: Mutex::new(Earning::new(&settings)),
+            calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 0, at: 0 }),
+            plugins: Mutex::default(),
+            events: Events::default(),
+            findings: broadcast::Sender::new(BROADCAST),
+            settings,
+        });
+        shared.calibrate().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(work(shared.clone(), tickets));
+        tasks.spawn(keep_up(shared.clone()));
+        Ok(Analyzer { shared, tasks: Mutex::new(tasks) })
+    }
+
+    /// The advice for plugins, if it differs from the one given last; also advises the engine that screens.
+    pub async fn advice(&self) -> Option<Advice> {
+        self.shared.advice().await
+    }
+
+    /// Makes these templates known. Gives how many.
+    ///
+    /// # Errors
+    /// If the embedder, the index or the store fails; what was made known before stays so.
+    pub async fn teach(&self, templates: Vec<(TemplateId, Arc<str>)>) -> Result<usize, BackendError> {
+        let taught = self.shared.make_known(templates).await?;
+        self.shared.events.templates_taught(taught);
+        self.shared.calibrate().await;
+        Ok(taught)
+    }
+
+    /// Runs records through the engine and makes their templates known. Gives the number of templates.
+    ///
+    /// # Errors
+    /// As [`Analyzer::teach`].
+    pub async fn learn<'a>(
+        &self,
+        records: impl IntoIterator<Item = Record<'a>>,
+    ) -> Result<usize, BackendError> {
+        let mut taught = std::collections::BTreeSet::new();
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            records.by_ref().take(LEARNED_AT_ONCE).for_each(|record| {
+                self.screen(&record);
+            });
+            loop {
+                let summary = self.shared.screen.take_summary(self.shared.clock.unix_nanos());
+                if summary.templates.is_empty() {
+                    break;
+                }
+                let fresh = summary
+                    .templates
+                    .into_iter()
+                    .filter(|template| taught.insert(template.id))
+                    .map(|template| (template.id, Arc::from(template.text)))
+                    .collect();
+                self.shared.make_known(fresh).await?;
+            }
+        }
+        self.shared.events.templates_taught(taught.len());
+        self.shared.calibrate().await;
+        Ok(taught.len())
+    }
+
+    /// Takes a template from the known ones; it cannot earn its place again.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub async fn report(&self, id: TemplateId) -> Result<(), BackendError> {
+        self.shared.compare.remove(&[id]).await?;
+        self.shared.templates().reported(id);
+        Ok(())
+    }
+
+    /// Declares a template harmless until `expires` (Unix seconds; `None`: for ever).
+    pub fn except(&self, text: &str, expires: Option<u64>) {
+        let now = self.shared.now_seconds();
+        self.shared.templates().except(TemplateId::of(text), &text.into(), expires, now);
+    }
+
+    /// How many templates are known.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub async fn known(&self) -> Result<usize, BackendError> {
+        self.shared.compare.count().await
+    }
+
+    /// The similarity from which a message counts as like a known one, now.
+    pub fn threshold(&self) -> f32 {
+        self.shared.threshold()
+    }
+
+    /// `oddline/<version> rules:<hash>`, for tags.
+    pub fn model(&self) -> Arc<str> {
+        self.shared.screen.model()
+    }
+
+    /// Every verdict from now on; a listener that lags by more than 1,024 misses some.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Judged>> {
+        self.shared.findings.subscribe()
+    }
+
+    /// What was counted, with the latency histogram.
+    pub fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
+    /// All figures: counters, sizes, breakers, and what plugins reported.
+    pub fn figures(&self) -> Vec<Figure> {
+        let shared = &self.shared;
+        let gauge = |name, help, value| Figure { name, help, label: None, counter: false, value };
+        let open = |state: BreakerState| u64::from(state != BreakerState::Closed);
+        let mut figures = shared.events.figures();
+        figures.extend([
+            gauge("queue_templates", "Templates waiting for a batch", shared.intake.depth() as u64),
+            gauge("templates", "Templates remembered", shared.templates().len() as u64),
+            gauge(
+                "embedder_breaker_open",
+                "1 while the embedder is not called",
+                open(shared.embed.breaker.state()),
+            ),
+            gauge(
+                "index_breaker_open",
+                "1 while the vector index is not called",
+                open(shared.compare.breaker.state()),
+            ),
+        ]);
+        figures.extend(shared.plugins.lock().unwrap_or_else(PoisonError::into_inner).figures());
+        figures
+    }
+
+    /// Stops, answers whoever still waits with a skip, and saves. Gives whether everything is saved.
+    pub async fn close(&self) -> bool {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+        self.shared.save().await
+    }
+}
+
+impl fmt::Debug for Analyzer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Analyzer").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl Analysis for Analyzer {
+    fn judge(&self, records: Vec<Received>) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>> {
+        let (shared, started) = (&self.shared, Instant::now());
+        let limit = shared.settings.deadline;
+        Box::pin(async move {
+            // All are queued before the first is waited for, so that they share batches and one deadline.
+            let found: Vec<Found> = records.iter().map(|record| shared.find(record)).collect();
+            let mut verdicts = Vec::with_capacity(records.len());
+            for (record, found) in records.into_iter().zip(found) {
+                let answer = match found {
+                    Found::Now(answer) => answer,
+                    Found::Later(waiting) => waiting.answer(started + limit, limit).await,
+                };
+                verdicts.push(shared.conclude(record, answer));
+                shared.events.answered_after(started.elapsed());
+            }
+            verdicts
+        })
+    }
+
+    fn screen(&self, record: &Record<'_>) -> Verdict {
+        self.shared.screen.observe(record, self.shared.clock.unix_nanos())
+    }
+
+    fn summary(&self, summary: Summary) {
+        self.shared.take_in(&summary);
+    }
+}
+
+impl Shared {
+    /// Judged from memory, or waiting with all other records of its template, or refused.
+    fn find(&self, record: &Received) -> Found {
+        self.events.record_received();
+        let text = record.local.template.clone().unwrap_or_default();
+        // Not the id that came with it: a wrong one would put one template's verdict on another.
+        let id = TemplateId::of(&text);
+        if let Some(standing) = self.templates().standing(id, self.now_seconds()) {
+            self.events.answered_from_memory();
+            return Found::Now(Ok(standing));
+        }
+        let rule_score = record.local.rule.as_ref().map_or(0.0, |rule| rule.score);
+        match self.intake.wait_for(Screened { id, text, rule_score }) {
+            Ok((waiting, joined)) => {
+                if joined {
+                    self.events.joined_a_waiting_template();
+                }
+                Found::Later(waiting)
+            }
+            Err(refused) => Found::Now(Err(refused)),
+        }
+    }
+
+    fn conclude(&self, record: Received, answer: Result<Standing, (SkipCause, Arc<str>)>) -> Verdict {
+        let verdict = match answer {
+            Ok(standing) => judge::judge(record.local, &standing, self.threshold()),
+            Err((cause, why)) => {
+                self.events.record_skipped(cause);
+                judge::skipped(record.local, &why)
+            }
+        };
+        self.announce(&record.source, &verdict);
+        verdict
+    }
+
+    fn take_in(&self, summary: &Summary) {
+        self.events.summary_received();
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).report(summary);
+        let now = self.now_seconds();
+        for template in &summary.templates {
+            if template.text.len() > MAX_SUMMARY_TEXT || TemplateId::of(&template.text) != template.id {
+                continue;
+            }
+            let mut templates = self.templates();
+            let row = templates.count(
+                template.id,
+                &template.text.as_str().into(),
+                template.count,
+                template.rule_hits,
+                now,
+            );
+            let mut earning = self.earning.lock().unwrap_or_else(PoisonError::into_inner);
+            if earning.consider(row, &template.source, now) == Outcome::Refused {
+                self.events.earning_refused();
+            }
+        }
+    }
+}
+
+/// The stages, in order: embed → compare → publish. (Before them `find`, after them `conclude`, per record.)
+async fn examine(shared: Arc<Shared>, mut tickets: Vec<Ticket>) {
+    tickets.retain(|ticket| !shared.intake.is_abandoned(ticket));
+    let screened = tickets.iter().map(|ticket| ticket.template.clone()).collect();
+    let mut embedded = Vec::with_capacity(tickets.len());
+    let mut in_hand = Vec::with_capacity(tickets.len());
+    for (ticket, outcome) in tickets.into_iter().zip(shared.embed.embed(screened, &shared.events).await) {
+        match outcome {
+            Ok(template) => {
+                embedded.push(template);
+                in_hand.push(ticket);
+            }
+            Err((_, error)) => shared.give_up(&ticket, SkipCause::Embedder, &error),
+        }
+    }
+    match shared.compare.compare(embedded, &shared.events).await {
+        Ok(compared) => {
+            in_hand.iter().zip(&compared).for_each(|(ticket, compared)| shared.publish(ticket, compared));
+        }
+        Err(error) => in_hand.iter().for_each(|ticket| shared.give_up(ticket, SkipCause::Index, &error)),
+    }
+}
+
+/// Takes batches out of the queue and examines a few of them at a time.
+async fn work(shared: Arc<Shared>, mut tickets: mpsc::Receiver<Ticket>) {
+    let (size, wait) = (shared.settings.batch_templates, shared.settings.batch_wait);
+    let in_flight = Arc::new(Semaphore::new(shared.settings.batches_in_flight));
+    let mut batches = JoinSet::new();
+    loop {
+        // First the permit, then the batch: while all are busy the queue fills, and batches with it.
+        let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
+        let Some(batch) = intake::next_batch(&mut tickets, size, wait).await else { return };
+        let shared = shared.clone();
+        batches.spawn(async move {
+            examine(shared, batch).await;
+            drop(permit);
+        });
+        while batches.try_join_next().is_some() {}
+    }
+}
+
+/// Once a second, beside the records.
+async fn keep_up(shared: Arc<Shared>) {
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every_second.tick().await;
+        shared.upkeep().await;
+    }
+}
+
+/// The first `most` bytes of a text, or a few less: never half a character.
+fn head(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.get(..end.unwrap_or(0)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(head(&"x".repeat(2_048), 2_048).len(), 2_048);
+        assert_eq!(head(&"x".repeat(2_049), 2_048).len(), 2_048);
+        assert_eq!(head("€€€", 4), "€");
+        assert_eq!(head("", 4), "");
+    }
+}

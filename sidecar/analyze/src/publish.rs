@@ -1,0 +1,169 @@
+//! What was found out becomes memory, answers, and news: rows to save, tickets answered, verdicts broadcast.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use oddline_engine::{Advice, TemplateId, Verdict};
+
+use crate::{
+    Shared,
+    batch::{Compared, Judged, Screened},
+    events::SkipCause,
+    intake::Ticket,
+    judge::judge,
+    ports::{BackendError, Known, MAX_EMBED_BATCH},
+    templates::Templates,
+};
+
+/// Rows saved in one transaction.
+const SAVED_AT_ONCE: usize = 5_000;
+/// Known templates changed before the threshold is worked out anew, however little time has passed.
+const CHANGES: usize = 100;
+/// Seconds before it is, however little has changed.
+const CALIBRATE_SECONDS: u64 = 10;
+/// A threshold that moves by less than this reopens no verdict.
+const STEP: f32 = 0.01;
+
+impl Shared {
+    pub(crate) fn now_seconds(&self) -> u64 {
+        u64::try_from(self.clock.unix_nanos() / 1_000_000_000).unwrap_or(0)
+    }
+
+    pub(crate) fn templates(&self) -> MutexGuard<'_, Templates> {
+        self.templates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn threshold(&self) -> f32 {
+        self.calibration.lock().unwrap_or_else(PoisonError::into_inner).threshold
+    }
+
+    /// A template's standing: remembered, and told to all who wait.
+    pub(crate) fn publish(&self, ticket: &Ticket, compared: &Compared) {
+        let (threshold, now) = (self.threshold(), self.now_seconds());
+        // The class that plugins get is that of a record with nothing against it but being new.
+        let bare = judge(Verdict::default(), &compared.standing, threshold);
+        self.templates().compared(compared, threshold, bare.score, now);
+        self.intake.answer(ticket, Ok(compared.standing.clone()));
+    }
+
+    /// No standing: told to all who wait, remembered by nobody.
+    pub(crate) fn give_up(&self, ticket: &Ticket, cause: SkipCause, error: &BackendError) {
+        let backend = if cause == SkipCause::Index { "vector index" } else { "embedder" };
+        self.intake.answer(ticket, Err((cause, format!("{backend}: {}", error.message).into())));
+    }
+
+    /// A record's final verdict: counted, and broadcast if anyone listens.
+    pub(crate) fn announce(&self, source: &Arc<str>, verdict: &Verdict) {
+        self.events.record_judged(verdict.status);
+        if self.findings.receiver_count() > 0 {
+            // It fails only if the last listener has just left.
+            let _ = self.findings.send(Arc::new(Judged { source: source.clone(), verdict: verdict.clone() }));
+        }
+    }
+
+    /// Makes templates known: embedded, in the index, remembered.
+    pub(crate) async fn make_known(
+        &self,
+        templates: Vec<(TemplateId, Arc<str>)>,
+    ) -> Result<usize, BackendError> {
+        let mut made = 0;
+        for some in templates.chunks(MAX_EMBED_BATCH) {
+            let screened = some
+                .iter()
+                .map(|(id, text)| Screened { id: *id, text: text.clone(), rule_score: 0.0 })
+                .collect();
+            let mut known = Vec::with_capacity(some.len());
+            for embedded in self.embed.embed(screened, &self.events).await {
+                match embedded {
+                    Ok(embedded) => known.push(Known {
+                        id: embedded.template.id,
+                        text: embedded.template.text,
+                        vector: embedded.vector.to_vec(),
+                    }),
+                    // A text that no vector can be had of can never be compared either.
+                    Err((_, error)) if error.kind == crate::ports::FailureKind::Rejected => {}
+                    Err((_, error)) => return Err(error),
+                }
+            }
+            let names: Vec<_> = known.iter().map(|known| (known.id, known.text.clone())).collect();
+            self.compare.upsert(known).await?;
+            made += names.len();
+            let now = self.now_seconds();
+            let mut memory = self.templates();
+            names.iter().for_each(|(id, text)| memory.known(*id, text, now));
+            drop(memory);
+            self.calibration.lock().unwrap_or_else(PoisonError::into_inner).changes += names.len();
+        }
+        Ok(made)
+    }
+
+    /// What happens once a second beside the records: earned templates, a new threshold, saving.
+    pub(crate) async fn upkeep(&self) {
+        let earned = self.earning.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EMBED_BATCH);
+        if !earned.is_empty() {
+            let templates = earned.iter().map(|earned| (earned.id, earned.text.clone())).collect();
+            match self.make_known(templates).await {
+                Ok(count) => self.events.templates_earned(count),
+                Err(_) => self.earning.lock().unwrap_or_else(PoisonError::into_inner).put_back(earned),
+            }
+        }
+        if self.calibration_is_due() {
+            self.calibrate().await;
+        }
+        self.save().await;
+    }
+
+    fn calibration_is_due(&self) -> bool {
+        let calibration = self.calibration.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.now_seconds().saturating_sub(calibration.at);
+        calibration.changes >= CHANGES || calibration.changes > 0 && waited >= CALIBRATE_SECONDS
+    }
+
+    pub(crate) async fn calibrate(&self) {
+        let now = self.now_seconds();
+        // A failure shows in the breaker; the last threshold stays.
+        let Ok(threshold) = self.compare.calibrate().await else { return };
+        let mut calibration = self.calibration.lock().unwrap_or_else(PoisonError::into_inner);
+        (calibration.changes, calibration.at) = (0, now);
+        let moved = (calibration.threshold - threshold).abs() >= STEP;
+        if moved {
+            calibration.threshold = threshold;
+        }
+        drop(calibration);
+        if moved {
+            tracing::debug!(threshold, "similarity threshold");
+            self.templates().reclassify(threshold, now);
+        }
+    }
+
+    /// Saves what is new, as far as the store takes it. Gives whether everything is saved.
+    pub(crate) async fn save(&self) -> bool {
+        loop {
+            let rows = self.templates().take_unsaved(SAVED_AT_ONCE);
+            if rows.is_empty() {
+                return true;
+            }
+            if let Err(error) = self.state.save_templates(rows.clone()).await {
+                self.templates().not_saved(&rows);
+                self.events.state_not_saved(&error);
+                return false;
+            }
+        }
+    }
+
+    /// The advice for plugins, if it differs from the last one.
+    pub(crate) async fn advice(&self) -> Option<Advice> {
+        let now = self.now_seconds();
+        let rows = self.templates().take_changed(now)?;
+        let generation = match self.state.next("advice_generation").await {
+            Ok(generation) => generation,
+            // Plugins take what they find; the number is for people.
+            Err(error) => {
+                self.events.state_not_saved(&error);
+                now
+            }
+        };
+        let advice = crate::advice::advice(rows, generation);
+        self.screen.advise(&advice);
+        Some(advice)
+    }
+}

@@ -1,0 +1,41 @@
+//! The engine for records that come without a plugin's verdict (HTTP, check, scan, learn).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oddline_engine::{Advice, AdviceTable, Engine, Record, Summary, UnixNanos, Verdict};
+
+/// One engine, shared.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    /// Held for one record (microseconds) or one summary.
+    engine: Mutex<Engine>,
+}
+
+impl Screen {
+    pub(crate) fn new(mut engine: Engine) -> Self {
+        // Whoever asks here is at the other end of the detour already.
+        engine.set_detour(true);
+        Screen { engine: Mutex::new(engine) }
+    }
+
+    pub(crate) fn observe(&self, record: &Record<'_>, now: i64) -> Verdict {
+        self.engine().observe(record, UnixNanos(now))
+    }
+
+    pub(crate) fn take_summary(&self, now: i64) -> Summary {
+        self.engine().take_summary(UnixNanos(now))
+    }
+
+    pub(crate) fn advise(&self, advice: &Advice) {
+        let table = Arc::new(AdviceTable::new(advice.clone()));
+        self.engine().set_advice(table);
+    }
+
+    pub(crate) fn model(&self) -> Arc<str> {
+        self.engine().model().clone()
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
