@@ -1,0 +1,211 @@
+//! Takes a tag's field, gives the key it has in the user's profile, and back. Must not know: values, msgpack, JSON.
+//!
+//! The profiles flat, otel and ecs use plain keys at the top level. Dotted names are not turned into nested objects:
+//! Elasticsearch expands `event.reason` by itself (and merges it with an `event` object the record may have, which is
+//! the record's own and stays as it is), and OpenTelemetry attributes are flat dotted keys.
+
+use std::fmt;
+
+use oddline_engine::{Annotate, Detail, Level, Profile, Settings};
+
+use crate::{MARKER_KEY, SUMMARY_KEY, Tags, tags::Value};
+
+/// How tags are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagStyle {
+    /// Key of the object, or the first part of the keys.
+    pub key: String,
+    /// Which records get tags.
+    pub annotate: Annotate,
+    /// How much they say.
+    pub detail: Detail,
+    /// How they are named.
+    pub profile: Profile,
+}
+
+/// A tag, in the order of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Score,
+    Level,
+    TemplateId,
+    Status,
+    Flags,
+    Rule,
+    Category,
+    RuleScore,
+    Template,
+    Similarity,
+    Nearest,
+    Expected,
+    Actual,
+    Reason,
+    Model,
+}
+
+impl Field {
+    pub(crate) const ALL: [Field; 15] = [
+        Field::Score,
+        Field::Level,
+        Field::TemplateId,
+        Field::Status,
+        Field::Flags,
+        Field::Rule,
+        Field::Category,
+        Field::RuleScore,
+        Field::Template,
+        Field::Similarity,
+        Field::Nearest,
+        Field::Expected,
+        Field::Actual,
+        Field::Reason,
+        Field::Model,
+    ];
+
+    /// The name within the nested object.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Field::Score => "score",
+            Field::Level => "level",
+            Field::TemplateId => "template_id",
+            Field::Status => "status",
+            Field::Flags => "flags",
+            Field::Rule => "rule",
+            Field::Category => "category",
+            Field::RuleScore => "rule_score",
+            Field::Template => "template",
+            Field::Similarity => "similarity",
+            Field::Nearest => "nearest",
+            Field::Expected => "expected",
+            Field::Actual => "actual",
+            Field::Reason => "reason",
+            Field::Model => "model",
+        }
+    }
+
+    /// Whether it is written at this detail.
+    pub(crate) fn is_in(self, detail: Detail) -> bool {
+        detail == Detail::Full
+            || matches!(
+                self,
+                Field::Score
+                    | Field::Level
+                    | Field::TemplateId
+                    | Field::Status
+                    | Field::Flags
+                    | Field::Rule
+                    | Field::Reason
+            )
+    }
+}
+
+/// A key in parts, so that writing it allocates nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a>(pub(crate) [&'a str; 3]);
+
+impl Name<'_> {
+    pub(crate) fn len(self) -> usize {
+        self.0.iter().map(|part| part.len()).fold(0, usize::saturating_add)
+    }
+
+    fn is(self, key: &[u8]) -> bool {
+        if key.len() != self.len() {
+            return false;
+        }
+        self.0
+            .iter()
+            .try_fold(key, |key, part| key.strip_prefix(part.as_bytes()))
+            .is_some_and(<[u8]>::is_empty)
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| f.write_str(part))
+    }
+}
+
+impl TagStyle {
+    /// The style that a plugin's settings ask for.
+    pub fn of(settings: &Settings) -> TagStyle {
+        TagStyle {
+            key: settings.key().to_owned(),
+            annotate: settings.annotate(),
+            detail: settings.detail(),
+            profile: settings.profile(),
+        }
+    }
+
+    /// The style of records on the detour: nested and in full, whatever the user sees in the end.
+    pub fn pending(&self) -> TagStyle {
+        TagStyle {
+            key: self.key.clone(),
+            annotate: Annotate::All,
+            detail: Detail::Full,
+            profile: Profile::Nested,
+        }
+    }
+
+    /// Whether a record with these tags is annotated at all.
+    pub fn writes(&self, tags: &Tags) -> bool {
+        self.annotate == Annotate::All || tags.is_flagged()
+    }
+
+    /// The key of a field at its place: within the object (nested) or at the top level.
+    pub(crate) fn name(&self, field: Field) -> Name<'_> {
+        let word = field.as_str();
+        Name(match (self.profile, field) {
+            (Profile::Nested, _) => ["", "", word],
+            (Profile::Flat, _) => [&self.key, "_", word],
+            (Profile::Otel, Field::Template) => ["log.record.", "", word],
+            (Profile::Ecs, Field::Score) => ["event.", "", "risk_score_norm"],
+            (Profile::Ecs, Field::Rule) => ["rule.", "", "name"],
+            (Profile::Ecs, Field::Category) => ["rule.", "", "category"],
+            (Profile::Ecs, Field::Reason) => ["event.", "", "reason"],
+            (Profile::Otel | Profile::Ecs, _) => [&self.key, ".", word],
+        })
+    }
+
+    /// The field that has this top-level key; none if the profile is nested.
+    pub(crate) fn field(&self, key: &[u8]) -> Option<Field> {
+        if self.profile == Profile::Nested {
+            return None;
+        }
+        Field::ALL.into_iter().find(|field| self.name(*field).is(key))
+    }
+
+    /// A field's value as this profile writes it.
+    pub(crate) fn rendered<'v>(&self, field: Field, value: Value<'v>) -> Value<'v> {
+        match (self.profile, field, value) {
+            // One digit after the point is the third of the score.
+            (Profile::Ecs, Field::Score, Value::Number(score)) => {
+                Value::Number((score * 1_000.0).round() / 10.0)
+            }
+            _ => value,
+        }
+    }
+
+    /// The name under which [`Tags`] reads a field of this profile.
+    pub(crate) fn gathered(&self, field: Field) -> &'static str {
+        match (self.profile, field) {
+            (Profile::Ecs, Field::Score) => "risk_score_norm",
+            _ => field.as_str(),
+        }
+    }
+
+    /// Whether a record that brings this top-level key along would pose as ours. The plain key always would: what
+    /// routes records on the detour reads the nested form in every profile.
+    pub(crate) fn reserves(&self, key: &[u8]) -> bool {
+        key == self.key.as_bytes()
+            || key == MARKER_KEY.as_bytes()
+            || key == SUMMARY_KEY.as_bytes()
+            || self.field(key).is_some()
+    }
+}
+
+impl Tags {
+    /// Whether these are the tags of a flagged record; see [`oddline_engine::Verdict::is_flagged`].
+    pub fn is_flagged(&self) -> bool {
+        self.level > Level::None || self.status.is_some()
+    }
+}
