@@ -77,13 +77,17 @@ impl Rule {
         if !self.enabled {
             return Vec::new();
         }
-        let regex = match pattern::parse(&self.pattern).and_then(|hir| pattern::compile(&[hir], MAX_COMPILED_BYTES)) {
+        let regex = match pattern::parse(&self.pattern)
+            .and_then(|hir| pattern::compile(&[hir], MAX_COMPILED_BYTES))
+        {
             Ok(regex) => regex,
             Err(reason) => return vec![RuleProblem::of(self, "pattern", reason)],
         };
         let wrong = |lines: &[String], wanted: bool, key, what| {
             let lines = lines.iter().filter(|line| regex.is_match(line.as_str()) != wanted);
-            lines.map(|line| RuleProblem::of(self, key, format!("the pattern {what} `{line}`"))).collect::<Vec<_>>()
+            lines
+                .map(|line| RuleProblem::of(self, key, format!("the pattern {what} `{line}`")))
+                .collect::<Vec<_>>()
         };
         let mut problems = wrong(&self.matches, true, "match", "does not match its example");
         problems.extend(wrong(&self.misses, false, "miss", "matches its counter-example"));
@@ -141,7 +145,8 @@ pub struct Parsed {
 pub fn parse(file: &str, content: &str) -> Parsed {
     let name: Arc<str> = Arc::from(file);
     if content.len() > MAX_FILE_BYTES {
-        let reason = format!("has {} bytes, more than the limit of {MAX_FILE_BYTES}; split it", content.len());
+        let reason =
+            format!("has {} bytes, more than the limit of {MAX_FILE_BYTES}; split it", content.len());
         let problem = RuleProblem { file: name, line: 1, rule: None, key: "file".to_owned(), reason };
         return Parsed { rules: Vec::new(), problems: vec![problem] };
     }
@@ -186,7 +191,9 @@ fn score_of(text: &str) -> Result<f32, String> {
         number => match number.parse::<f32>() {
             Ok(score) if (0.0..=10.0).contains(&score) => Ok(score),
             Ok(score) => Err(format!("{score} is not within 0..=10")),
-            Err(_) => Err(format!("`{number}` is neither a number from 0 to 10 nor low, medium, high or critical")),
+            Err(_) => {
+                Err(format!("`{number}` is neither a number from 0 to 10 nor low, medium, high or critical"))
+            }
         },
     }
 }
@@ -198,7 +205,10 @@ fn check_name(name: &str) -> Result<(), String> {
     if name.len() > MAX_NAME_BYTES {
         Err(format!("has {} bytes, more than the limit of {MAX_NAME_BYTES}", name.len()))
     } else if !shape {
-        Err(format!("`{}` is not a name in capitals, digits and `_`, such as DB_CONNECT_FAILED", name.escape_debug()))
+        Err(format!(
+            "`{}` is not a name in capitals, digits and `_`, such as DB_CONNECT_FAILED",
+            name.escape_debug()
+        ))
     } else {
         Ok(())
     }

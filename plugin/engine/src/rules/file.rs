@@ -1,0 +1,288 @@
+//! Rule files in TOML: takes a file's text, gives its rules and the place of every fault. Judges shape, not patterns.
+
+use std::sync::Arc;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    DEFAULT_CATEGORY, DEFAULT_SCORE, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, Parsed, Rule, RuleProblem,
+    check_name, score_of,
+};
+use crate::record::Severity;
+
+const TOP_KEYS: [&str; 2] = ["category", "rules"];
+const RULE_KEYS: [&str; 10] =
+    ["name", "pattern", "score", "severity", "category", "description", "enabled", "level", "match", "miss"];
+
+/// Reads `category = "…"` and `[[rules]]`.
+pub(super) fn parse(file: &Arc<str>, content: &str) -> Parsed {
+    let mut reader = Reader { file, lines: Lines::of(content), parsed: Parsed::default() };
+    let (table, errors) = DeTable::parse_recoverable(content);
+    let faults: Vec<usize> = errors.iter().map(|error| error.span().map_or(0, |span| span.start)).collect();
+    for (error, at) in errors.iter().zip(&faults) {
+        let at = *at;
+        reader.problem(at, None, "file", format!("is not valid TOML: {}", error.message()));
+    }
+    let table = table.into_inner();
+    let mut category: Arc<str> = Arc::from(DEFAULT_CATEGORY);
+    for (key, value) in &table {
+        match key.get_ref().as_ref() {
+            "category" => match text(value).and_then(|text| check_category(&text)) {
+                Ok(word) => category = word,
+                Err(reason) => reader.problem(value.span().start, None, "category", reason),
+            },
+            "rules" => {}
+            other => reader.problem(key.span().start, None, other, unknown(&TOP_KEYS)(other)),
+        }
+    }
+    match table.get("rules").map(|rules| (rules.span().start, rules.get_ref())) {
+        Some((_, DeValue::Array(rules))) => {
+            for (index, rule) in rules.iter().enumerate() {
+                // The parser guesses what a faulty value was meant to be; a guess is no rule.
+                let next = rules.get(index.saturating_add(1)).map_or(usize::MAX, |next| next.span().start);
+                if !faults.iter().any(|fault| (rule.span().start..next).contains(fault)) {
+                    reader.rule(rule, &category);
+                }
+            }
+        }
+        Some((at, other)) => {
+            reader.problem(at, None, "rules", format!("is a {}; write `[[rules]]`", other.type_str()));
+        }
+        None => {}
+    }
+    reader.parsed.problems.sort_by_key(|problem| problem.line);
+    reader.parsed
+}
+
+struct Reader<'a> {
+    file: &'a Arc<str>,
+    lines: Lines,
+    parsed: Parsed,
+}
+
+impl Reader<'_> {
+    fn rule(&mut self, value: &Spanned<DeValue<'_>>, category: &Arc<str>) {
+        let at = value.span().start;
+        let DeValue::Table(table) = value.get_ref() else {
+            return self.problem(
+                at,
+                None,
+                "rules",
+                "holds something that is not a table; write `[[rules]]`".to_owned(),
+            );
+        };
+        let name = table.get("name").and_then(|name| text(name).ok()).map(Arc::<str>::from);
+        let mut rule = Rule {
+            name: name.clone().unwrap_or_else(|| Arc::from("")),
+            pattern: String::new(),
+            score: DEFAULT_SCORE,
+            category: Arc::clone(category),
+            description: Arc::from(""),
+            enabled: true,
+            level: None,
+            matches: Vec::new(),
+            misses: Vec::new(),
+            file: Arc::clone(self.file),
+            line: self.lines.at(at),
+        };
+        let before = self.parsed.problems.len();
+        for (key, value) in table {
+            let word = key.get_ref().as_ref();
+            if let Err(reason) = set(&mut rule, word, value) {
+                let known = RULE_KEYS.contains(&word);
+                let at = if known { value.span().start } else { key.span().start };
+                self.problem(at, name.clone(), word, reason);
+            }
+        }
+        if name.is_none() && !table.contains_key("name") {
+            self.problem(at, None, "name", "is missing".to_owned());
+        }
+        if rule.enabled && !table.contains_key("pattern") {
+            self.problem(at, name.clone(), "pattern", "is missing".to_owned());
+        }
+        if table.contains_key("score") && table.contains_key("severity") {
+            self.problem(at, name, "severity", "is given beside score; keep one of them".to_owned());
+        }
+        if self.parsed.problems.len() == before {
+            self.parsed.rules.push(rule);
+        }
+    }
+
+    fn problem(&mut self, at: usize, rule: Option<Arc<str>>, key: &str, reason: String) {
+        let (file, line) = (Arc::clone(self.file), self.lines.at(at));
+        // The key is a user's text of any length.
+        let key = key.chars().take(MAX_NAME_BYTES).collect();
+        self.parsed.problems.push(RuleProblem { file, line, rule, key, reason });
+    }
+}
+
+/// Puts one key's value into the rule.
+fn set(rule: &mut Rule, key: &str, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
+    match key {
+        "name" => check_name(&text(value)?)?,
+        "pattern" => rule.pattern = text(value)?,
+        "score" => rule.score = number(value).and_then(|number| score_of(&number))?,
+        "severity" => {
+            let word = text(value)?;
+            if !["low", "medium", "high", "critical"].contains(&word.as_str()) {
+                return Err(format!("`{word}` is none of low, medium, high, critical"));
+            }
+            rule.score = score_of(&word)?;
+        }
+        "category" => rule.category = check_category(&text(value)?)?,
+        "description" => {
+            let line = text(value)?;
+            if line.len() > MAX_DESCRIPTION_BYTES || line.contains('\n') {
+                return Err(format!("is not one line of at most {MAX_DESCRIPTION_BYTES} bytes"));
+            }
+            rule.description = Arc::from(line);
+        }
+        "enabled" => match value.get_ref() {
+            DeValue::Boolean(enabled) => rule.enabled = *enabled,
+            other => return Err(format!("is a {}, not true or false", other.type_str())),
+        },
+        "level" => {
+            let word = text(value)?;
+            let level = Severity::parse(word.as_bytes());
+            rule.level =
+                Some(level.ok_or_else(|| format!("`{word}` is not a level such as warn, error or fatal"))?);
+        }
+        "match" => rule.matches = texts(value)?,
+        "miss" => rule.misses = texts(value)?,
+        other => return Err(unknown(&RULE_KEYS)(other)),
+    }
+    Ok(())
+}
+
+fn unknown<'a>(known: &'a [&'a str]) -> impl Fn(&str) -> String + 'a {
+    move |key| {
+        let key: String = key.chars().take(MAX_NAME_BYTES).collect();
+        let near = known.iter().map(|word| (strsim::damerau_levenshtein(word, &key), word)).min();
+        match near {
+            Some((distance, word)) if distance <= 3 => format!("is not a key; did you mean `{word}`?"),
+            _ => format!("is not a key; there are {}", known.join(", ")),
+        }
+    }
+}
+
+fn check_category(word: &str) -> Result<Arc<str>, String> {
+    let shape = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    if word.is_empty() || word.len() > MAX_NAME_BYTES || !shape {
+        return Err(format!("is not a word of at most {MAX_NAME_BYTES} small letters, digits, `-` and `_`"));
+    }
+    Ok(Arc::from(word))
+}
+
+fn text(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text.to_string()),
+        other => Err(format!("is a {}, not a string", other.type_str())),
+    }
+}
+
+fn texts(value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, String> {
+    match value.get_ref() {
+        DeValue::Array(items) => items.iter().map(text).collect(),
+        other => Err(format!("is a {}, not a list of strings", other.type_str())),
+    }
+}
+
+fn number(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
+    match value.get_ref() {
+        DeValue::Integer(number) => Ok(number.to_string()),
+        DeValue::Float(number) => Ok(number.to_string()),
+        other => Err(format!("is a {}, not a number from 0 to 10", other.type_str())),
+    }
+}
+
+/// Where lines begin, to tell a byte's line.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(content: &str) -> Lines {
+        Lines(memchr::memchr_iter(b'\n', content.as_bytes()).collect())
+    }
+
+    fn at(&self, byte: usize) -> usize {
+        self.0.partition_point(|end| *end < byte).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+
+    fn problems(content: &str) -> (usize, Vec<String>) {
+        let parsed = parse("my.toml", content);
+        (parsed.rules.len(), parsed.problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_whole_rule_is_read() {
+        let parsed = parse(
+            "my.toml",
+            "category = \"shop\"\n[[rules]]\nname = \"CARD_DECLINED\"\npattern = 'card .* declined'\nseverity = \"high\"\n\
+             description = \"a payment\"\nlevel = \"ERROR\"\nmatch = [\"card 1 declined\"]\nmiss = [\"card\"]\n",
+        );
+        assert_eq!(parsed.problems, []);
+        let rule = &parsed.rules[0];
+        assert_eq!((&*rule.name, rule.score, &*rule.category, rule.line), ("CARD_DECLINED", 4.0, "shop", 2));
+        assert_eq!(rule.level, Some(crate::record::Severity::Error));
+        assert_eq!((rule.matches.len(), rule.misses.len()), (1, 1));
+        assert_eq!(rule.check_examples(), []);
+    }
+
+    #[test]
+    fn faults_are_named_with_their_place_and_the_rest_loads() {
+        let (rules, found) = problems(
+            "[[rules]]\nname = \"GOOD\"\npattern = 'abc'\n\n[[rules]]\nname = \"BAD\"\npatern = 'abc'\nscore = 11\n\n\
+             [[rules]]\npattern = 'abc'\n\n[[rules]]\nname = \"lower\"\npattern = 3\n[[rules]]\nname = \"ALSO_GOOD\"\n\
+             pattern = 'abc'\nscore = 2.5\n",
+        );
+        assert_eq!(rules, 2);
+        assert_eq!(
+            found,
+            [
+                "my.toml:5: rule BAD: pattern: is missing",
+                "my.toml:7: rule BAD: patern: is not a key; did you mean `pattern`?",
+                "my.toml:8: rule BAD: score: 11 is not within 0..=10",
+                "my.toml:10: name: is missing",
+                "my.toml:14: rule lower: name: `lower` is not a name in capitals, digits and `_`, such as DB_CONNECT_FAILED",
+                "my.toml:15: rule lower: pattern: is a integer, not a string",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_leaves_the_rules_around_it() {
+        let (rules, found) = problems(
+            "[[rules]]\nname = \"A\"\npattern = 'abc'\n[[rules]]\nname = \"B\"\npattern = 'abc\n\
+             [[rules]]\nname = \"C\"\npattern = 'abc'\n",
+        );
+        assert_eq!(rules, 2, "{found:?}");
+        assert!(found.iter().any(|problem| problem.starts_with("my.toml:6: ")), "{found:?}");
+    }
+
+    #[test]
+    fn scores_at_the_limit_and_beyond() {
+        for (score, good) in [
+            ("0", true),
+            ("10", true),
+            ("10.0", true),
+            ("10.1", false),
+            ("-1", false),
+            ("100", false),
+            ("nan", false),
+        ] {
+            let (rules, found) =
+                problems(&format!("[[rules]]\nname = \"A\"\npattern = 'abc'\nscore = {score}\n"));
+            assert_eq!(rules == 1, good, "{score}: {found:?}");
+        }
+        let (_, found) =
+            problems("[[rules]]\nname = \"A\"\npattern = 'abc'\nscore = 1\nseverity = \"low\"\n");
+        assert_eq!(found, ["my.toml:1: rule A: severity: is given beside score; keep one of them"]);
+    }
+}

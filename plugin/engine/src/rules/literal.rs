@@ -1,0 +1,184 @@
+//! Required literals: takes a pattern's syntax tree, gives lower-case texts of which every match contains at least one.
+//!
+//! The extraction walks the tree bottom up. Each node is described by the finite set of texts it can match, if that set
+//! is small, and by the best set of texts of which one must occur inside any match. Both hold without regard to ASCII
+//! case, so `[Ff]ailed` and `failed` are the same.
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+/// A literal shorter than this occurs too often to be worth looking for.
+pub(super) const MIN_LITERAL: usize = 3;
+/// Longer literals are cut: they find hardly less, and the automaton stays small.
+const MAX_LITERAL: usize = 24;
+/// Most texts in one set.
+const MAX_TEXTS: usize = 48;
+/// Most bytes of a class that are spelled out.
+const MAX_CLASS: usize = 4;
+
+type Texts = Vec<Vec<u8>>;
+
+/// What is known about one node of the tree.
+struct Facts {
+    /// All texts it can match, if few.
+    exact: Option<Texts>,
+    /// Texts of which each match contains at least one.
+    required: Option<Texts>,
+}
+
+/// Lower-case literals, one of which is in every match; `None` if the pattern promises nothing of [`MIN_LITERAL`] bytes.
+pub(super) fn required(hir: &Hir) -> Option<Texts> {
+    let facts = walk(hir);
+    let mut texts = better(facts.exact, facts.required)?;
+    for text in &mut texts {
+        text.truncate(MAX_LITERAL);
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    Some(texts)
+}
+
+fn walk(hir: &Hir) -> Facts {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => exactly(vec![Vec::new()]),
+        HirKind::Literal(literal) => exactly(vec![literal.0.to_ascii_lowercase()]),
+        HirKind::Class(class) => Facts { exact: spell_out(class), required: None },
+        HirKind::Capture(capture) => walk(&capture.sub),
+        HirKind::Repetition(repetition) => {
+            let sub = walk(&repetition.sub);
+            match (repetition.min, repetition.max) {
+                (1, Some(1)) => sub,
+                (0, Some(1)) => Facts {
+                    exact: sub.exact.map(|mut texts| {
+                        texts.push(Vec::new());
+                        texts
+                    }),
+                    required: None,
+                },
+                (0, _) => Facts { exact: None, required: None },
+                _ => Facts { exact: None, required: better(sub.exact, sub.required) },
+            }
+        }
+        HirKind::Concat(parts) => concat(parts),
+        HirKind::Alternation(branches) => alternation(branches),
+    }
+}
+
+fn exactly(texts: Texts) -> Facts {
+    Facts { exact: Some(texts), required: None }
+}
+
+/// Neighbours with few texts are joined into runs; the best run, or the best inner literal of another part, is required.
+fn concat(parts: &[Hir]) -> Facts {
+    let (mut run, mut best, mut whole): (Texts, Option<Texts>, bool) = (vec![Vec::new()], None, true);
+    for part in parts {
+        let facts = walk(part);
+        best = better(best, facts.required);
+        let joined = facts.exact.as_deref().and_then(|texts| product(&run, texts));
+        if let Some(joined) = joined {
+            run = joined;
+            continue;
+        }
+        // The run ends here, and the next one begins with this part if that can be spelled out.
+        whole = false;
+        best = better(best, Some(run));
+        run = facts.exact.unwrap_or_else(|| vec![Vec::new()]);
+    }
+    if whole {
+        return Facts { exact: Some(run), required: best };
+    }
+    Facts { exact: None, required: better(best, Some(run)) }
+}
+
+/// Every branch must have its literal, else a match through the one without would be missed.
+fn alternation(branches: &[Hir]) -> Facts {
+    let (mut exact, mut required) = (Some(Texts::new()), Some(Texts::new()));
+    for branch in branches {
+        let facts = walk(branch);
+        exact = exact.zip(facts.exact.clone()).and_then(|(all, more)| union(all, more));
+        let literals = better(facts.exact, facts.required);
+        required = required.zip(literals).and_then(|(all, more)| union(all, more));
+    }
+    Facts { exact, required }
+}
+
+fn union(mut all: Texts, more: Texts) -> Option<Texts> {
+    all.extend(more);
+    all.sort_unstable();
+    all.dedup();
+    (all.len() <= MAX_TEXTS).then_some(all)
+}
+
+fn product(left: &[Vec<u8>], right: &[Vec<u8>]) -> Option<Texts> {
+    if left.len().saturating_mul(right.len()) > MAX_TEXTS {
+        return None;
+    }
+    Some(
+        left.iter().flat_map(|head| right.iter().map(move |tail| [head.as_slice(), tail].concat())).collect(),
+    )
+}
+
+/// A class's bytes in lower case; `None` if many, or if it holds more than ASCII.
+fn spell_out(class: &Class) -> Option<Texts> {
+    let Class::Bytes(class) = class else { return None };
+    let mut bytes = Vec::new();
+    for range in class.ranges() {
+        for byte in range.start()..=range.end() {
+            let lower = byte.to_ascii_lowercase();
+            if !bytes.contains(&lower) {
+                bytes.push(lower);
+            }
+            if bytes.len() > MAX_CLASS {
+                return None;
+            }
+        }
+    }
+    Some(bytes.into_iter().map(|byte| vec![byte]).collect())
+}
+
+/// The set whose shortest text is longer (beyond a point, the set with fewer texts); sets with too short texts are none.
+fn better(left: Option<Texts>, right: Option<Texts>) -> Option<Texts> {
+    let worth = |texts: &Texts| {
+        let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
+        (shortest >= MIN_LITERAL).then(|| (shortest.min(8), usize::MAX.saturating_sub(texts.len()), shortest))
+    };
+    let left = left.and_then(|texts| Some((worth(&texts)?, texts)));
+    let right = right.and_then(|texts| Some((worth(&texts)?, texts)));
+    match (left, right) {
+        (Some(left), Some(right)) => Some(if right.0 > left.0 { right.1 } else { left.1 }),
+        (left, right) => left.or(right).map(|(_, texts)| texts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    fn check(pattern: &str, wanted: Option<&str>) {
+        let hir = super::super::pattern::parse(pattern).expect(pattern);
+        let found = super::required(&hir).map(|texts| {
+            texts.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>().join("|")
+        });
+        assert_eq!(found.as_deref(), wanted, "{pattern}");
+    }
+
+    #[test]
+    fn finds_what_every_match_contains() {
+        check("Out of memory", Some("out of memory"));
+        check("(?-i:ERROR)", Some("error"));
+        check(r"\bfailed\s+to connect\b", Some("to connect"));
+        check(r"(connect|bind) failed", Some("bind failed|connect failed"));
+        check(r"timed[ -]?out after \d+", Some("timed out after |timed-out after |timedout after "));
+        check(r"(a.*refused|.*denied!)x", Some("denied!|refused"));
+        check(r"(?:abc){2,}", Some("abc"));
+        check(r"(?:x\d(?:panic|oops)\d)+", Some("oops|panic"));
+        check(r"[a-z]+ error", Some(" error"));
+    }
+
+    #[test]
+    fn promises_nothing_without_three_bytes_in_every_branch() {
+        check(r"\d+:\d+", None);
+        check("(refused|no)", None);
+        check("(?:abc)?d", None);
+        check("(?:abc)*x", None);
+        check("ab", None);
+        check("[^a]bc", None);
+    }
+}
