@@ -29,8 +29,11 @@ pub(crate) struct Embed {
 
 impl Embed {
     pub(crate) fn new(embedder: Arc<dyn Embedder>, breaker: Breaker) -> Self {
-        let per_generation = CACHED_FLOATS / embedder.dimension().max(1);
-        Embed { embedder, breaker, cache: Mutex::new(Cache { per_generation, ..Cache::default() }) }
+        Embed {
+            embedder,
+            breaker,
+            cache: Mutex::new(Cache { most_floats: CACHED_FLOATS, ..Cache::default() }),
+        }
     }
 
     /// Each template with its vector, or with why there is none; in order.
@@ -106,6 +109,7 @@ impl Embed {
                         texts.len()
                     )));
                 }
+                // Only now: some embedders know it from their first answer.
                 let dimension = embedder.dimension();
                 match vectors.iter().find_map(|vector| fault(vector, dimension)) {
                     Some(fault) => Err(BackendError::bug(format!("{} gave {fault}", embedder.name()))),
@@ -127,7 +131,8 @@ fn fault(vector: &[f32], dimension: usize) -> Option<String> {
 /// Two generations: when the young one is full it becomes the old one, and what was not asked for since is forgotten.
 #[derive(Default)]
 struct Cache {
-    per_generation: usize,
+    most_floats: usize,
+    young_floats: usize,
     young: HashMap<TemplateId, Arc<[f32]>>,
     old: HashMap<TemplateId, Arc<[f32]>>,
 }
@@ -143,9 +148,11 @@ impl Cache {
     }
 
     fn put(&mut self, id: TemplateId, vector: Arc<[f32]>) {
-        if self.young.len() >= self.per_generation {
+        if self.young_floats + vector.len() > self.most_floats {
             self.old = std::mem::take(&mut self.young);
+            self.young_floats = 0;
         }
+        self.young_floats += vector.len();
         self.young.insert(id, vector);
     }
 }
@@ -156,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_keeps_what_is_used() {
-        let mut cache = Cache { per_generation: 10, ..Cache::default() };
+        let mut cache = Cache { most_floats: 10, ..Cache::default() };
         for number in 0..100 {
             cache.put(TemplateId(number), [0.0].as_slice().into());
             assert!(cache.get(TemplateId(0)).is_some(), "asked for all the time");
