@@ -1,1 +1,44 @@
-//! acceptance
+//! What all acceptance tests share: where the built programs lie, and how to skip so that it is seen. Takes the
+//! environment that `cargo xtask test` sets; knows nothing of what is tested.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The path of something that `cargo xtask test` builds before it runs the tests, by the variable that names it.
+///
+/// # Panics
+///
+/// When the variable is not set or names no file: a test that needs it must not pass without.
+pub fn built(variable: &str) -> String {
+    let path =
+        std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `cargo xtask test`"));
+    assert!(Path::new(&path).is_file(), "{variable}={path} is no file: run `cargo xtask test`");
+    path
+}
+
+/// The real Fluent Bit: the program that `ODDLINE_FLUENT_BIT` names, else `fluent-bit` on the path, if any.
+///
+/// # Panics
+///
+/// When the variable names no file.
+pub fn fluent_bit() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("ODDLINE_FLUENT_BIT") {
+        let named = PathBuf::from(named);
+        assert!(named.is_file(), "ODDLINE_FLUENT_BIT={} is no file", named.display());
+        return Some(named);
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).map(|folder| folder.join("fluent-bit")).find(|path| path.is_file())
+}
+
+/// Says on the terminal, past the test harness' capture, that a test did not run and why.
+///
+/// # Panics
+///
+/// When `ODDLINE_FULL_RUN` is set: then everything has to be there.
+pub fn skipped(test: &str, reason: &str) {
+    assert!(std::env::var_os("ODDLINE_FULL_RUN").is_none(), "{test}: {reason}, but ODDLINE_FULL_RUN is set");
+    // Not eprintln: the harness would swallow it. If standard error is closed, nobody is there to read it.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}

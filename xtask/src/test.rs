@@ -56,6 +56,7 @@ impl Check {
                 cargo.env("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?);
                 cargo.env("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?);
                 cargo.env("ODDLINE_BIN", artifacts::oddline(workspace)?);
+                cargo.env("ODDLINE_XTASK", std::env::current_exe()?);
                 run_step(cargo.args(["test", "--workspace"]).args(arguments))
             }
             Self::Clippy => {

@@ -1,0 +1,269 @@
+//! Holds what people copy: every configuration file loads, with the settings that keep records safe, and every command
+//! in a README exists. Takes the files and, where there is one, the real Fluent Bit; gives all faults at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The files' own paths of what `cargo xtask test` builds, and the variable that says where it lies.
+const ARTIFACTS: [(&str, &str); 2] =
+    [("flb-filter_oddline.so", "ODDLINE_NATIVE_FILTER"), ("oddline.wasm", "ODDLINE_WASM_FILTER")];
+
+#[test]
+fn configurations_keep_records_safe() {
+    let mut faults = Vec::new();
+    for (path, text) in configurations() {
+        let configuration = parse(&path, &text);
+        let found = unsafe_settings(&configuration);
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", path.display())));
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn unsafe_settings_are_seen() {
+    let faults = |text: &str| unsafe_settings(&parse(Path::new("sample.yaml"), text));
+    let safe = "pipeline: {outputs: [{name: forward, require_ack_response: true, retry_limit: no_limits}]}";
+    assert_eq!(faults(safe), [""; 0]);
+    assert_eq!(faults("pipeline: {outputs: [{name: forward}]}").len(), 2);
+    assert_eq!(faults("pipeline: {inputs: [{Name: Forward, listen: 0.0.0.0, threaded: on}]}").len(), 1);
+    assert_eq!(faults("service: {http_server: on}").len(), 1);
+    assert_eq!(faults("service: {http_server: on, http_listen: 127.0.0.1, storage.checksum: on}").len(), 1);
+    assert_eq!(faults("pipeline: {filters: [{name: wasm}]}").len(), 3);
+    assert_eq!(faults("pipeline: {inputs: [{name: tail, processors: {logs: [{name: wasm}]}}]}").len(), 3);
+}
+
+#[test]
+fn fluent_bit_accepts_every_configuration() {
+    let Some(fluent_bit) = acceptance::fluent_bit() else {
+        return acceptance::skipped("fluent_bit_accepts_every_configuration", "no fluent-bit");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in configurations() {
+        let local = folder.path().join("configuration.yaml");
+        std::fs::write(&local, with_built_artifacts(&parse(&path, &text), text)).unwrap();
+        let mut command = Command::new(&fluent_bit);
+        let output =
+            command.current_dir(folder.path()).arg("--dry-run").arg("-c").arg(&local).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} is refused:\n{said}", path.display());
+    }
+}
+
+#[test]
+fn commands_in_readmes_exist() {
+    let mut faults = Vec::new();
+    let mut helps = BTreeMap::new();
+    let readmes = under(root(), "md");
+    let commands = readmes.iter().flat_map(|path| commands(&std::fs::read_to_string(path).unwrap()));
+    let commands: Vec<Shown> = commands.collect();
+    for wanted in ["demo", "test"] {
+        assert!(
+            commands.iter().any(|shown| shown.program == Program::Xtask && shown.subcommand == wanted),
+            "no README shows `cargo xtask {wanted}`"
+        );
+    }
+    for shown in commands {
+        let key = (shown.program, shown.subcommand.clone());
+        let help = helps.entry(key).or_insert_with(|| help(shown.program, &shown.subcommand));
+        match help {
+            None => faults.push(format!("`{}`: there is no {:?}", shown.line, shown.subcommand)),
+            Some(help) => {
+                let unknown = shown.flags.iter().filter(|flag| !help.contains(flag.as_str()));
+                faults.extend(unknown.map(|flag| format!("`{}`: there is no {flag}", shown.line)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn commands_are_read_from_fenced_blocks() {
+    let text = "`oddline no`\n```sh\n# oddline comment\n$ A=1 cargo xtask demo --json -- --x\ncat f | oddline scan --all -\n\
+                docker run x\n```\n```yaml\noddline run\n```\n";
+    let read: Vec<_> = commands(text).into_iter().map(|it| (it.program, it.subcommand, it.flags)).collect();
+    let flags = |flag: &str| vec![flag.to_owned()];
+    let expected =
+        [(Program::Xtask, "demo".into(), flags("--json")), (Program::Oddline, "scan".into(), flags("--all"))];
+    assert_eq!(read, expected);
+}
+
+/// What would lose records, or open a port to the network, by the hosts' defaults.
+fn unsafe_settings(configuration: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    let service = lowercase(&configuration["service"]);
+    let is = |settings: &BTreeMap<String, String>, name: &str, wanted: &[&str]| {
+        settings.get(name).is_some_and(|value| wanted.contains(&value.as_str()))
+    };
+    const ON: &[&str] = &["on", "true", "yes"];
+    const LOOPBACK: &[&str] = &["127.0.0.1", "::1"];
+    if is(&service, "http_server", ON) && !is(&service, "http_listen", LOOPBACK) {
+        faults.push("http_server without http_listen: 127.0.0.1 is open to the network".to_owned());
+    }
+    if is(&service, "storage.checksum", ON) {
+        faults.push("storage.checksum loses acknowledged records when the shipper is killed".to_owned());
+    }
+    for (kind, plugin) in plugins(&configuration["pipeline"]) {
+        let name = plugin.get("name").map(String::as_str).unwrap_or_default();
+        let mut needs = |setting: &str, fine: bool| {
+            if !fine {
+                faults.push(format!("{kind} {name} needs {setting}"));
+            }
+        };
+        match (kind, name) {
+            ("outputs", "forward") => {
+                needs("require_ack_response: true", is(&plugin, "require_ack_response", ON));
+                needs("retry_limit: no_limits", is(&plugin, "retry_limit", &["no_limits", "false"]));
+            }
+            ("inputs", "forward") => {
+                needs("listen: 127.0.0.1", is(&plugin, "listen", LOOPBACK));
+                needs("threaded: on", is(&plugin, "threaded", ON) || plugin.contains_key("workers"));
+            }
+            (_, "wasm") => {
+                needs("event_format: json", is(&plugin, "event_format", &["json"]));
+                needs("wasm_stack_size", plugin.contains_key("wasm_stack_size"));
+                needs("accessible_paths", plugin.contains_key("accessible_paths"));
+            }
+            _ => {}
+        }
+    }
+    faults
+}
+
+/// Every plugin of the pipeline with its section; processors of inputs and outputs too.
+fn plugins(value: &Value) -> Vec<(&str, BTreeMap<String, String>)> {
+    let Value::Object(sections) = value else { return Vec::new() };
+    let listed = |plugin: &Value| plugin.as_object().is_some();
+    let mut found = Vec::new();
+    for (section, content) in sections {
+        for plugin in content.as_array().into_iter().flatten().filter(|it| listed(it)) {
+            found.push((section.as_str(), lowercase(plugin)));
+            found.extend(plugins(&plugin["processors"]));
+        }
+    }
+    found
+}
+
+/// Settings as Fluent Bit reads them: names in any case, values as text.
+fn lowercase(settings: &Value) -> BTreeMap<String, String> {
+    let settings = settings.as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase();
+    settings.map(|(name, value)| (name.to_lowercase(), text(value))).collect()
+}
+
+/// The configuration with the installed filters' paths replaced by those of the filters just built.
+fn with_built_artifacts(configuration: &Value, mut text: String) -> String {
+    let mut open = vec![configuration];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(path) => {
+                for (_, variable) in ARTIFACTS.iter().filter(|(name, _)| path.ends_with(name)) {
+                    text = text.replace(path, &acceptance::built(variable));
+                }
+            }
+            Value::Array(values) => open.extend(values),
+            Value::Object(values) => open.extend(values.values()),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// All of them; there is no way of use without one.
+fn configurations() -> Vec<(PathBuf, String)> {
+    let mut paths = under(&root().join("fluentbit-config"), "yaml");
+    assert!(
+        paths.len() >= 3,
+        "fluentbit-config/ has {} configurations, one per way of use expected",
+        paths.len()
+    );
+    paths.extend(under(&root().join("examples"), "yaml"));
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path.strip_prefix(root()).unwrap().to_owned(), text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn parse(path: &Path, text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn under(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let visible = |entry: &walkdir::DirEntry| entry.file_name() != "target" && entry.file_name() != ".git";
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(visible);
+    let paths = entries.map(|entry| entry.unwrap().into_path());
+    paths.filter(|path| path.extension().is_some_and(|it| it == extension)).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Program {
+    Xtask,
+    Oddline,
+}
+
+/// One call of ours in a README.
+#[derive(Debug)]
+struct Shown {
+    line: String,
+    program: Program,
+    subcommand: String,
+    flags: Vec<String>,
+}
+
+/// The calls of our two programs in the fenced shell blocks.
+fn commands(text: &str) -> Vec<Shown> {
+    let mut shell = false;
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(language) = line.strip_prefix("```") {
+            shell = !shell && matches!(language, "sh" | "bash" | "console");
+        } else if shell && !line.starts_with('#') {
+            let calls = line.trim_start_matches("$ ").split(['|', ';', '&']);
+            found.extend(calls.filter_map(|call| call_in(line, call)));
+        }
+    }
+    found
+}
+
+fn call_in(line: &str, call: &str) -> Option<Shown> {
+    let mut words = call.split_whitespace().skip_while(|word| word.contains('=')).peekable();
+    let program = match words.next()? {
+        "cargo" if words.peek() == Some(&"xtask") => Program::Xtask,
+        "cargo" if words.peek() == Some(&"run") => {
+            words.find(|word| *word == "--")?;
+            return shown(line, Program::Oddline, words);
+        }
+        word if word == "oddline" || word.ends_with("/oddline") => {
+            return shown(line, Program::Oddline, words);
+        }
+        _ => return None,
+    };
+    words.next();
+    shown(line, program, words)
+}
+
+fn shown<'a>(line: &str, program: Program, mut words: impl Iterator<Item = &'a str>) -> Option<Shown> {
+    let subcommand = words.next()?.to_owned();
+    let flags = words.take_while(|word| *word != "--").filter(|word| word.starts_with("--"));
+    let flags = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned()).collect();
+    Some(Shown { line: line.to_owned(), program, subcommand, flags })
+}
+
+/// The program's own description of the subcommand; none when it does not know it.
+fn help(program: Program, subcommand: &str) -> Option<String> {
+    let variable = match program {
+        Program::Xtask => "ODDLINE_XTASK",
+        Program::Oddline => "ODDLINE_BIN",
+    };
+    let mut command = Command::new(acceptance::built(variable));
+    command.args(if subcommand.starts_with('-') { vec!["--help"] } else { vec![subcommand, "--help"] });
+    let output = command.output().unwrap();
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
