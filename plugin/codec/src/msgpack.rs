@@ -217,8 +217,13 @@ fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Text(text) => write_text(text, out),
         Value::Id(id) => {
             let _ = rmp::encode::write_str_len(out, 16);
-            let digit = |shift: u32| b"0123456789abcdef".get((id.0 >> shift & 15) as usize).copied();
-            out.extend((0..16).rev().filter_map(|nibble: u32| digit(nibble.saturating_mul(4))));
+            let mut digits = [0; 16];
+            // From the last digit on; one buffer, so that the output grows once.
+            for (place, digit) in (0u32..).step_by(4).zip(digits.iter_mut().rev()) {
+                let nibble = (id.0 >> place & 15) as u8;
+                *digit = if nibble < 10 { b'0' | nibble } else { (b'a' - 10).wrapping_add(nibble) };
+            }
+            out.extend_from_slice(&digits);
         }
         Value::Flags(flags) => {
             let _ = rmp::encode::write_array_len(out, u32::try_from(flags.len()).unwrap_or_default());
