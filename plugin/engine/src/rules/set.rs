@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{Anchored, MatchKind, StartKind, automaton::Automaton, dfa::DFA, nfa::contiguous::NFA};
 use regex_automata::{Input, PatternSet, meta::Regex};
 use regex_syntax::hir::Hir;
 use twox_hash::XxHash3_64;
@@ -22,8 +22,10 @@ use crate::{record::Severity, verdict::RuleHit};
 const MAX_WORK_BYTES: usize = 2 << 20;
 /// Most memory of the rules that require no literal, as one automaton.
 const MAX_OPEN_BYTES: usize = 8 << 20;
-/// Up to so many literals the automaton is a full table, which is twice as fast and larger.
-const MAX_TABLE_LITERALS: usize = 2_000;
+/// Literals of so many bytes in all make a table of at most 8 MiB.
+const MAX_TABLE_BYTES: usize = 32 << 10;
+/// What a byte of literal may cost in the compact automaton.
+const LITERAL_BYTE_COST: usize = 64;
 
 /// A set of rules and what had to be left out of it.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub struct Compiled {
 pub struct RuleSet {
     /// Highest score first, then by name: the first that matches is the best.
     entries: Vec<Entry>,
-    finder: Option<AhoCorasick>,
+    finder: Option<Finder>,
     /// Entries that a literal of the finder speaks for.
     spoken_for: Vec<Vec<u32>>,
     /// The entries without a required literal, as one matcher, and their numbers.
@@ -208,13 +210,13 @@ impl RuleSet {
         let Scratch { candidates, listed, open } = scratch;
         candidates.clear();
         if let Some(finder) = &self.finder {
-            for found in finder.find_overlapping_iter(message) {
-                for number in self.spoken_for.get(found.pattern().as_usize()).into_iter().flatten() {
+            finder.each(message, |literal| {
+                for number in self.spoken_for.get(literal).into_iter().flatten() {
                     if set_bit(listed, *number) && self.selected(*number, categories) {
                         candidates.push(*number);
                     }
                 }
-            }
+            });
             listed.fill(0);
             candidates.sort_unstable();
         }
@@ -239,6 +241,22 @@ impl RuleSet {
         let numbers =
             self.levels.iter().filter(move |(level, _)| Some(*level) == severity).map(|(_, number)| *number);
         numbers.filter(move |number| self.selected(*number, categories))
+    }
+}
+
+/// The automaton over all literals: a full table while that stays small, else a compact one that is half as fast.
+#[derive(Debug)]
+enum Finder {
+    Table(DFA),
+    Compact(NFA),
+}
+
+impl Finder {
+    fn each(&self, message: &[u8], found: impl FnMut(usize)) {
+        match self {
+            Finder::Table(automaton) => literals_in(automaton, message, found),
+            Finder::Compact(automaton) => literals_in(automaton, message, found),
+        }
     }
 }
 
@@ -269,23 +287,21 @@ impl Literals {
         }
     }
 
-    fn automaton(&self) -> Result<Option<AhoCorasick>, String> {
+    fn automaton(&self) -> Result<Option<Finder>, String> {
         if self.texts.is_empty() {
             return Ok(None);
         }
-        let table = self.texts.len() <= MAX_TABLE_LITERALS;
-        let kind = if table { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-        let mut builder = AhoCorasick::builder();
         // Some literal begins nearly everywhere in a log line, so looking for first bytes only costs.
-        builder
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .prefilter(false)
-            .kind(Some(kind));
-        builder
-            .build(&self.texts)
-            .map(Some)
-            .map_err(|error| format!("the rules' literals do not fit: {error}"))
+        let built = if self.texts.iter().map(Vec::len).sum::<usize>() <= MAX_TABLE_BYTES {
+            let mut builder = DFA::builder();
+            builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
+            builder.start_kind(StartKind::Unanchored).build(&self.texts).map(Finder::Table)
+        } else {
+            let mut builder = NFA::builder();
+            builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
+            builder.build(&self.texts).map(Finder::Compact)
+        };
+        built.map(Some).map_err(|error| format!("the literals do not fit: {error}"))
     }
 }
 
@@ -328,7 +344,10 @@ fn build(rule: &Rule, bytes: &mut usize, open_bytes: &mut usize) -> Result<Built
     let regex = pattern::compile(std::slice::from_ref(&hir), MAX_COMPILED_BYTES)?;
     let texts = literal::required(&hir);
     let (used, limit) = if texts.is_some() { (bytes, MAX_SET_BYTES) } else { (open_bytes, MAX_OPEN_BYTES) };
-    let sum = used.saturating_add(regex.memory_usage());
+    let literal_bytes = texts.iter().flatten().map(Vec::len).sum::<usize>();
+    let sum = used
+        .saturating_add(regex.memory_usage())
+        .saturating_add(literal_bytes.saturating_mul(LITERAL_BYTE_COST));
     if sum > limit {
         let kind = if texts.is_some() { "" } else { " that contain no text of three letters" };
         return Err(format!(
@@ -346,6 +365,19 @@ fn whole(reason: &str) -> RuleProblem {
         rule: None,
         key: "pattern".to_owned(),
         reason: format!("all rules together: {reason}"),
+    }
+}
+
+/// Calls `found` with the number of every literal that occurs, each time it does. By hand over the automaton's table,
+/// because the crate's overlapping iterator starts anew after every match.
+fn literals_in(finder: &impl Automaton, message: &[u8], mut found: impl FnMut(usize)) {
+    let Ok(mut state) = finder.start_state(Anchored::No) else { return };
+    for byte in message {
+        state = finder.next_state(Anchored::No, state, *byte);
+        if finder.is_special(state) && finder.is_match(state) {
+            (0..finder.match_len(state))
+                .for_each(|index| found(finder.match_pattern(state, index).as_usize()));
+        }
     }
 }
 
