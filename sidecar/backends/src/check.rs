@@ -65,7 +65,9 @@ impl Checked {
                 return Ok(());
             }
             let name = self.inner.name();
-            Err(BackendError::bug(format!("{name}: the same text {what} gave another vector (cosine {cosine:.5})")))
+            Err(BackendError::bug(format!(
+                "{name}: the same text {what} gave another vector (cosine {cosine:.5})"
+            )))
         };
         differs("asked twice", &first[0], &again[0])?;
         differs("alone and in a batch", &first[0], &batch[0])?;
@@ -156,7 +158,11 @@ mod tests {
 
     #[test]
     fn texts_are_cut_at_the_limit_between_characters() {
-        for (length, left) in [(MAX_TEXT_BYTES, MAX_TEXT_BYTES), (MAX_TEXT_BYTES + 1, MAX_TEXT_BYTES), (10 * MAX_TEXT_BYTES, MAX_TEXT_BYTES)] {
+        for (length, left) in [
+            (MAX_TEXT_BYTES, MAX_TEXT_BYTES),
+            (MAX_TEXT_BYTES + 1, MAX_TEXT_BYTES),
+            (10 * MAX_TEXT_BYTES, MAX_TEXT_BYTES),
+        ] {
             assert_eq!(prepare(&"a".repeat(length)).len(), left);
         }
         assert_eq!(prepare(&format!("a{}", "é".repeat(MAX_TEXT_BYTES))).len(), MAX_TEXT_BYTES - 1);

@@ -46,7 +46,11 @@ impl EmbeddedIndex {
     ///
     /// # Errors
     /// If the store fails, or holds more rows than the limit or vectors of another dimension.
-    pub async fn open(store: Arc<dyn StateStore>, embedder: &str, dimension: usize) -> Result<Self, BackendError> {
+    pub async fn open(
+        store: Arc<dyn StateStore>,
+        embedder: &str,
+        dimension: usize,
+    ) -> Result<Self, BackendError> {
         Self::with_limit(store, embedder, dimension, MAX_KNOWN).await
     }
 
@@ -63,7 +67,9 @@ impl EmbeddedIndex {
         let collection = crate::collection_name(embedder, dimension);
         if !(1..=vectors::MAX_DIMENSION).contains(&dimension) {
             let most = vectors::MAX_DIMENSION;
-            return Err(BackendError::rejected(format!("{collection}: dimension {dimension} is not within 1..={most}")));
+            return Err(BackendError::rejected(format!(
+                "{collection}: dimension {dimension} is not within 1..={most}"
+            )));
         }
         let rows = store.load_known(&collection).await?;
         vectors::all_fit(&collection, dimension, &rows)?;
@@ -166,7 +172,13 @@ struct Table {
 
 impl Table {
     fn new(dimension: usize) -> Self {
-        Table { dimension, ids: Vec::new(), texts: Vec::new(), vectors: Vec::new(), positions: HashMap::new() }
+        Table {
+            dimension,
+            ids: Vec::new(),
+            texts: Vec::new(),
+            vectors: Vec::new(),
+            positions: HashMap::new(),
+        }
     }
 
     fn vector(&self, position: usize) -> &[f32] {

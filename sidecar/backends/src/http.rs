@@ -63,13 +63,19 @@ impl Endpoint {
     }
 
     /// Asks. The deadline covers waiting for a turn, connecting and reading the whole answer.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, question: &impl Serialize) -> Result<T, BackendError> {
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        question: &impl Serialize,
+    ) -> Result<T, BackendError> {
         let body = serde_json::to_vec(question)
             .map_err(|error| BackendError::bug(format!("{}: question: {error}", self.label)))?;
         let answer = match tokio::time::timeout(self.timeout, self.exchange(body)).await {
             Ok(answer) => answer?,
             Err(_) => {
-                return Err(BackendError::unavailable(format!("{}: no answer within {:?}", self.label, self.timeout)));
+                return Err(BackendError::unavailable(format!(
+                    "{}: no answer within {:?}",
+                    self.label, self.timeout
+                )));
             }
         };
         serde_json::from_slice(&answer)
@@ -91,7 +97,9 @@ impl Endpoint {
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unavailable(&error))? {
             if answer.len() + chunk.len() > MAX_ANSWER_BYTES {
                 let label = &self.label;
-                return Err(BackendError::bug(format!("{label}: answer is over the limit of {MAX_ANSWER_BYTES} bytes")));
+                return Err(BackendError::bug(format!(
+                    "{label}: answer is over the limit of {MAX_ANSWER_BYTES} bytes"
+                )));
             }
             answer.extend_from_slice(&chunk);
         }
@@ -133,7 +141,8 @@ pub(crate) fn join(kind: &str, base: &str, path: &str) -> Result<Url, BackendErr
 /// The start of a server's error text, on one line and without anything a terminal would act on.
 pub(crate) fn excerpt(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer.get(..4 * MAX_EXCERPT).unwrap_or(answer));
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_EXCERPT).collect();
+    let visible: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_EXCERPT).collect();
     if visible.trim().is_empty() { "(no text)".to_owned() } else { visible.trim().to_owned() }
 }
 

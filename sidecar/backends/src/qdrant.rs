@@ -8,6 +8,7 @@
 mod answer;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
@@ -17,9 +18,9 @@ use std::{
 use oddline_analyze::ports::{Answer, BackendError, Known, Neighbour, VectorIndex};
 use oddline_engine::TemplateId;
 use qdrant_client::qdrant::{
-    CollectionParams, CountPoints, CreateCollection, DeletePoints, Distance, GetCollectionInfoRequest, PointId,
-    PointStruct, QueryBatchPoints, QueryPoints, ScrollPoints, UpsertPoints, VectorInput, VectorParams,
-    collections_client::CollectionsClient, points_client::PointsClient, vectors_config::Config,
+    CollectionParams, CountPoints, CreateCollection, DeletePoints, Distance, GetCollectionInfoRequest,
+    PointId, PointStruct, QueryBatchPoints, QueryPoints, ScrollPoints, UpsertPoints, VectorInput,
+    VectorParams, collections_client::CollectionsClient, points_client::PointsClient, vectors_config::Config,
 };
 use tonic::{
     Code, Request, Response, Status,
@@ -29,7 +30,6 @@ use tonic::{
 };
 
 use crate::{http, vectors};
-
 
 /// Rows in one message: about 1.3 MiB at 1,024 dimensions, well below what either side accepts.
 const PAGE: usize = 256;
@@ -58,7 +58,10 @@ impl Default for QdrantOptions {
 /// Leaves out the key.
 impl fmt::Debug for QdrantOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QdrantOptions").field("url", &self.url).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("QdrantOptions")
+            .field("url", &self.url)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +102,10 @@ impl Qdrant {
         let name = format!("qdrant {url}{collection}");
         let rejected = |what: &dyn fmt::Display| BackendError::rejected(format!("{name}: {what}"));
         if !(1..=vectors::MAX_DIMENSION).contains(&dimension) {
-            return Err(rejected(&format!("dimension {dimension} is not within 1..={}", vectors::MAX_DIMENSION)));
+            return Err(rejected(&format!(
+                "dimension {dimension} is not within 1..={}",
+                vectors::MAX_DIMENSION
+            )));
         }
         let key = match options.api_key.as_deref().map(MetadataValue::<Ascii>::try_from).transpose() {
             Ok(key) => key,
@@ -116,7 +122,14 @@ impl Qdrant {
                 .map_err(|error| rejected(&error))?;
         }
         let service = InterceptedService::new(endpoint.connect_lazy(), ApiKey(key));
-        Ok(Qdrant { name, collection, dimension, timeout: options.timeout, service, ready: AtomicBool::new(false) })
+        Ok(Qdrant {
+            name,
+            collection,
+            dimension,
+            timeout: options.timeout,
+            service,
+            ready: AtomicBool::new(false),
+        })
     }
 
     fn points(&self) -> PointsClient<Service> {
@@ -128,11 +141,16 @@ impl Qdrant {
     }
 
     /// Runs one call under the deadline.
-    async fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, BackendError> {
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, BackendError> {
         match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(self.failure(&status)),
-            Err(_) => Err(BackendError::unavailable(format!("{}: no answer within {:?}", self.name, self.timeout))),
+            Err(_) => {
+                Err(BackendError::unavailable(format!("{}: no answer within {:?}", self.name, self.timeout)))
+            }
         }
     }
 
@@ -206,7 +224,9 @@ impl Qdrant {
     fn shape(&self, params: Option<CollectionParams>) -> Result<(), BackendError> {
         let name = &self.name;
         let Some(Config::Params(found)) = params.and_then(|params| params.vectors_config?.config) else {
-            return Err(BackendError::rejected(format!("{name}: the collection holds no single vector per point")));
+            return Err(BackendError::rejected(format!(
+                "{name}: the collection holds no single vector per point"
+            )));
         };
         let wanted = self.params();
         if (found.size, found.distance) == (wanted.size, wanted.distance) {
@@ -259,6 +279,9 @@ impl VectorIndex for Qdrant {
         Box::pin(async move {
             vectors::all_fit(&self.name, self.dimension, &known)?;
             self.ready().await?;
+            // Of several rows with one id the last one counts.
+            let known: BTreeMap<u64, Known> = known.into_iter().map(|row| (row.id.0, row)).collect();
+            let known: Vec<Known> = known.into_values().collect();
             for page in known.chunks(PAGE) {
                 let point = |row: &Known| PointStruct {
                     id: Some(row.id.0.into()),

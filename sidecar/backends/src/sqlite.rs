@@ -63,7 +63,9 @@ impl Sqlite {
         prepare(&mut connection).map_err(failed)?;
         migrate(&mut connection, path)?;
         let path = path.to_path_buf();
-        Ok(Sqlite { inner: Arc::new(Inner { path, max_templates, connection: Mutex::new(connection), _lock: lock }) })
+        Ok(Sqlite {
+            inner: Arc::new(Inner { path, max_templates, connection: Mutex::new(connection), _lock: lock }),
+        })
     }
 
     /// Runs `work` in a transaction that is rolled back if it fails.
@@ -161,8 +163,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), BackendError> {
     let failed = |error: rusqlite::Error| failure(path, &error);
-    let version: usize =
-        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).map_err(failed)? as usize;
+    let version: usize = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map_err(failed)? as usize;
     if version > MIGRATIONS.len() {
         return Err(BackendError::rejected(format!(
             "state {} has version {version}, this release knows up to {}; use the release that wrote it",
@@ -171,7 +174,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), BackendError>
         )));
     }
     for (number, change) in MIGRATIONS.iter().enumerate().skip(version) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         transaction.execute_batch(change).map_err(failed)?;
         transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(failed)?;
         transaction.commit().map_err(failed)?;

@@ -75,10 +75,19 @@ impl StaticModel {
             &read("config.json")?,
             false,
         )
-        .map_err(|error| BackendError { message: format!("{} (folder {})", error.message, folder.display()), ..error })
+        .map_err(|error| BackendError {
+            message: format!("{} (folder {})", error.message, folder.display()),
+            ..error
+        })
     }
 
-    fn load(name: String, tokenizer: &[u8], model: &[u8], config: &[u8], inline: bool) -> Result<Self, BackendError> {
+    fn load(
+        name: String,
+        tokenizer: &[u8],
+        model: &[u8],
+        config: &[u8],
+        inline: bool,
+    ) -> Result<Self, BackendError> {
         let rejected = |what: String| BackendError::rejected(format!("embedding model {name}: {what}"));
         if !config_is_mean_pooled(config) {
             return Err(rejected("config.json asks for a pooling other than mean".to_owned()));

@@ -27,7 +27,9 @@ pub(crate) fn admit(embedder: &str, texts: &[String]) -> Result<(), BackendError
         return Ok(());
     }
     let count = texts.len();
-    Err(BackendError::rejected(format!("{embedder}: {count} texts in one call, the limit is {MAX_EMBED_BATCH}")))
+    Err(BackendError::rejected(format!(
+        "{embedder}: {count} texts in one call, the limit is {MAX_EMBED_BATCH}"
+    )))
 }
 
 /// Accepts an embedder's answer for `texts` texts: one vector each, all of one acceptable dimension (`expected`, if it
@@ -68,7 +70,9 @@ pub(crate) fn accept(
 pub(crate) fn fits(index: &str, dimension: usize, vector: &[f32]) -> Result<(), BackendError> {
     if vector.len() != dimension {
         let found = vector.len();
-        return Err(BackendError::rejected(format!("{index}: vector has dimension {found}, expected {dimension}")));
+        return Err(BackendError::rejected(format!(
+            "{index}: vector has dimension {found}, expected {dimension}"
+        )));
     }
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
     // Written so that NaN is refused as well.
@@ -105,9 +109,18 @@ mod tests {
     fn bad_vectors_are_refused_by_name() {
         assert_eq!(refusal(2, None, vec![vec![1.0]]), "e: answered 1 vectors for 2 texts");
         assert_eq!(refusal(1, Some(2), vec![vec![1.0]]), "e: vector 0 has dimension 1, expected 2");
-        assert_eq!(refusal(2, None, vec![vec![1.0], vec![1.0, 0.0]]), "e: vector 1 has dimension 2, expected 1");
-        assert_eq!(refusal(1, None, vec![vec![f32::NAN, 1.0]]), "e: vector 0 holds a number that is not finite");
-        assert_eq!(refusal(1, None, vec![vec![f32::INFINITY]]), "e: vector 0 holds a number that is not finite");
+        assert_eq!(
+            refusal(2, None, vec![vec![1.0], vec![1.0, 0.0]]),
+            "e: vector 1 has dimension 2, expected 1"
+        );
+        assert_eq!(
+            refusal(1, None, vec![vec![f32::NAN, 1.0]]),
+            "e: vector 0 holds a number that is not finite"
+        );
+        assert_eq!(
+            refusal(1, None, vec![vec![f32::INFINITY]]),
+            "e: vector 0 holds a number that is not finite"
+        );
         assert_eq!(refusal(1, None, vec![vec![0.0, -0.0]]), "e: vector 0 is zero");
         assert_eq!(refusal(1, None, vec![vec![]]), "e: answered vectors of dimension 0, not within 1..=8192");
     }

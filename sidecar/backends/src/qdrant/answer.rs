@@ -57,14 +57,18 @@ pub(super) fn known(
 fn id(index: &str, id: Option<PointId>) -> Result<TemplateId, BackendError> {
     match id.and_then(|id| id.point_id_options) {
         Some(PointIdOptions::Num(number)) => Ok(TemplateId(number)),
-        _ => Err(BackendError::bug(format!("{index}: a point's id is not a number; someone else writes to it"))),
+        _ => Err(BackendError::bug(format!(
+            "{index}: a point's id is not a number; someone else writes to it"
+        ))),
     }
 }
 
 fn text(index: &str, mut payload: HashMap<String, Value>) -> Result<Arc<str>, BackendError> {
     match payload.remove(TEXT).and_then(|value| value.kind) {
         Some(Kind::StringValue(text)) => Ok(text.into()),
-        _ => Err(BackendError::bug(format!("{index}: a point has no payload `{TEXT}`; someone else writes to it"))),
+        _ => Err(BackendError::bug(format!(
+            "{index}: a point has no payload `{TEXT}`; someone else writes to it"
+        ))),
     }
 }
 

@@ -124,8 +124,7 @@ pub(super) fn save_templates(connection: &Connection, rows: &[TemplateState]) ->
 
 /// Forgets what is over the limit: what was seen longest ago, but an operator's exceptions last.
 pub(super) fn forget_templates(connection: &Connection, limit: usize) -> Result<()> {
-    let held: i64 =
-        connection.prepare("SELECT count(*) FROM templates")?.query_row([], |row| row.get(0))?;
+    let held: i64 = connection.prepare("SELECT count(*) FROM templates")?.query_row([], |row| row.get(0))?;
     let over = held.saturating_sub(i64::try_from(limit).unwrap_or(i64::MAX));
     if over > 0 {
         connection

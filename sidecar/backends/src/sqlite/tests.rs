@@ -55,13 +55,13 @@ async fn a_full_disk_is_unavailable_and_loses_nothing() {
 async fn templates_past_the_limit_are_forgotten_oldest_first_and_exceptions_last() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::with_limit(&folder.path().join("state.db"), 3).unwrap();
-    store.save_templates(vec![template(9, 0, Class::Exception)]).await.unwrap();
+    store.save_templates(vec![template(99, 0, Class::Exception)]).await.unwrap();
     store.save_templates(templates(1..3)).await.unwrap();
-    assert_eq!(ids(&store).await, [2, 1, 9], "at the limit all stay");
+    assert_eq!(ids(&store).await, [2, 1, 99], "at the limit all stay");
     store.save_templates(templates(3..4)).await.unwrap();
-    assert_eq!(ids(&store).await, [3, 2, 9], "one over");
+    assert_eq!(ids(&store).await, [3, 2, 99], "one over");
     store.save_templates(templates(4..34)).await.unwrap();
-    assert_eq!(ids(&store).await, [33, 32, 9], "ten times");
+    assert_eq!(ids(&store).await, [33, 32, 99], "ten times");
 }
 
 #[test]

@@ -1,0 +1,153 @@
+//! The contract of state stores, and what is SQLite's own: files, locks, restarts.
+
+use std::sync::Arc;
+
+use oddline_analyze::ports::{FailureKind, Known, StateStore, TemplateState};
+use oddline_backends::sqlite::Sqlite;
+use oddline_engine::{Class, TemplateId};
+
+use crate::{assert_failure, fakes::FakeStore};
+
+fn template(id: u64, last_seen: u64) -> TemplateState {
+    TemplateState {
+        id: TemplateId(id),
+        text: format!("template <*> {id}").into(),
+        class: Class::Normal,
+        score: 0.25,
+        similarity: Some(0.75),
+        nearest: Some("nearest <*>".into()),
+        seen: 7,
+        first_seen: 3,
+        last_seen,
+        flagged_by_rule: 2,
+        expires: Some(u64::MAX >> 1),
+    }
+}
+
+fn known(id: u64, number: f32) -> Known {
+    Known {
+        id: TemplateId(id),
+        text: format!("known {id}").into(),
+        vector: vec![number, -0.0, f32::MIN_POSITIVE],
+    }
+}
+
+/// What every store keeps; `store` is empty.
+async fn store_contract(store: &dyn StateStore) {
+    assert_eq!(store.load_templates(10).await.unwrap(), []);
+    assert_eq!(store.load_known("c").await.unwrap(), []);
+
+    // Every field comes back, whatever is in it.
+    let odd = TemplateState {
+        text: "'); DROP TABLE templates; -- \0 \u{1b}[31m 🔥".into(),
+        class: Class::Exception,
+        similarity: None,
+        nearest: None,
+        expires: None,
+        seen: i64::MAX as u64,
+        ..template(u64::MAX, 30)
+    };
+    let rows =
+        [template(0, 10), odd.clone(), TemplateState { class: Class::Anomalous, ..template(1 << 63, 20) }];
+    store.save_templates(rows.to_vec()).await.unwrap();
+    assert_eq!(store.load_templates(10).await.unwrap(), [odd.clone(), rows[2].clone(), rows[0].clone()]);
+    assert_eq!(store.load_templates(1).await.unwrap(), [odd.clone()]);
+    assert_eq!(store.load_templates(0).await.unwrap(), []);
+    assert_eq!(store.load_templates(usize::MAX).await.unwrap().len(), 3);
+
+    // Saving again replaces.
+    store.save_templates(vec![TemplateState { seen: 8, ..template(0, 40) }]).await.unwrap();
+    let first = store.load_templates(1).await.unwrap().remove(0);
+    assert_eq!((first.id.0, first.seen, first.last_seen), (0, 8, 40));
+    store.save_templates(Vec::new()).await.unwrap();
+    assert_eq!(store.load_templates(10).await.unwrap().len(), 3);
+
+    // Known vectors: bit for bit, per collection, ordered by id as a number.
+    store.save_known("c", vec![known(u64::MAX, 0.1), known(1 << 63, 0.2), known(5, 0.3)]).await.unwrap();
+    store.save_known("d", vec![known(5, 0.4)]).await.unwrap();
+    let ordered = [known(5, 0.3), known(1 << 63, 0.2), known(u64::MAX, 0.1)];
+    assert_eq!(store.load_known("c").await.unwrap(), ordered);
+    assert_eq!(store.load_known("d").await.unwrap(), [known(5, 0.4)]);
+    store.save_known("c", vec![known(5, 0.5)]).await.unwrap();
+    assert_eq!(store.load_known("c").await.unwrap()[0], known(5, 0.5));
+    store.remove_known("c", &[TemplateId(5), TemplateId(6), TemplateId(u64::MAX)]).await.unwrap();
+    assert_eq!(store.load_known("c").await.unwrap(), [known(1 << 63, 0.2)]);
+    assert_eq!(store.load_known("d").await.unwrap().len(), 1, "other collections stay");
+
+    // Counters only grow, each on its own.
+    assert_eq!(store.next("a").await.unwrap(), 1);
+    assert_eq!(store.next("a").await.unwrap(), 2);
+    assert_eq!(store.next("b").await.unwrap(), 1);
+    let (x, y, z) = tokio::join!(store.next("a"), store.next("a"), store.next("a"));
+    let mut values = [x.unwrap(), y.unwrap(), z.unwrap()];
+    values.sort();
+    assert_eq!(values, [3, 4, 5]);
+}
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    store_contract(&Sqlite::open(&folder.path().join("state.db")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_fake_keeps_the_contract() {
+    store_contract(&FakeStore::default()).await;
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = Sqlite::open(&path).unwrap();
+    store.save_templates(vec![template(1, 1)]).await.unwrap();
+    store.save_known("c", vec![known(1, 0.5)]).await.unwrap();
+    store.next("generation").await.unwrap();
+    drop(store);
+    let store: Arc<dyn StateStore> = Arc::new(Sqlite::open(&path).unwrap());
+    assert_eq!(store.load_templates(10).await.unwrap(), [template(1, 1)]);
+    assert_eq!(store.load_known("c").await.unwrap(), [known(1, 0.5)]);
+    assert_eq!(store.next("generation").await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_failed_save_leaves_nothing_half_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("state.db")).unwrap();
+    // NaN is stored as null, which the table refuses.
+    let rows = vec![template(1, 1), TemplateState { score: f32::NAN, ..template(2, 2) }];
+    assert_failure(store.save_templates(rows).await, FailureKind::Rejected, &["state.db", "score"]);
+    assert_eq!(store.load_templates(10).await.unwrap(), []);
+}
+
+#[test]
+fn one_state_belongs_to_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let first = Sqlite::open(&path).unwrap();
+    let (shown, lock) = (path.display().to_string(), format!("{}.lock", path.display()));
+    let words = [&shown as &str, &lock, "in use by another process"];
+    assert_failure(Sqlite::open(&path), FailureKind::Rejected, &words);
+    assert!(Sqlite::open(&folder.path().join("other.db")).is_ok());
+    drop(first);
+    assert!(Sqlite::open(&path).is_ok(), "the lock file stays, the lock does not");
+}
+
+#[test]
+fn files_that_cannot_be_a_state_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, "not a database, but long enough to look at ".repeat(200)).unwrap();
+    assert_failure(
+        Sqlite::open(&path),
+        FailureKind::Rejected,
+        &[&path.display().to_string(), "not a database"],
+    );
+    let missing = folder.path().join("missing").join("state.db");
+    assert_failure(Sqlite::open(&missing), FailureKind::Rejected, &[&missing.display().to_string()]);
+    assert_failure(
+        Sqlite::open(folder.path()),
+        FailureKind::Rejected,
+        &[&folder.path().display().to_string()],
+    );
+}
