@@ -1,0 +1,6 @@
+//! The commands, one file each, and what they share: the offline judge, reading lines, printing verdicts.
+
+pub mod lines;
+pub mod offline;
+pub mod print;
+pub mod scan;

@@ -1,0 +1,90 @@
+//! `oddline scan`: files judged offline, as the plugin and the sidecar would have judged them.
+
+use std::path::PathBuf;
+
+use oddline_engine::{Level, Options};
+
+use super::{
+    lines::{Lines, read_all},
+    offline::{CHUNK, Offline},
+    print::{Format, Printer},
+};
+
+/// Judge log files offline.
+///
+/// Every line is judged by the rules, by the statistics of the lines before it, and by its meaning compared with what is
+/// known as normal. With --baseline, the lines of a good run are what is normal.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  oddline scan /var/log/syslog
+  oddline scan --baseline good-build.log failed-build.log.gz --min-level medium
+  zcat app.log.gz | oddline scan - --format json | jq 'select(.anomaly.level == \"critical\")'")]
+pub struct Scan {
+    /// Files to judge: plain, .gz or .zst; `-` is standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+    /// Lines known as normal; may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    baseline: Vec<PathBuf>,
+    /// Show lines from this level on.
+    #[arg(long, value_name = "LEVEL", default_value = "low", value_parser = ["none", "low", "medium", "high", "critical"])]
+    min_level: String,
+    /// Show every line, whatever its level.
+    #[arg(long)]
+    all: bool,
+    /// How results are written.
+    #[arg(long, value_enum, default_value = "pretty")]
+    format: Format,
+}
+
+impl Scan {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let least = if self.all { Level::None } else { Level::parse(&self.min_level).unwrap_or(Level::Low) };
+        let mut offline = Offline::embedded(&options(!self.baseline.is_empty())).await?;
+        if !self.baseline.is_empty() {
+            offline.learn(&read_all(&self.baseline)?).await?;
+        }
+        let printer = Printer::new(self.format, offline.model().clone());
+        let (mut seen, mut shown) = (0u64, 0u64);
+        for path in &self.files {
+            let name = path.display().to_string();
+            let file = (self.files.len() > 1).then_some(name.as_str());
+            let mut lines = Lines::open(path)?;
+            loop {
+                let chunk = lines.next(CHUNK)?;
+                if chunk.is_empty() {
+                    break;
+                }
+                let (numbers, texts): (Vec<u64>, Vec<Vec<u8>>) =
+                    chunk.into_iter().map(|line| (line.number, line.text)).unzip();
+                let verdicts = offline.judge(&texts).await;
+                seen += texts.len() as u64;
+                for ((number, text), verdict) in numbers.iter().zip(&texts).zip(&verdicts) {
+                    if verdict.level >= least {
+                        shown += 1;
+                        lines.suspend(|| printer.print(file, Some(*number), text, verdict))?;
+                    }
+                }
+            }
+        }
+        if self.format == Format::Pretty {
+            tracing::info!("{shown} of {seen} lines shown");
+        }
+        Ok(())
+    }
+}
+
+/// A file has no time to warm up: with a baseline everything counts from the first line, without one after 300 lines.
+fn options(baseline: bool) -> Options {
+    Options {
+        warmup_records: baseline.then_some(0),
+        warmup_seconds: Some(0),
+        divert_per_second: Some(100_000),
+        max_templates_per_source: Some(100_000),
+        ..Options::default()
+    }
+}
