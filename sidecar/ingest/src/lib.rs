@@ -1,1 +1,41 @@
-//! ingest
+//! The ways in and the way back.
+//!
+//! * *Takes* records over Fluent Forward ([`forward`], all its modes, with shared key and TLS) and HTTP ([`http`]),
+//!   and plugins' summaries.
+//! * *Gives* every record back with its final tags: over Forward to the shipper's return input ([`Deliver`]), over
+//!   HTTP in the answer. A sender is acknowledged only after the next hop has acknowledged ([`detour`]).
+//! * *Must not know* how records are judged (that is behind `oddline_analyze::ports::Analysis`), databases, files, the
+//!   environment, or who reads the counters ([`Events`]).
+//!
+//! What is full, and what happens then: connections (the next one waits to be accepted), bytes in flight
+//! ([`budget`]: connections are not read until some are given back, TCP holds the sender; HTTP answers 503),
+//! deliveries in parallel (the next one waits), acknowledged chunks remembered (the oldest is forgotten).
+//!
+//! ```
+//! use oddline_ingest::forward::frame::{Entries, Frame};
+//!
+//! // ["app", [[1, {}]], {"chunk": "id"}], in Forward mode.
+//! let frame = Frame::parse(b"\x93\xa3app\x91\x92\x01\x80\x81\xa5chunk\xa2id")?;
+//! assert_eq!((frame.tag, frame.chunk), (&b"app"[..], Some(&b"id"[..])));
+//! assert_eq!(frame.entries, Entries::Plain(b"\x92\x01\x80".into()));
+//! # Ok::<(), oddline_ingest::forward::frame::FrameError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod annotate;
+pub mod budget;
+pub mod companion;
+pub mod deliver;
+pub mod detour;
+pub mod duplicates;
+pub mod events;
+pub mod forward;
+pub mod http;
+mod limits;
+
+pub use annotate::Annotator;
+pub use budget::Budget;
+pub use deliver::{Deliver, DeliverError, Outgoing};
+pub use detour::Detour;
+pub use events::Events;
+pub use limits::{LimitError, Limits};

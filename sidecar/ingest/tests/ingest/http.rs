@@ -1,0 +1,124 @@
+//! `POST /v1/records`: annotated records in the same form, everything else untouched, refusals by name.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode},
+};
+use oddline_ingest::{
+    Limits,
+    http::{Http, router},
+};
+use tower::ServiceExt;
+
+use crate::support::World;
+
+async fn post(world: &World, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
+    let http = Http {
+        annotator: world.annotator(),
+        limits: world.limits.clone(),
+        budget: world.budget.clone(),
+        events: world.events.clone(),
+    };
+    let mut request = Request::post("/v1/records");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = router(http).oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 64 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+const LINES: &[(&str, &str)] = &[("content-type", "application/x-ndjson")];
+
+async fn refused(world: &World, headers: &[(&str, &str)], body: impl Into<Body>) -> (u16, String, String) {
+    let (status, body) = post(world, headers, body).await;
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let text = |name: &str| body["error"][name].as_str().unwrap().to_owned();
+    (status.as_u16(), text("code"), text("message"))
+}
+
+#[tokio::test]
+async fn arrays_and_lines_come_back_in_kind() {
+    let world = World::new();
+    let (status, body) = post(&world, JSON, r#"[{"log" : "fine", "n":1.0}, {"log":"odd"}]"#).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.starts_with(r#"[{"log" : "fine", "n":1.0,"anomaly":{"score":0"#), "{body}");
+    let records: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(records[0]["anomaly"]["level"], "none");
+    assert_eq!(records[1]["anomaly"]["status"], "confirmed");
+    assert_eq!(records[1]["anomaly"]["model"], "oddline/test");
+
+    let (status, body) = post(&world, LINES, "{\"log\":\"odd\"}\n{\"log\":\"fine\",\"anomaly\":\"mine\"}\n").await;
+    assert_eq!(status, StatusCode::OK);
+    let lines: Vec<serde_json::Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["anomaly"]["status"], "confirmed");
+    assert_eq!((&lines[1]["anomaly_original"], &lines[1]["anomaly"]["level"]), (&"mine".into(), &"none".into()));
+    assert_eq!(world.events.http_records_received.get(), 4);
+    assert_eq!(post(&world, JSON, "[]").await, (StatusCode::OK, "[]".to_owned()));
+    assert_eq!(post(&world, LINES, "").await, (StatusCode::OK, String::new()));
+}
+
+#[tokio::test]
+async fn refusals_name_what_is_wrong() {
+    let world = World::new();
+    let check = |(status, code, message): (u16, String, String), expected: (u16, &str, &str)| {
+        assert_eq!((status, code.as_str(), message.as_str()), expected);
+    };
+    check(refused(&world, JSON, "[{},7]").await, (400, "invalid_record", "record 2 of 2: record is not readable at byte 0: not an object"));
+    check(
+        refused(&world, JSON, "{}").await,
+        (400, "invalid_records", "body is not an array of JSON objects: invalid type: map, expected an array at line 1 column 0"),
+    );
+    check(
+        refused(&world, &[("content-type", "text/plain")], "x").await,
+        (415, "unsupported_media_type", "content-type is `text/plain`; supported: application/json, application/x-ndjson"),
+    );
+    check(
+        refused(&world, &[JSON[0], ("content-encoding", "br")], "x").await,
+        (415, "unsupported_encoding", "content-encoding is not supported; supported: gzip, identity"),
+    );
+    assert_eq!(refused(&world, &[JSON[0], ("content-encoding", "gzip")], "x").await.0, 400);
+    assert_eq!(world.events.http_refused.get(), 5);
+}
+
+#[tokio::test]
+async fn bodies_at_the_limit_one_over_and_ten_times() {
+    let mut world = World::new();
+    world.limits = Limits { frame_bytes: 2_000, http_records: 10, ..Limits::default() };
+    let body = |bytes: usize| format!("[{{\"log\":\"{}\"}}]", "x".repeat(bytes - 12));
+    assert_eq!(post(&world, JSON, body(2_000)).await.0, StatusCode::OK);
+    for bytes in [2_001, 20_000] {
+        let (status, code, message) = refused(&world, JSON, body(bytes)).await;
+        assert_eq!((status, code.as_str()), (413, "too_large"));
+        assert_eq!(message, "body has more than 2000 bytes (frame_bytes)");
+    }
+    assert_eq!(post(&world, LINES, "{}\n".repeat(10)).await.0, StatusCode::OK);
+    for records in [11, 100] {
+        assert_eq!(refused(&world, LINES, "{}\n".repeat(records)).await.1, "too_many_records");
+    }
+}
+
+#[tokio::test]
+async fn gzip_is_read_and_bombs_are_refused() {
+    let world = World::new();
+    let gzip = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let headers = &[JSON[0], ("content-encoding", "gzip")];
+    let (status, body) = post(&world, headers, gzip(br#"[{"log":"odd"}]"#)).await;
+    assert!(status == StatusCode::OK && body.contains("confirmed"), "{status} {body}");
+    assert_eq!(refused(&world, headers, gzip(&vec![b' '; 20 << 20])).await.0, 413);
+}
+
+#[tokio::test]
+async fn overload_is_said_at_once() {
+    let world = World::new();
+    let _all = world.budget.frame(usize::MAX).await;
+    let (status, code, message) = refused(&world, JSON, "[]").await;
+    assert_eq!((status, code.as_str()), (503, "overloaded"));
+    assert_eq!(message, "100663296 bytes are in flight (in_flight_bytes); try again");
+}

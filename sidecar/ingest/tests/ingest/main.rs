@@ -1,0 +1,8 @@
+//! The crate from the outside, over real sockets, with an analysis and a return input that tests control.
+
+mod acknowledgement;
+mod batches;
+mod client;
+mod connections;
+mod http;
+mod support;
