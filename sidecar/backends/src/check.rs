@@ -120,7 +120,11 @@ impl Embedder for Checked {
 /// A template as an embedder should read it: without placeholders, white space collapsed, at most [`MAX_TEXT_BYTES`].
 /// A template of placeholders alone stays as it is, since no embedder has a vector for nothing.
 fn prepare(text: &str) -> String {
-    let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
+    let mut end = text.len().min(MAX_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text[..end];
     let without = text.replace(PLACEHOLDER, " ");
     if !without.contains(char::is_alphanumeric) {
         return if text.trim().is_empty() { PLACEHOLDER.to_owned() } else { text.to_owned() };

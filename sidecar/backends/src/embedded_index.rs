@@ -73,7 +73,7 @@ impl EmbeddedIndex {
         }
         let rows = store.load_known(&collection).await?;
         vectors::all_fit(&collection, dimension, &rows)?;
-        let mut table = Table::new(dimension);
+        let mut table = Table::with_capacity(dimension, rows.len());
         rows.into_iter().for_each(|row| table.upsert(row));
         if table.ids.len() > limit {
             return Err(full(&collection, table.ids.len(), limit));
@@ -171,13 +171,14 @@ struct Table {
 }
 
 impl Table {
-    fn new(dimension: usize) -> Self {
+    /// Room for `rows`, so that loading does not hold the vectors several times over.
+    fn with_capacity(dimension: usize, rows: usize) -> Self {
         Table {
             dimension,
-            ids: Vec::new(),
-            texts: Vec::new(),
-            vectors: Vec::new(),
-            positions: HashMap::new(),
+            ids: Vec::with_capacity(rows),
+            texts: Vec::with_capacity(rows),
+            vectors: Vec::with_capacity(rows * dimension),
+            positions: HashMap::with_capacity(rows),
         }
     }
 
