@@ -18,7 +18,8 @@ fn real_server(variable: &str) -> Option<String> {
     let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
         // Not `eprintln!`, which the test harness keeps to itself unless the test fails.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {variable} is not set, so the real server is not tested");
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED: {variable} is not set, so the real server is not tested");
     }
     url
 }
