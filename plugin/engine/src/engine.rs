@@ -195,7 +195,7 @@ impl Engine {
         if level > Level::None {
             self.counters.flagged = self.counters.flagged.saturating_add(1);
         }
-        let description = None;
+        let description = rule.as_ref().and_then(|rule| self.rules.description(&rule.name));
         let mut reason = score::reason(&self.signals, rule.as_ref(), description);
         if let Some(note) = note {
             reason.push_str("; ");

@@ -56,6 +56,7 @@ pub struct RuleSet {
 struct Entry {
     name: Arc<str>,
     category: Arc<str>,
+    description: Arc<str>,
     selector: Categories,
     score: f32,
     /// `None`: part of the open matcher.
@@ -110,6 +111,7 @@ impl RuleSet {
             set.entries.push(Entry {
                 name: rule.name,
                 category: rule.category,
+                description: rule.description,
                 selector,
                 score: rule.score,
                 regex,
@@ -134,6 +136,11 @@ impl RuleSet {
     /// The rules that ship with Oddline.
     pub fn builtin() -> RuleSet {
         RuleSet::compile(builtin_rules()).set
+    }
+
+    /// What a rule of this name is about, in the words of its file.
+    pub fn description(&self, name: &str) -> Option<&str> {
+        self.entries.iter().find(|entry| *entry.name == *name).map(|entry| &*entry.description)
     }
 
     /// Number of rules.
