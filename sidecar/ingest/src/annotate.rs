@@ -31,7 +31,9 @@ impl Annotator {
             return locals;
         }
         let mut judged = self.analysis.judge(pending).await.into_iter();
-        let last = |local: Verdict| if local.is_pending() { judged.next().unwrap_or_else(|| unanswered(local)) } else { local };
+        let last = |local: Verdict| {
+            if local.is_pending() { judged.next().unwrap_or_else(|| unanswered(local)) } else { local }
+        };
         locals.into_iter().map(last).collect()
     }
 
@@ -43,11 +45,18 @@ impl Annotator {
 
 /// An analysis that breaks its contract must not leave a record pending.
 fn unanswered(local: Verdict) -> Verdict {
-    Verdict { status: Some(Status::Skipped), reason: Some("sidecar: the analysis gave no answer".to_owned()), ..local }
+    Verdict {
+        status: Some(Status::Skipped),
+        reason: Some("sidecar: the analysis gave no answer".to_owned()),
+        ..local
+    }
 }
 
 impl fmt::Debug for Annotator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Annotator").field("style", &self.style).field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("Annotator")
+            .field("style", &self.style)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }

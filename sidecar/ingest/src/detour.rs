@@ -89,14 +89,14 @@ impl Detour {
         let route = tag.strip_prefix(PENDING_PREFIX).unwrap_or(tag);
         let source: Arc<str> = String::from_utf8_lossy(route).into();
         let mut back = Pieces::new(&*self.deliver, &self.events, self.out_tag(route));
-        let mut strays = Vec::new();
+        let (mut strays, mut tail) = (Vec::new(), &b""[..]);
         let mut events = msgpack::events(chunk);
         loop {
             let mut group = Vec::new();
             for event in events.by_ref().take(GROUP) {
                 match event {
                     Ok(event) => group.push(self.read(route, event)),
-                    Err(malformed) => strays.extend_from_slice(chunk.get(malformed.offset..).unwrap_or_default()),
+                    Err(malformed) => tail = chunk.get(malformed.offset..).unwrap_or_default(),
                 }
             }
             if group.is_empty() {
@@ -119,6 +119,7 @@ impl Detour {
             }
         }
         back.flush().await?;
+        strays.extend_from_slice(tail);
         self.send_strays(back.has_sent, route, strays).await
     }
 
@@ -166,7 +167,8 @@ impl Detour {
             return false;
         }
         let message = self.message(route, &bare);
-        let looped = marker::verify(&self.secret, route, &message, tags.template_id, tags.level, status, given);
+        let looped =
+            marker::verify(&self.secret, route, &message, tags.template_id, tags.level, status, given);
         if looped {
             warn!(
                 tag = %String::from_utf8_lossy(route),
@@ -293,6 +295,9 @@ impl<'d> Pieces<'d> {
 
 impl fmt::Debug for Detour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Detour").field("annotator", &self.annotator).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Detour")
+            .field("annotator", &self.annotator)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }

@@ -180,7 +180,11 @@ mod tests {
         for outcome in [true, false] {
             let ticket = deliver(&duplicates, 1, "b");
             let Admission::Wait(pending) = duplicates.admit(2, b"app", b"b", 7) else { panic!("not joined") };
-            if outcome { ticket.delivered() } else { drop(ticket) }
+            if outcome {
+                ticket.delivered()
+            } else {
+                drop(ticket)
+            }
             assert_eq!(pending.delivered().await, outcome);
             duplicates.lock().chunks.clear();
         }

@@ -68,15 +68,20 @@ impl Http {
         let form = form(&parts.headers)?;
         let gzip = is_gzip(&parts.headers)?;
         let busy = || {
-            let text = format!("{} bytes are in flight (in_flight_bytes); try again", self.limits.in_flight_bytes);
+            let text =
+                format!("{} bytes are in flight (in_flight_bytes); try again", self.limits.in_flight_bytes);
             Refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
         };
         // A client can be told to come again, so nobody waits here.
         let _held = self.budget.try_frame(self.expected(&parts.headers)).ok_or_else(busy)?;
         let text = self.text(body, gzip).await?;
         let bad = |error: body::BodyError| match error {
-            body::BodyError::TooMany(_) => Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", error.to_string()),
-            body::BodyError::Invalid(_) => Refusal(StatusCode::BAD_REQUEST, "invalid_records", error.to_string()),
+            body::BodyError::TooMany(_) => {
+                Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", error.to_string())
+            }
+            body::BodyError::Invalid(_) => {
+                Refusal(StatusCode::BAD_REQUEST, "invalid_records", error.to_string())
+            }
         };
         let records = body::split(form, &text, self.limits.http_records).map_err(bad)?;
         self.events.http_records_received.add(records.len());
@@ -85,7 +90,8 @@ impl Http {
 
     /// Bytes to hold for a request: what it announces, or else all it may have.
     fn expected(&self, headers: &HeaderMap) -> usize {
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         announced.unwrap_or(self.limits.frame_bytes).min(self.limits.frame_bytes)
     }
 
@@ -95,7 +101,9 @@ impl Http {
         let too_large = |error: String| Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error);
         let over = || too_large(format!("body has more than {limit} bytes (frame_bytes)"));
         let bytes = bytes
-            .map_err(|_| Refusal(StatusCode::REQUEST_TIMEOUT, "too_slow", "body did not arrive in time".to_owned()))?
+            .map_err(|_| {
+                Refusal(StatusCode::REQUEST_TIMEOUT, "too_slow", "body did not arrive in time".to_owned())
+            })?
             .map_err(|_| over())?;
         if bytes.len() > limit {
             return Err(over());
@@ -123,8 +131,11 @@ impl Http {
                 let text = format!("record {} of {}: {error}", number * GROUP + place + 1, records.len());
                 Refusal(StatusCode::BAD_REQUEST, "invalid_record", text)
             };
-            let locals: Result<Vec<Verdict>, Refusal> =
-                group.iter().enumerate().map(|(place, record)| self.screen(record).map_err(|e| invalid(place, e))).collect();
+            let locals: Result<Vec<Verdict>, Refusal> = group
+                .iter()
+                .enumerate()
+                .map(|(place, record)| self.screen(record).map_err(|e| invalid(place, e)))
+                .collect();
             let verdicts = self.annotator.judge(&source, locals?).await;
             for (place, (record, verdict)) in group.iter().zip(&verdicts).enumerate() {
                 form.between(number == 0 && place == 0, &mut out);

@@ -29,7 +29,11 @@ pub enum ExpandError {
 /// Most that so many compressed bytes may become, and the name of the limit.
 pub fn bound(from: usize, limits: &Limits) -> (usize, &'static str) {
     let by_ratio = from.saturating_mul(limits.expansion_ratio);
-    if by_ratio < limits.expanded_bytes { (by_ratio, "expansion_ratio") } else { (limits.expanded_bytes, "expanded_bytes") }
+    if by_ratio < limits.expanded_bytes {
+        (by_ratio, "expansion_ratio")
+    } else {
+        (limits.expanded_bytes, "expanded_bytes")
+    }
 }
 
 /// Expands, growing with what really comes out.
@@ -79,9 +83,12 @@ mod tests {
     fn both_kinds_at_the_limit_one_over_and_ten_times() {
         let limits = Limits { expanded_bytes: 10_000, expansion_ratio: 1_000_000, ..Limits::default() };
         for kind in [Compression::Gzip, Compression::Zstd] {
-            let expanded = |length: usize| expand(kind, &pack(kind, &vec![7; length]), &limits).map(|out| out.len());
+            let expanded =
+                |length: usize| expand(kind, &pack(kind, &vec![7; length]), &limits).map(|out| out.len());
             assert_eq!(expanded(10_000).unwrap(), 10_000);
-            assert!(expanded(10_001).unwrap_err().to_string().ends_with("more than 10000 bytes (expanded_bytes)"));
+            assert!(
+                expanded(10_001).unwrap_err().to_string().ends_with("more than 10000 bytes (expanded_bytes)")
+            );
             assert!(expanded(100_000).is_err());
         }
     }

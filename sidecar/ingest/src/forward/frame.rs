@@ -35,7 +35,9 @@ pub enum FrameError {
     #[error("option `compressed` is `{0}`; supported: gzip, zstd, text")]
     Compression(String),
     /// Metrics or traces.
-    #[error("option `fluent_signal` is {0}; only logs (0) are taken here, route metrics and traces elsewhere")]
+    #[error(
+        "option `fluent_signal` is {0}; only logs (0) are taken here, route metrics and traces elsewhere"
+    )]
     Signal(i64),
 }
 
@@ -147,10 +149,14 @@ impl<'a> Options<'a> {
                 continue;
             };
             match (reader.text()?, reader.peek()?) {
-                (b"chunk", Kind::Text) => options.chunk = Some(at_most("option `chunk`", reader.text()?, MAX_CHUNK_BYTES)?),
+                (b"chunk", Kind::Text) => {
+                    options.chunk = Some(at_most("option `chunk`", reader.text()?, MAX_CHUNK_BYTES)?)
+                }
                 (b"compressed", Kind::Text) => options.compressed = Some(reader.text()?),
                 (b"metadata", Kind::Map(_)) => options.metadata = Some(reader.any()?),
-                (b"fluent_signal", Kind::Int(signal)) if signal != 0 => return Err(FrameError::Signal(signal)),
+                (b"fluent_signal", Kind::Int(signal)) if signal != 0 => {
+                    return Err(FrameError::Signal(signal));
+                }
                 // `size` is the sender's count; ours comes from the entries themselves.
                 _ => {
                     reader.any()?;
@@ -241,7 +247,9 @@ mod tests {
 
     fn plain(frame: &[u8]) -> (Vec<u8>, Vec<u8>, Option<Vec<u8>>) {
         match Frame::parse(frame).unwrap() {
-            Frame { tag, entries: Entries::Plain(events), chunk } => (tag.to_vec(), events.to_vec(), chunk.map(Into::into)),
+            Frame { tag, entries: Entries::Plain(events), chunk } => {
+                (tag.to_vec(), events.to_vec(), chunk.map(Into::into))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -275,16 +283,25 @@ mod tests {
 
     #[test]
     fn refuses_by_name() {
-        let check = |frame: &[u8], expected: &str| assert_eq!(Frame::parse(frame).unwrap_err().to_string(), expected);
+        let check =
+            |frame: &[u8], expected: &str| assert_eq!(Frame::parse(frame).unwrap_err().to_string(), expected);
         check(b"\x91\xa1a", "frame is an array of 1 values, not of 2 to 4");
         check(b"\x95\xa1a", "frame is an array of 5 values, not of 2 to 4");
-        check(b"\x81\xa1a\x01", "frame is not a forward message: byte 0 is not the msgpack value that belongs there");
-        check(b"\x93\xa1a\xa0\x81\xaacompressed\xa6snappy", "option `compressed` is `snappy`; supported: gzip, zstd, text");
+        check(
+            b"\x81\xa1a\x01",
+            "frame is not a forward message: byte 0 is not the msgpack value that belongs there",
+        );
+        check(
+            b"\x93\xa1a\xa0\x81\xaacompressed\xa6snappy",
+            "option `compressed` is `snappy`; supported: gzip, zstd, text",
+        );
         check(
             b"\x93\xa1a\xa0\x81\xadfluent_signal\x01",
             "option `fluent_signal` is 1; only logs (0) are taken here, route metrics and traces elsewhere",
         );
-        let tag = |length: usize| [&[0x92, 0xda], &(length as u16).to_be_bytes()[..], &vec![b't'; length], b"\xa0"].concat();
+        let tag = |length: usize| {
+            [&[0x92, 0xda], &(length as u16).to_be_bytes()[..], &vec![b't'; length], b"\xa0"].concat()
+        };
         Frame::parse(&tag(1_024)).unwrap();
         check(&tag(1_025), "tag has 1025 bytes, more than the limit of 1024");
         check(&tag(10_240), "tag has 10240 bytes, more than the limit of 1024");
@@ -305,7 +322,9 @@ mod tests {
     #[test]
     fn acknowledgements_are_read_as_written() {
         assert_eq!(read_ack(&write_ack(b"chunk")), Ok(&b"chunk"[..]));
-        assert!(read_ack(b"\x81\xa3nak\x01").is_err() && read_ack(b"\x80").is_err() && read_ack(b"").is_err());
+        assert!(
+            read_ack(b"\x81\xa3nak\x01").is_err() && read_ack(b"\x80").is_err() && read_ack(b"").is_err()
+        );
     }
 
     proptest! {

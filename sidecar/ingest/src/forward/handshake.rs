@@ -88,7 +88,11 @@ impl Hello {
     ///
     /// # Errors
     /// If it is no PING at all.
-    pub fn answer(&self, security: &Security, ping: &[u8]) -> Result<(Vec<u8>, Result<(), HandshakeError>), HandshakeError> {
+    pub fn answer(
+        &self,
+        security: &Security,
+        ping: &[u8],
+    ) -> Result<(Vec<u8>, Result<(), HandshakeError>), HandshakeError> {
         let mut reader = Reader::new(ping);
         if reader.array()? != 6 || reader.text()? != b"PING" {
             return Err(reader.unexpected().into());
@@ -138,7 +142,11 @@ impl Greeting {
     ///
     /// # Errors
     /// If it is no HELO.
-    pub fn answer(security: &Security, helo: &[u8], salt: [u8; SALT_BYTES]) -> Result<(Greeting, Vec<u8>), HandshakeError> {
+    pub fn answer(
+        security: &Security,
+        helo: &[u8],
+        salt: [u8; SALT_BYTES],
+    ) -> Result<(Greeting, Vec<u8>), HandshakeError> {
         let mut reader = Reader::new(helo);
         if reader.array()? < 2 || reader.text()? != b"HELO" {
             return Err(reader.unexpected().into());
@@ -179,7 +187,8 @@ impl Greeting {
         reader.any()?;
         let [reason, server, digest] = [reader.text()?, reader.text()?, reader.text()?];
         if !accepted {
-            let reason = String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).take(100).collect();
+            let reason =
+                String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).take(100).collect();
             return Err(HandshakeError::Refused(reason));
         }
         let proof = hex_digest(&[&self.salt, server, &self.nonce, security.shared_key.as_bytes()]);
@@ -199,7 +208,11 @@ pub fn random() -> std::io::Result<[u8; SALT_BYTES]> {
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 fn hex_digest(parts: &[&[u8]]) -> String {
@@ -214,7 +227,10 @@ fn same(given: &[u8], expected: &str) -> bool {
 
 impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Security").field("hostname", &self.hostname).field("users", &self.users).finish_non_exhaustive()
+        f.debug_struct("Security")
+            .field("hostname", &self.hostname)
+            .field("users", &self.users)
+            .finish_non_exhaustive()
     }
 }
 
@@ -231,12 +247,20 @@ mod tests {
     use super::*;
 
     fn side(shared_key: &str, users: &[(&str, &str)]) -> Security {
-        let user = |(name, password): &(&str, &str)| User { name: (*name).into(), password: (*password).into() };
-        Security { shared_key: shared_key.into(), hostname: "host".into(), users: users.iter().map(user).collect() }
+        let user =
+            |(name, password): &(&str, &str)| User { name: (*name).into(), password: (*password).into() };
+        Security {
+            shared_key: shared_key.into(),
+            hostname: "host".into(),
+            users: users.iter().map(user).collect(),
+        }
     }
 
     /// The server's and the client's opinion of each other.
-    fn meet(server: &Security, client: &Security) -> (Result<(), HandshakeError>, Result<(), HandshakeError>) {
+    fn meet(
+        server: &Security,
+        client: &Security,
+    ) -> (Result<(), HandshakeError>, Result<(), HandshakeError>) {
         let hello = Hello::new(server).unwrap();
         let (greeting, ping) = Greeting::answer(client, &hello.message(), random().unwrap()).unwrap();
         let (pong, verdict) = hello.answer(server, &ping).unwrap();
@@ -248,7 +272,8 @@ mod tests {
         let alice = &[("alice", "wonder")][..];
         assert_eq!(meet(&side("k", &[]), &side("k", &[])), (Ok(()), Ok(())));
         assert_eq!(meet(&side("k", alice), &side("k", alice)), (Ok(()), Ok(())));
-        let refused = |error: HandshakeError| (Err(error.clone()), Err(HandshakeError::Refused(error.to_string())));
+        let refused =
+            |error: HandshakeError| (Err(error.clone()), Err(HandshakeError::Refused(error.to_string())));
         assert_eq!(meet(&side("k", &[]), &side("wrong", &[])), refused(HandshakeError::SharedKey));
         assert_eq!(meet(&side("k", alice), &side("k", &[("alice", "wrong")])), refused(HandshakeError::User));
         assert_eq!(meet(&side("k", alice), &side("k", &[("bob", "wonder")])), refused(HandshakeError::User));
@@ -268,7 +293,10 @@ mod tests {
     #[test]
     fn secrets_are_not_printed() {
         let printed = format!("{:?}", side("hush", &[("alice", "wonder")]));
-        assert!(printed.contains("alice") && !printed.contains("hush") && !printed.contains("wonder"), "{printed}");
+        assert!(
+            printed.contains("alice") && !printed.contains("hush") && !printed.contains("wonder"),
+            "{printed}"
+        );
     }
 
     proptest! {

@@ -125,7 +125,10 @@ impl Server {
         }
         drop(listener);
         let in_hand = connections.len();
-        if timeout(server.limits.drain, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+        if timeout(server.limits.drain, async { while connections.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
             warn!(connections = connections.len(), "cut at the drain deadline; their senders resend");
         } else {
             info!(connections = in_hand, "forward listener drained");

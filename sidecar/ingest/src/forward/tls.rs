@@ -43,12 +43,15 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(pem) => {
                 let roots = Arc::new(roots("tls client_ca", pem)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(default_provider()));
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots, Arc::new(default_provider()));
                 builder.with_client_cert_verifier(verifier.build().map_err(wrong("tls client_ca"))?)
             }
         };
         let chain = certificates("tls certificate", certificate)?;
-        let config = builder.with_single_cert(chain, private_key("tls key", key)?).map_err(wrong("tls certificate and key"))?;
+        let config = builder
+            .with_single_cert(chain, private_key("tls key", key)?)
+            .map_err(wrong("tls certificate and key"))?;
         Ok(ServerTls(TlsAcceptor::from(Arc::new(config))))
     }
 }
@@ -74,7 +77,8 @@ impl ClientTls {
 }
 
 fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(wrong(field))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(wrong(field))?;
     if chain.is_empty() {
         return Err(TlsError { field, reason: "no CERTIFICATE section in the PEM".to_owned() });
     }
@@ -118,7 +122,8 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         ServerTls::new(certificate.as_bytes(), key.as_bytes(), Some(certificate.as_bytes())).unwrap();
-        ClientTls::new(certificate.as_bytes(), "127.0.0.1", Some((certificate.as_bytes(), key.as_bytes()))).unwrap();
+        ClientTls::new(certificate.as_bytes(), "127.0.0.1", Some((certificate.as_bytes(), key.as_bytes())))
+            .unwrap();
         let error = ServerTls::new(b"", key.as_bytes(), None).unwrap_err();
         assert_eq!(error.to_string(), "tls certificate: no CERTIFICATE section in the PEM");
         let error = ServerTls::new(certificate.as_bytes(), b"", None).unwrap_err();

@@ -54,17 +54,25 @@ struct Head {
 /// Reads a head; `Ok(None)` if bytes are missing, `Err(())` for the one byte that msgpack never uses.
 fn head(bytes: &[u8]) -> Result<Option<Head>, ()> {
     let Some((&marker, rest)) = bytes.split_first() else { return Ok(None) };
-    let number = |size: usize| rest.get(..size).map(|b| b.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)));
+    let number =
+        |size: usize| rest.get(..size).map(|b| b.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)));
     let plain = |kind, payload| Some(Head { kind, bytes: 1, payload, children: 0 });
     let sized = |kind, size: usize, extra: usize| {
         number(size).map(|n| Head { kind, bytes: 1 + size, payload: n as usize + extra, children: 0 })
     };
-    let array = |n: u64, size: usize| Head { kind: Kind::Array(n as u32), bytes: 1 + size, payload: 0, children: n };
-    let map = |n: u64, size: usize| Head { kind: Kind::Map(n as u32), bytes: 1 + size, payload: 0, children: 2 * n };
+    let array =
+        |n: u64, size: usize| Head { kind: Kind::Array(n as u32), bytes: 1 + size, payload: 0, children: n };
+    let map = |n: u64, size: usize| Head {
+        kind: Kind::Map(n as u32),
+        bytes: 1 + size,
+        payload: 0,
+        children: 2 * n,
+    };
     let int = |size: usize, signed: bool| {
         number(size).map(|n| {
             let unused = 64 - 8 * size as u32;
-            let value = if signed { (n << unused) as i64 >> unused } else { i64::try_from(n).unwrap_or(i64::MAX) };
+            let value =
+                if signed { (n << unused) as i64 >> unused } else { i64::try_from(n).unwrap_or(i64::MAX) };
             Head { kind: Kind::Int(value), bytes: 1 + size, payload: 0, children: 0 }
         })
     };
@@ -235,7 +243,8 @@ mod tests {
 
     #[test]
     fn limits_at_one_over_and_ten_times() {
-        let text = |length: usize| [&[0xda], &(length as u16).to_be_bytes()[..], &vec![b'x'; length]].concat();
+        let text =
+            |length: usize| [&[0xda], &(length as u16).to_be_bytes()[..], &vec![b'x'; length]].concat();
         let scan = |length| Scanner::new(1_003).advance(&text(length));
         assert_eq!(scan(1_000), Ok(Some(1_003)));
         assert_eq!(scan(1_001), Err(ValueError::TooLarge { limit: 1_003 }));
@@ -244,8 +253,17 @@ mod tests {
 
     #[test]
     fn lying_lengths_are_refused_from_the_head_alone() {
-        for head in [&b"\xdb\xff\xff\xff\xff"[..], b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff"] {
-            assert_eq!(Scanner::new(8 << 20).advance(head), Err(ValueError::TooLarge { limit: 8 << 20 }), "{head:?}");
+        for head in [
+            &b"\xdb\xff\xff\xff\xff"[..],
+            b"\xdd\xff\xff\xff\xff",
+            b"\xdf\xff\xff\xff\xff",
+            b"\xc9\xff\xff\xff\xff",
+        ] {
+            assert_eq!(
+                Scanner::new(8 << 20).advance(head),
+                Err(ValueError::TooLarge { limit: 8 << 20 }),
+                "{head:?}"
+            );
         }
     }
 

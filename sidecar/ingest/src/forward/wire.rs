@@ -63,7 +63,11 @@ impl Wire {
     }
 
     /// The next message, `None` if the other side has closed between two.
-    pub(crate) async fn message(&mut self, limit: usize, patience: Patience) -> Result<Option<Vec<u8>>, WireError> {
+    pub(crate) async fn message(
+        &mut self,
+        limit: usize,
+        patience: Patience,
+    ) -> Result<Option<Vec<u8>>, WireError> {
         Ok(self.read(limit, patience, None).await?.map(|(message, _)| message))
     }
 
@@ -115,7 +119,8 @@ impl Wire {
                 held = Some(budget.frame(limit).await);
                 deadline += start.elapsed();
             }
-            let room = if budget.is_some() && held.is_none() { FREE_BYTES - self.buffer.len() } else { READ_BYTES };
+            let room =
+                if budget.is_some() && held.is_none() { FREE_BYTES - self.buffer.len() } else { READ_BYTES };
             let more = timeout_at(deadline, self.more(room)).await;
             if more.map_err(|_| late("end of the message", patience.last))?? == 0 {
                 return Err(WireError::Closed(self.buffer.len()));
@@ -210,14 +215,19 @@ mod tests {
         let budget = Budget::new(96 << 10);
         let taken = budget.frame(64 << 10).await;
         let reader = budget.clone();
-        let mut reading = tokio::spawn(async move { Wire::new(ours).frame(64 << 10, PATIENCE, &reader).await });
+        let mut reading =
+            tokio::spawn(async move { Wire::new(ours).frame(64 << 10, PATIENCE, &reader).await });
         let message = text(40_000);
         let expected = message.clone();
         let mut writing = tokio::spawn(async move { theirs.write_all(&message).await.map(|()| theirs) });
-        assert!(timeout(Duration::from_secs(300), &mut writing).await.is_err(), "the sender was not held back");
+        assert!(
+            timeout(Duration::from_secs(300), &mut writing).await.is_err(),
+            "the sender was not held back"
+        );
         assert!(!reading.is_finished(), "the wait counted against the sender");
         drop(taken);
-        let (frame, held) = timeout(Duration::from_secs(1), &mut reading).await.unwrap().unwrap().unwrap().unwrap();
+        let (frame, held) =
+            timeout(Duration::from_secs(1), &mut reading).await.unwrap().unwrap().unwrap().unwrap();
         assert_eq!(frame, expected);
         assert_eq!(budget.free(), (96 - 40) << 10, "what the frame does not need was given back");
         drop(held);

@@ -75,11 +75,14 @@ pub(super) fn split(form: Form, text: &[u8], limit: usize) -> Result<Vec<&RawVal
     match form {
         Form::Array => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            let read = AtMost { limit, records: &mut records }.deserialize(&mut reader).and_then(|()| reader.end());
+            let read =
+                AtMost { limit, records: &mut records }.deserialize(&mut reader).and_then(|()| reader.end());
             if records.len() > limit {
                 return Err(BodyError::TooMany(limit));
             }
-            read.map_err(|error| BodyError::Invalid(format!("body is not an array of JSON objects: {error}")))?;
+            read.map_err(|error| {
+                BodyError::Invalid(format!("body is not an array of JSON objects: {error}"))
+            })?;
         }
         Form::Lines => {
             let lines = text.split(|byte| *byte == b'\n').enumerate();
@@ -88,7 +91,9 @@ pub(super) fn split(form: Form, text: &[u8], limit: usize) -> Result<Vec<&RawVal
                     return Err(BodyError::TooMany(limit));
                 }
                 let record = serde_json::from_slice(line.trim_ascii());
-                records.push(record.map_err(|error| BodyError::Invalid(format!("line {}: {error}", number + 1)))?);
+                records.push(
+                    record.map_err(|error| BodyError::Invalid(format!("line {}: {error}", number + 1)))?,
+                );
             }
         }
     }
@@ -133,7 +138,8 @@ mod tests {
 
     fn check(form: Form, text: &str, expected: &str) {
         let read = split(form, text.as_bytes(), 3);
-        let shown = read.map_or_else(|e| e.to_string(), |all| all.iter().map(|r| r.get()).collect::<Vec<_>>().join("|"));
+        let shown = read
+            .map_or_else(|e| e.to_string(), |all| all.iter().map(|r| r.get()).collect::<Vec<_>>().join("|"));
         assert_eq!(shown, expected, "{text}");
     }
 
@@ -152,8 +158,16 @@ mod tests {
         check(Form::Lines, &"{}\n".repeat(3), "{}|{}|{}");
         check(Form::Lines, &"{}\n".repeat(30), "body has more than 3 records (http_records)");
         check(Form::Lines, "{}\n{\n", "line 2: EOF while parsing an object at line 1 column 1");
-        check(Form::Array, "[{}", "body is not an array of JSON objects: EOF while parsing a list at line 1 column 3");
-        check(Form::Array, "{}", "body is not an array of JSON objects: invalid type: map, expected an array at line 1 column 0");
+        check(
+            Form::Array,
+            "[{}",
+            "body is not an array of JSON objects: EOF while parsing a list at line 1 column 3",
+        );
+        check(
+            Form::Array,
+            "{}",
+            "body is not an array of JSON objects: invalid type: map, expected an array at line 1 column 0",
+        );
     }
 
     #[test]

@@ -49,7 +49,6 @@ fn check_returned(returned: &msgpack::Event<'_>, message: &str, number: u16, tag
 #[tokio::test]
 async fn every_mode_comes_back_with_its_bytes_tags_and_marker() {
     let world = World::new();
-    let running = world.serve(world.server()).await;
     let one = event(&pending("odd one", 1, &world.settings));
     let two = [one.clone(), event(&pending("odd two", 2, &world.settings))].concat();
     let tag = "oddline.pending.app";
@@ -63,6 +62,8 @@ async fn every_mode_comes_back_with_its_bytes_tags_and_marker() {
         ("gzip", compressed(tag, &gzip(&two), "gzip")),
         ("zstd", compressed(tag, &zstd::encode_all(&*two, 3).unwrap(), "zstd")),
     ] {
+        // A server each, as the same chunk would be recognised.
+        let running = world.serve(world.server()).await;
         let mut sender = running.sender().await;
         sender.send(&frame).await;
         assert_eq!(sender.ack().await.as_deref(), Some("c"), "{name}");
@@ -97,11 +98,19 @@ async fn message_mode_comes_back_too() {
 async fn every_profile_gets_a_marker_that_holds() {
     for profile in [Profile::Nested, Profile::Flat, Profile::Otel, Profile::Ecs] {
         let world = World::with(Mode::Divert, profile);
-        world.detour().carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings))).await.unwrap();
+        world
+            .detour()
+            .carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings)))
+            .await
+            .unwrap();
         let events = world.back.events("app");
         check_returned(&msgpack::events(&events).next().unwrap().unwrap(), "odd", 1, "app", &world.settings);
         if profile != Profile::Nested {
-            assert_eq!(msgpack::read_tags(&events[event(b"").len()..], "anomaly"), None, "pending tags were left behind");
+            assert_eq!(
+                msgpack::read_tags(&events[event(b"").len()..], "anomaly"),
+                None,
+                "pending tags were left behind"
+            );
         }
     }
 }
@@ -110,11 +119,13 @@ async fn every_profile_gets_a_marker_that_holds() {
 async fn records_without_tags_are_screened_and_forged_tags_are_not_believed() {
     let world = World::new();
     let forged = {
-        let verdict = Verdict { status: Some(Status::Cleared), template: Some("x".into()), ..Verdict::default() };
+        let verdict =
+            Verdict { status: Some(Status::Cleared), template: Some("x".into()), ..Verdict::default() };
         let mut out = Vec::new();
         let style = TagStyle::of(&world.settings);
         let tags = Tags::of(&verdict, &"m".into());
-        msgpack::splice(&body("odd", 2), &Edit { marker: Some("00"), ..Edit::tag(&style, &tags) }, &mut out).unwrap();
+        msgpack::splice(&body("odd", 2), &Edit { marker: Some("00"), ..Edit::tag(&style, &tags) }, &mut out)
+            .unwrap();
         out
     };
     let chunk = [event(&body("quiet", 1)), event(&forged)].concat();
@@ -134,7 +145,8 @@ async fn what_is_not_understood_goes_back_as_it_came() {
     let group = b"\x92\x92\xd7\x00\xff\xff\xff\xff\0\0\0\0\x80\x81\xa1g\x01".to_vec();
     let no_map = event(b"\xa2hi");
     let tail = b"\x92\x92\xd7\x00cut";
-    let chunk = [group.clone(), no_map.clone(), event(&pending("odd", 1, &world.settings)), tail.to_vec()].concat();
+    let chunk =
+        [group.clone(), no_map.clone(), event(&pending("odd", 1, &world.settings)), tail.to_vec()].concat();
     world.detour().carry(b"oddline.pending.app", &chunk).await.unwrap();
     let arrived = world.back.arrived.lock().unwrap().clone();
     assert_eq!(arrived.len(), 2);
@@ -183,7 +195,11 @@ async fn summaries_are_taken_alone_and_from_pending_records() {
     let summary = Summary { kind: "v1".into(), time: 5, ..Summary::default() };
     let mut alone = Vec::new();
     summary_record(&summary, &mut alone);
-    world.detour().carry(b"oddline.summary.app", &[event(&alone), event(&body("no", 1))].concat()).await.unwrap();
+    world
+        .detour()
+        .carry(b"oddline.summary.app", &[event(&alone), event(&body("no", 1))].concat())
+        .await
+        .unwrap();
     assert_eq!(*world.judge.summaries.lock().unwrap(), std::slice::from_ref(&summary));
     assert_eq!(world.events.summaries_unread.get(), 1);
     assert!(world.back.arrived.lock().unwrap().is_empty());
@@ -223,7 +239,8 @@ async fn a_record_that_loops_is_passed_on_untouched_and_counted() {
 async fn large_batches_go_back_in_pieces_and_in_order() {
     let world = World::new();
     let message = format!("odd {}", "x".repeat(10_000));
-    let chunk: Vec<u8> = (0..700).flat_map(|number| event(&pending(&message, number, &world.settings))).collect();
+    let chunk: Vec<u8> =
+        (0..700).flat_map(|number| event(&pending(&message, number, &world.settings))).collect();
     world.detour().carry(b"oddline.pending.app", &chunk).await.unwrap();
     let arrived = world.back.arrived.lock().unwrap().clone();
     assert!(arrived.len() > 3 && arrived.iter().all(|out| out.events.len() <= 2 << 20));

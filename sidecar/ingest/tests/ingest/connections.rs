@@ -41,7 +41,10 @@ async fn shared_key_and_users_right_and_wrong() {
         send(&world, &running, move |settings| settings.security = Some(security(key, users)))
     };
     assert_eq!(with("key", &[("alice", "wonder")]).await, "delivered");
-    assert_eq!(with("wrong", &[("alice", "wonder")]).await, "handshake: refused by the server: shared_key mismatch");
+    assert_eq!(
+        with("wrong", &[("alice", "wonder")]).await,
+        "handshake: refused by the server: shared_key mismatch"
+    );
     let refused = "handshake: refused by the server: username/password mismatch";
     assert_eq!(with("key", &[("alice", "guess")]).await, refused);
     assert_eq!(with("key", &[]).await, refused);
@@ -97,7 +100,9 @@ async fn frames_at_the_limit_one_over_and_ten_times() {
         let missing = bytes - filler(guess).len();
         let mut out = filler(guess + missing / 2);
         if out.len() < bytes {
-            let events = [event(&pending(&"o".repeat(guess + missing / 2), 1, &world.settings)), b"\xc0".to_vec()].concat();
+            let events =
+                [event(&pending(&"o".repeat(guess + missing / 2), 1, &world.settings)), b"\xc0".to_vec()]
+                    .concat();
             out = packed("oddline.pending.app", &events, &(guess + missing / 2).to_string());
         }
         assert_eq!(out.len(), bytes);
@@ -116,7 +121,9 @@ async fn frames_at_the_limit_one_over_and_ten_times() {
 async fn garbage_closes_the_connection_and_nothing_else() {
     let world = World::new();
     let running = world.serve(world.server()).await;
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\xc1", b"\x93\x01\x02\x03", b"\xdd\xff\xff\xff\xff", b"\x91\xa1a"] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\xc1", b"\x93\x01\x02\x03", b"\xdd\xff\xff\xff\xff", b"\x91\xa1a"]
+    {
         let mut sender = running.sender().await;
         sender.send(garbage).await;
         assert_eq!(sender.ack().await, None, "{garbage:x?}");

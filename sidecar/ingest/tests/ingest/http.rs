@@ -50,11 +50,16 @@ async fn arrays_and_lines_come_back_in_kind() {
     assert_eq!(records[1]["anomaly"]["status"], "confirmed");
     assert_eq!(records[1]["anomaly"]["model"], "oddline/test");
 
-    let (status, body) = post(&world, LINES, "{\"log\":\"odd\"}\n{\"log\":\"fine\",\"anomaly\":\"mine\"}\n").await;
+    let (status, body) =
+        post(&world, LINES, "{\"log\":\"odd\"}\n{\"log\":\"fine\",\"anomaly\":\"mine\"}\n").await;
     assert_eq!(status, StatusCode::OK);
-    let lines: Vec<serde_json::Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["anomaly"]["status"], "confirmed");
-    assert_eq!((&lines[1]["anomaly_original"], &lines[1]["anomaly"]["level"]), (&"mine".into(), &"none".into()));
+    assert_eq!(
+        (&lines[1]["anomaly_original"], &lines[1]["anomaly"]["level"]),
+        (&"mine".into(), &"none".into())
+    );
     assert_eq!(world.events.http_records_received.get(), 4);
     assert_eq!(post(&world, JSON, "[]").await, (StatusCode::OK, "[]".to_owned()));
     assert_eq!(post(&world, LINES, "").await, (StatusCode::OK, String::new()));
@@ -66,14 +71,25 @@ async fn refusals_name_what_is_wrong() {
     let check = |(status, code, message): (u16, String, String), expected: (u16, &str, &str)| {
         assert_eq!((status, code.as_str(), message.as_str()), expected);
     };
-    check(refused(&world, JSON, "[{},7]").await, (400, "invalid_record", "record 2 of 2: record is not readable at byte 0: not an object"));
+    check(
+        refused(&world, JSON, "[{},7]").await,
+        (400, "invalid_record", "record 2 of 2: record is not readable at byte 1: not a JSON object"),
+    );
     check(
         refused(&world, JSON, "{}").await,
-        (400, "invalid_records", "body is not an array of JSON objects: invalid type: map, expected an array at line 1 column 0"),
+        (
+            400,
+            "invalid_records",
+            "body is not an array of JSON objects: invalid type: map, expected an array at line 1 column 0",
+        ),
     );
     check(
         refused(&world, &[("content-type", "text/plain")], "x").await,
-        (415, "unsupported_media_type", "content-type is `text/plain`; supported: application/json, application/x-ndjson"),
+        (
+            415,
+            "unsupported_media_type",
+            "content-type is `text/plain`; supported: application/json, application/x-ndjson",
+        ),
     );
     check(
         refused(&world, &[JSON[0], ("content-encoding", "br")], "x").await,

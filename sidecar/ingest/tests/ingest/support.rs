@@ -202,7 +202,10 @@ impl Sender {
     pub(crate) async fn ack(&mut self) -> Option<String> {
         let mut bytes = [0; 512];
         let read = self.0.read(&mut bytes);
-        let length = tokio::time::timeout(Duration::from_secs(20), read).await.expect("no answer in 20 s").unwrap_or(0);
+        let length = tokio::time::timeout(Duration::from_secs(20), read)
+            .await
+            .expect("no answer in 20 s")
+            .unwrap_or(0);
         (length > 0).then(|| String::from_utf8(read_ack(&bytes[..length]).unwrap().to_vec()).unwrap())
     }
 }
