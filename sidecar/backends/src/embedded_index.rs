@@ -20,9 +20,9 @@ use crate::vectors;
 /// Most templates that are held; past it, use Qdrant.
 pub const MAX_KNOWN: usize = 100_000;
 
-/// Up to this many products of numbers are summed where the call is made, about 250 us. What is more leaves the
-/// runtime's threads.
-const INLINE_PRODUCTS: usize = 1 << 20;
+/// Up to this many products of numbers are summed where the call is made: 8,192 rows of 256 numbers, about 190 us
+/// (measured, see README). What is more leaves the runtime's threads.
+const INLINE_PRODUCTS: usize = 1 << 21;
 
 /// Rows that are compared with all queries before the next ones are fetched from memory: 128 KiB at 256 dimensions.
 const BLOCK: usize = 128;
