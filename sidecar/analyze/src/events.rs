@@ -1,6 +1,7 @@
 //! What the analysis counts. Business code says what happened in one line; `serve` exports every figure under its name.
 
 use std::{
+    borrow::Cow,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -26,11 +27,11 @@ pub enum SkipCause {
     Stopped,
 }
 
-/// One figure: its name without prefix and unit suffix conventions applied, what it means, and its value now.
+/// One figure: its name, what it means, and its value now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// Metric name without the `oddline_` prefix, e.g. `records_received`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it counts.
     pub help: &'static str,
     /// One label, if the figure is split by it.
@@ -138,8 +139,8 @@ impl Events {
 
     /// All counters.
     pub fn figures(&self) -> Vec<Figure> {
-        let plain = |name, help, value: &AtomicU64| Figure {
-            name,
+        let plain = |name: &'static str, help, value: &AtomicU64| Figure {
+            name: name.into(),
             help,
             label: None,
             counter: true,

@@ -85,7 +85,7 @@ pub struct Analyzer {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// What all tasks of one analysis share. No lock in here is held across an `.await`.
+/// What all tasks of one analysis share. No lock in here but `learning` is held across an `.await`.
 struct Shared {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -101,6 +101,9 @@ struct Shared {
     plugins: Mutex<Plugins>,
     events: Events,
     findings: broadcast::Sender<Arc<Judged>>,
+    /// Held while lines are learned, so that upkeep does not take the engine's counts away. The one lock that is held
+    /// across `.await`; upkeep only tries it.
+    learning: tokio::sync::Mutex<()>,
 }
 
 /// The similarity threshold in force, and what may move it.
@@ -141,6 +144,7 @@ impl Analyzer {
             plugins: Mutex::default(),
             events: Events::default(),
             findings: broadcast::Sender::new(BROADCAST),
+            learning: tokio::sync::Mutex::default(),
             settings,
         });
         shared.calibrate().await;
@@ -174,6 +178,7 @@ impl Analyzer {
         &self,
         records: impl IntoIterator<Item = Record<'a>>,
     ) -> Result<usize, BackendError> {
+        let _learning = self.shared.learning.lock().await;
         let mut taught = std::collections::BTreeSet::new();
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
@@ -246,7 +251,13 @@ impl Analyzer {
     /// All figures: counters, sizes, breakers, and what plugins reported.
     pub fn figures(&self) -> Vec<Figure> {
         let shared = &self.shared;
-        let gauge = |name, help, value| Figure { name, help, label: None, counter: false, value };
+        let gauge = |name: &'static str, help, value| Figure {
+            name: name.into(),
+            help,
+            label: None,
+            counter: false,
+            value,
+        };
         let open = |state: BreakerState| u64::from(state != BreakerState::Closed);
         let mut figures = shared.events.figures();
         figures.extend([
@@ -348,6 +359,11 @@ impl Shared {
     fn take_in(&self, summary: &Summary) {
         self.events.summary_received();
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner).report(summary);
+        self.count(summary);
+    }
+
+    /// Counts over all plugins, and who has earned a place among the known.
+    fn count(&self, summary: &Summary) {
         let now = self.now_seconds();
         for template in &summary.templates {
             if template.text.len() > MAX_SUMMARY_TEXT || TemplateId::of(&template.text) != template.id {

@@ -31,7 +31,13 @@ impl Plugins {
 
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let last = &self.last;
-        let figure = |name, help, value| Figure { name, help, label: None, counter: false, value };
+        let figure = |name: &'static str, help, value| Figure {
+            name: name.into(),
+            help,
+            label: None,
+            counter: false,
+            value,
+        };
         let mut figures = vec![
             figure("plugin_records", "Records observed, as the last summary says", last.records),
             figure("plugin_flagged", "Records flagged, as the last summary says", last.flagged),
@@ -53,7 +59,7 @@ impl Plugins {
             figure("plugin_sources", "Sources held by the plugin", last.sources),
         ];
         figures.extend(self.sources.iter().map(|(source, count)| Figure {
-            name: "source_records",
+            name: "source_records".into(),
             help: "Records per source, from the plugins' summaries",
             label: Some(("source", source.as_ref().to_owned())),
             counter: true,

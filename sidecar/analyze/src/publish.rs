@@ -98,6 +98,10 @@ impl Shared {
 
     /// What happens once a second beside the records: earned templates, a new threshold, saving.
     pub(crate) async fn upkeep(&self) {
+        // What came without a plugin was counted by the engine in here.
+        if let Ok(_not_learning) = self.learning.try_lock() {
+            self.count(&self.screen.take_summary(self.clock.unix_nanos()));
+        }
         let earned = self.earning.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EMBED_BATCH);
         if !earned.is_empty() {
             let templates = earned.iter().map(|earned| (earned.id, earned.text.clone())).collect();

@@ -43,7 +43,7 @@ impl AdviceDir {
         let failed = || format!("secret {}", file.display());
         if !file.try_exists().with_context(failed)? {
             let mut random = [0; 32];
-            getrandom::fill(&mut random).map_err(io::Error::from).with_context(failed)?;
+            getrandom::fill(&mut random).map_err(io::Error::other).with_context(failed)?;
             make_once(&file, Secret::file(&random).as_bytes()).with_context(failed)?;
         }
         let secret = Secret::parse(&fs::read(&file).with_context(failed)?).with_context(failed)?;

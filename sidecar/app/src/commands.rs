@@ -3,4 +3,5 @@
 pub mod lines;
 pub mod offline;
 pub mod print;
+pub mod run;
 pub mod scan;

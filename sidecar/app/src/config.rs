@@ -218,7 +218,11 @@ struct Faults(Vec<String>);
 
 impl Faults {
     fn keep<T, E: std::fmt::Display>(&mut self, section: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.0.extend(error.to_string().lines().map(|line| format!("{section}: {line}")))).ok()
+        result
+            .map_err(|error| {
+                self.0.extend(error.to_string().lines().map(|line| format!("{section}: {line}")))
+            })
+            .ok()
     }
 
     fn range(&mut self, name: &str, value: u64, least: u64, most: u64) {
@@ -262,15 +266,31 @@ impl Written {
             let listen = faults.listen(name, &written.listen, ("token", token.as_deref()));
             listen.map(|listen| Listener { listen, token })
         });
-        if forward.is_some() && self.back.address.rsplit_once(':').is_none_or(|(host, port)| {
-            host.is_empty() || port.parse::<u16>().is_err()
-        }) {
+        if forward.is_some()
+            && self
+                .back
+                .address
+                .rsplit_once(':')
+                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+        {
             faults.0.push(format!("return.address is `{}`, wanted: host:port", self.back.address));
         }
         let pairs = [
-            ("forward.username and forward.password", self.forward.username.is_empty(), self.forward.password.is_empty()),
-            ("return.username and return.password", self.back.username.is_empty(), self.back.password.is_empty()),
-            ("forward.tls_certificate and forward.tls_key", no(&self.forward.tls_certificate), no(&self.forward.tls_key)),
+            (
+                "forward.username and forward.password",
+                self.forward.username.is_empty(),
+                self.forward.password.is_empty(),
+            ),
+            (
+                "return.username and return.password",
+                self.back.username.is_empty(),
+                self.back.password.is_empty(),
+            ),
+            (
+                "forward.tls_certificate and forward.tls_key",
+                no(&self.forward.tls_certificate),
+                no(&self.forward.tls_key),
+            ),
         ];
         for (names, one, other) in pairs {
             if one != other {
@@ -279,8 +299,16 @@ impl Written {
         }
         for (names, set, needed) in [
             ("forward.username needs forward.shared_key", !self.forward.username.is_empty(), key.is_some()),
-            ("return.username needs return.shared_key", !self.back.username.is_empty(), !self.back.shared_key.is_empty()),
-            ("forward.tls_client_ca needs forward.tls_certificate", !no(&self.forward.tls_client_ca), !no(&self.forward.tls_certificate)),
+            (
+                "return.username needs return.shared_key",
+                !self.back.username.is_empty(),
+                !self.back.shared_key.is_empty(),
+            ),
+            (
+                "forward.tls_client_ca needs forward.tls_certificate",
+                !no(&self.forward.tls_client_ca),
+                !no(&self.forward.tls_certificate),
+            ),
         ] {
             if set && !needed {
                 faults.0.push(names.to_owned());
@@ -297,7 +325,9 @@ impl Written {
         faults.range("run.drain_seconds", self.run.drain_seconds, 0, 3_600);
         let state_dir = Some(self.state.dir).filter(|dir| !no(dir)).or(state);
         if state_dir.is_none() {
-            faults.0.push("state.dir is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME or HOME".to_owned());
+            faults.0.push(
+                "state.dir is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME or HOME".to_owned(),
+            );
         }
         let drain = Duration::from_secs(self.run.drain_seconds);
         let limits = Limits {
@@ -329,7 +359,9 @@ impl Written {
             limits,
             embedder: self.embedder,
             index: self.index,
-            advice_dir: Some(self.advice.dir).filter(|dir| !no(dir)).unwrap_or_else(|| state_dir.join("advice")),
+            advice_dir: Some(self.advice.dir)
+                .filter(|dir| !no(dir))
+                .unwrap_or_else(|| state_dir.join("advice")),
             state_dir,
             analysis: analysis?,
             engine: engine?,

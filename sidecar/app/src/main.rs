@@ -1,2 +1,58 @@
-//! app
-fn main() {}
+//! The `oddline` program: arguments in, exit code out (0 fine, 64 bad usage or configuration, 1 the rest).
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use oddline::{commands, config::ConfigErrors};
+
+/// Exit code for what the caller can put right: arguments and configuration.
+const USAGE: u8 = 64;
+
+/// Finds the odd line in the log stream that you already ship.
+#[derive(Debug, Parser)]
+#[command(name = "oddline", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(commands::run::Run),
+    Scan(commands::scan::Scan),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too, for standard output.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(arguments.command.run()));
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    complain(&error);
+    ExitCode::from(if error.is::<ConfigErrors>() { USAGE } else { 1 })
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command, after any logging")]
+fn complain(error: &anyhow::Error) {
+    for line in format!("{error:#}").lines() {
+        eprintln!("oddline: {line}");
+    }
+}
+
+impl Command {
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Command::Run(run) => run.run().await,
+            Command::Scan(scan) => scan.run().await,
+        }
+    }
+}

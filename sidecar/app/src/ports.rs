@@ -126,7 +126,8 @@ impl Index {
             let usual = QdrantOptions::default();
             let url = if self.config.url.is_empty() { usual.url } else { self.config.url.clone() };
             let api_key = (!self.config.api_key.is_empty()).then(|| self.config.api_key.clone());
-            let options = QdrantOptions { url, api_key, timeout: Duration::from_millis(self.config.timeout_ms) };
+            let options =
+                QdrantOptions { url, api_key, timeout: Duration::from_millis(self.config.timeout_ms) };
             Ok(Arc::new(Qdrant::new(options, name, dimension)?) as Arc<dyn VectorIndex>)
         });
         Ok(&**index.await?)

@@ -44,7 +44,8 @@ fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
     } else {
         vec![path.to_owned()]
     };
-    let hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden =
+        |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     files.retain(|file| file.is_file() && !hidden(file) || file == path);
     files.sort();
     files.iter().map(|file| Ok((file.display().to_string(), read_one(file)?))).collect()
@@ -78,8 +79,11 @@ mod tests {
     fn a_file_or_a_directory_beside_the_built_in_ones() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mine.rules"), "PUMP_STOPPED \"pump stopped\" 6\n").unwrap();
-        fs::write(folder.path().join("more.toml"), "[[rules]]\nname = \"VALVE\"\npattern = \"valve stuck\"\nscore = 3\n")
-            .unwrap();
+        fs::write(
+            folder.path().join("more.toml"),
+            "[[rules]]\nname = \"VALVE\"\npattern = \"valve stuck\"\nscore = 3\n",
+        )
+        .unwrap();
         fs::write(folder.path().join(".hidden"), "HIDDEN \"hidden words\" 6\n").unwrap();
         assert_eq!(rules(folder.path(), false), 2);
         assert_eq!(rules(&folder.path().join("mine.rules"), false), 1);
@@ -89,7 +93,8 @@ mod tests {
     #[test]
     fn what_is_broken_or_absent_leaves_the_rest() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("mine.rules"), "BROKEN \"(\" 6\nPUMP_STOPPED \"pump stopped\" 6\n").unwrap();
+        fs::write(folder.path().join("mine.rules"), "BROKEN \"(\" 6\nPUMP_STOPPED \"pump stopped\" 6\n")
+            .unwrap();
         assert_eq!(rules(folder.path(), false), 1);
         assert_eq!(rules(&folder.path().join("absent"), true), RuleSet::builtin().len());
     }

@@ -80,14 +80,15 @@ impl fmt::Debug for Sources {
 
 impl Collector for Sources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut families: BTreeMap<&'static str, Vec<Figure>> = BTreeMap::new();
+        let mut families: BTreeMap<String, Vec<Figure>> = BTreeMap::new();
         for figure in (self.figures)() {
-            families.entry(figure.name).or_default().push(figure);
+            families.entry(figure.name.clone().into_owned()).or_default().push(figure);
         }
         for (name, family) in families {
             let Some(first) = family.first() else { continue };
             let kind = if first.counter { MetricType::Counter } else { MetricType::Gauge };
-            let mut metric = encoder.encode_descriptor(name, first.help, None, kind)?;
+            let mut metric =
+                encoder.encode_descriptor(&name, first.help.trim_end_matches('.'), None, kind)?;
             for ((key, label), (counter, value)) in series(&family) {
                 if key.is_empty() {
                     write(metric, counter, value)?;
@@ -137,7 +138,7 @@ mod tests {
 
     fn figure(label: Option<(&'static str, String)>, counter: bool, value: u64) -> Figure {
         let name = if counter { "records_received" } else { "templates" };
-        Figure { name, help: "What it counts", label, counter, value }
+        Figure { name: name.into(), help: "What it counts", label, counter, value }
     }
 
     fn text(figures: Vec<Figure>) -> String {

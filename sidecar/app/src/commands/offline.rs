@@ -12,9 +12,7 @@ use oddline_analyze::{
     ports::{Analysis, Clock, Embedder, Received, StateStore},
 };
 use oddline_backends::{embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel};
-use oddline_engine::{
-    AdviceTable, Engine, Options, Record, Settings, UnixNanos, Verdict, rules::RuleSet,
-};
+use oddline_engine::{AdviceTable, Engine, Options, Record, Settings, UnixNanos, Verdict, rules::RuleSet};
 
 /// Lines judged together: their questionable templates share one batch.
 pub const CHUNK: usize = 1_000;
@@ -119,8 +117,12 @@ impl Offline {
     pub async fn judge(&mut self, lines: &[Vec<u8>]) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = lines.iter().map(|line| self.observe(line)).collect();
         let source: Arc<str> = String::from_utf8_lossy(TAG).into();
-        let places: Vec<usize> =
-            verdicts.iter().enumerate().filter(|(_, verdict)| verdict.is_pending()).map(|(at, _)| at).collect();
+        let places: Vec<usize> = verdicts
+            .iter()
+            .enumerate()
+            .filter(|(_, verdict)| verdict.is_pending())
+            .map(|(at, _)| at)
+            .collect();
         let pending: Vec<Received> = places
             .iter()
             .filter_map(|&at| verdicts.get(at))

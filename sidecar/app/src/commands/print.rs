@@ -53,7 +53,13 @@ impl Printer {
     ///
     /// # Errors
     /// If standard output is closed.
-    pub fn print(&self, file: Option<&str>, line: Option<u64>, message: &[u8], verdict: &Verdict) -> io::Result<()> {
+    pub fn print(
+        &self,
+        file: Option<&str>,
+        line: Option<u64>,
+        message: &[u8],
+        verdict: &Verdict,
+    ) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let text = String::from_utf8_lossy(message);
         if self.format == Format::Json {
@@ -101,7 +107,12 @@ pub fn harmless(text: &str) -> String {
         }
         match c {
             '\t' => harmless.push(' '),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' => {
+            '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'
+            | '\u{2029}' => {
                 harmless.extend(c.escape_unicode());
             }
             c if c.is_control() => harmless.extend(c.escape_default()),

@@ -48,8 +48,7 @@ impl Layers {
 
     /// Lays variables over what is there; those without our prefix are none of ours.
     pub(super) fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
-        let mut ours: Vec<_> =
-            variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let mut ours: Vec<_> = variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         ours.sort();
         for (name, text) in ours {
             match name[PREFIX.len()..].to_ascii_lowercase().split_once("__") {
@@ -127,7 +126,9 @@ impl Given {
         match self {
             Given::Text(text) | Given::Value(Value::String(text)) => text.clone(),
             Given::Value(Value::Array(values)) => {
-                let words = values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                let words = values
+                    .iter()
+                    .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 words.collect::<Vec<_>>().join(",")
             }
             Given::Value(value) => value.to_string(),
@@ -152,7 +153,8 @@ fn nearest(name: &str, known: &[String]) -> String {
 /// The defaults with the engine's options filled in, each as a comment with its meaning: nothing has to be looked up.
 pub fn defaults_text() -> String {
     let option = |spec: &OptionSpec| {
-        let value = if spec.default.is_empty() { "not set".to_owned() } else { format!("\"{}\"", spec.default) };
+        let value =
+            if spec.default.is_empty() { "not set".to_owned() } else { format!("\"{}\"", spec.default) };
         format!("# {} = {value}\n#     {} ({})\n", spec.name, spec.doc, spec.values)
     };
     let options: String = OPTIONS.iter().map(option).collect();

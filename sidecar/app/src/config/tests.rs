@@ -21,7 +21,9 @@ fn faults(file: &str) -> Vec<String> {
 fn the_defaults_are_whole_and_loopback_only() {
     let config = load("", &[], &[]).unwrap();
     assert!(config.forward.unwrap().listen.ip().is_loopback());
-    assert!(config.http.unwrap().listen.ip().is_loopback() && config.admin.unwrap().listen.ip().is_loopback());
+    assert!(
+        config.http.unwrap().listen.ip().is_loopback() && config.admin.unwrap().listen.ip().is_loopback()
+    );
     assert_eq!(config.state_dir, Path::new("/home/someone/.local/state/oddline"));
     assert_eq!(config.advice_dir, Path::new("/home/someone/.local/state/oddline/advice"));
     assert_eq!(config.analysis, analyze::Settings::default(), "the file and the code have the same defaults");
@@ -34,13 +36,17 @@ fn the_defaults_are_whole_and_loopback_only() {
 fn the_printed_defaults_are_a_valid_file_that_changes_nothing() {
     let printed = defaults_text();
     assert!(printed.contains("# threshold = \"0.5\"\n"), "{printed}");
-    assert_eq!(format!("{:?}", load(&printed, &[], &[]).unwrap()), format!("{:?}", load("", &[], &[]).unwrap()));
+    assert_eq!(
+        format!("{:?}", load(&printed, &[], &[]).unwrap()),
+        format!("{:?}", load("", &[], &[]).unwrap())
+    );
 }
 
 #[test]
 fn later_layers_win() {
     let file = "[analysis]\ndeadline_ms = 10\nqueue_templates = 11\nbatch_wait_ms = 12\n[engine]\nmessage_paths = [\"a\", \"b.c\"]";
-    let variables = [("ODDLINE__ANALYSIS__QUEUE_TEMPLATES", "21"), ("ODDLINE__ANALYSIS__BATCH_WAIT_MS", "22")];
+    let variables =
+        [("ODDLINE__ANALYSIS__QUEUE_TEMPLATES", "21"), ("ODDLINE__ANALYSIS__BATCH_WAIT_MS", "22")];
     let config = load(file, &variables, &["analysis.batch_wait_ms=32", "engine.threshold=0.7"]).unwrap();
     let expected = analyze::Options {
         deadline_ms: Some(10),
@@ -106,16 +112,19 @@ fn what_others_can_reach_needs_a_secret() {
 
 #[test]
 fn what_does_not_fit_together_is_refused() {
-    assert_eq!(faults("[forward]\nlisten = \"localhost:1\""), [
-        "forward.listen is `localhost:1`, wanted: an IP address and a port, such as 127.0.0.1:24284"
-    ]);
+    assert_eq!(
+        faults("[forward]\nlisten = \"localhost:1\""),
+        ["forward.listen is `localhost:1`, wanted: an IP address and a port, such as 127.0.0.1:24284"]
+    );
     assert_eq!(faults("[return]\naddress = \"shipper\""), ["return.address is `shipper`, wanted: host:port"]);
-    assert_eq!(faults("[forward]\ntls_key = \"k\""), [
-        "forward.tls_certificate and forward.tls_key belong together: set both or none"
-    ]);
-    assert_eq!(faults("[limits]\nin_flight_bytes = 100663295"), [
-        "limits: in_flight_bytes is 100663295, must be at least 100663296"
-    ]);
+    assert_eq!(
+        faults("[forward]\ntls_key = \"k\""),
+        ["forward.tls_certificate and forward.tls_key belong together: set both or none"]
+    );
+    assert_eq!(
+        faults("[limits]\nin_flight_bytes = 100663295"),
+        ["limits: in_flight_bytes is 100663295, must be at least 100663296"]
+    );
     assert!(faults("[forward")[0].starts_with("oddline.toml: TOML parse error at line 1"));
     let nowhere = Config::load(&Sources::default()).unwrap_err();
     assert_eq!(nowhere.0, ["state.dir is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME or HOME"]);
