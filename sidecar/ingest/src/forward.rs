@@ -7,6 +7,7 @@ pub mod client;
 pub mod expand;
 pub mod frame;
 pub mod handshake;
+pub mod receive;
 pub mod server;
 pub mod tls;
 pub mod value;

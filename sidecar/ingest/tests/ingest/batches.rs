@@ -152,6 +152,7 @@ async fn what_is_not_understood_goes_back_as_it_came() {
     assert_eq!(arrived.len(), 2);
     assert!(arrived[0].events.starts_with(&group) && arrived[0].records == 2);
     assert_eq!(arrived[1].events, [no_map, tail.to_vec()].concat());
+    assert_eq!((world.events.records_unread.get(), world.events.entries_discarded.get()), (2, 0));
 }
 
 #[tokio::test]
