@@ -64,7 +64,6 @@ unsafe extern "C" {
 }
 
 /// The symbol that Fluent Bit looks up: `<type>_<name>_plugin`.
-#[expect(non_upper_case_globals, reason = "the name is the host's")]
 // SAFETY: the name is the plugin's own; nothing else in the process can bear it.
 #[unsafe(no_mangle)]
 pub static filter_oddline_plugin: FilterPlugin = FilterPlugin {
@@ -219,7 +218,10 @@ unsafe extern "C" fn filter(
     done.unwrap_or_else(|_| {
         // A panic that repeats must not flood the log.
         if context.count_panic() == 1 {
-            log(Log::Error, "bug: a panic while filtering; chunks that cause one pass untouched. Please report it");
+            log(
+                Log::Error,
+                "bug: a panic while filtering; chunks that cause one pass untouched. Please report it",
+            );
         }
         None
     })

@@ -13,13 +13,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use oddline_engine::UnixNanos;
+use oddline_engine::{MAX_STATE_BYTES, UnixNanos};
 use oddline_shell::{Changes, Plugin, Watch};
 
 use crate::{filter::Filter, properties, watcher::Watcher};
-
-/// Largest state file that is read.
-const MAX_STATE_BYTES: u64 = 1 << 30;
 
 /// How urgent a line for the shipper's log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +111,11 @@ fn restore(filter: &mut Filter, path: &Path, log: fn(Log, &str)) {
     let size = match fs::metadata(path) {
         Ok(meta) => meta.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => return log(Log::Error, &format!("state_file {}: {error}; starting empty", path.display())),
+        Err(error) => {
+            return log(Log::Error, &format!("state_file {}: {error}; starting empty", path.display()));
+        }
     };
-    let read = if size > MAX_STATE_BYTES {
+    let read = if size > MAX_STATE_BYTES as u64 {
         Err(format!("has {size} bytes, more than the limit of {MAX_STATE_BYTES}"))
     } else {
         fs::read(path).map_err(|error| error.to_string())

@@ -12,7 +12,7 @@ use oddline_codec::{
 };
 use oddline_engine::{
     Counters, Engine, Mode, Picker, Picking, Scalar, Settings, Summary, UnixNanos, Verdict, Visitor,
-    rules::{self, RuleSet},
+    rules::RuleSet,
 };
 
 use crate::watch::Changes;
@@ -99,13 +99,12 @@ pub enum Outcome {
 }
 
 impl Plugin {
-    /// Starts with the built-in rules (if settings want them) and no advice; [`Plugin::apply`] brings the rest.
+    /// Starts without rules and advice: the first [`crate::Watch::poll`] brings them, the built-in ones too.
     pub fn new(settings: Settings) -> Plugin {
-        let rules = if settings.builtin_rules() { rules::builtin_rules() } else { Vec::new() };
         let style = TagStyle::of(&settings);
         let seconds = i64::try_from(settings.summary_interval_seconds()).unwrap_or(i64::MAX);
         let detour = settings.mode() != Mode::Inline && settings.advice_dir().is_some();
-        let mut engine = Engine::new(settings, Arc::new(RuleSet::compile(rules).set));
+        let mut engine = Engine::new(settings, Arc::new(RuleSet::compile(Vec::new()).set));
         if detour {
             engine.set_detour(false);
         }
@@ -142,7 +141,13 @@ impl Plugin {
     }
 
     /// One record: appends it with its tags to `out`, or leaves `out` alone.
-    pub fn record<F: Format>(&mut self, tag: &[u8], body: &[u8], now: UnixNanos, out: &mut Vec<u8>) -> Outcome {
+    pub fn record<F: Format>(
+        &mut self,
+        tag: &[u8],
+        body: &[u8],
+        now: UnixNanos,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let start = out.len();
         let mut reading = Reading { picking: self.picker.start(tag), depth: 0, marker: None };
         let read = F::walk(body, &mut reading);

@@ -105,7 +105,10 @@ impl Watch {
                 changes.notices.push(if changes.alive {
                     format!("detour open: the sidecar's heartbeat in {} is fresh", dir.display())
                 } else {
-                    format!("detour closed: no heartbeat in {} for 3 s; records are judged in the plugin", dir.display())
+                    format!(
+                        "detour closed: no heartbeat in {} for 3 s; records are judged in the plugin",
+                        dir.display()
+                    )
                 });
             }
         }
@@ -134,9 +137,9 @@ impl Watch {
             if stamp.is_none() {
                 continue;
             }
-            match read_limited(path, MAX_FILE_BYTES).and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8 text"))
-            }) {
+            match read_limited(path, MAX_FILE_BYTES)
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8 text")))
+            {
                 Ok(text) => {
                     let parsed = rules::parse(&path.display().to_string(), &text);
                     all.extend(parsed.rules);
@@ -175,7 +178,9 @@ impl Watch {
         let read = read_limited(path, MAX_ADVICE_BYTES).map_err(|error| error.to_string());
         match read.and_then(|bytes| Advice::parse(&bytes).map_err(|error| error.to_string())) {
             Ok(advice) => changes.advice = Some(Arc::new(AdviceTable::new(advice))),
-            Err(error) => changes.notices.push(format!("advice {}: {error}; the last good one stays", path.display())),
+            Err(error) => {
+                changes.notices.push(format!("advice {}: {error}; the last good one stays", path.display()))
+            }
         }
     }
 
@@ -191,7 +196,9 @@ impl Watch {
         let read = read_limited(path, 256).map_err(|error| error.to_string());
         match read.and_then(|bytes| Secret::parse(&bytes).map_err(|error| error.to_string())) {
             Ok(secret) => changes.secret = Some(secret),
-            Err(error) => changes.notices.push(format!("secret {}: {error}; the last good one stays", path.display())),
+            Err(error) => {
+                changes.notices.push(format!("secret {}: {error}; the last good one stays", path.display()))
+            }
         }
     }
 }
@@ -204,7 +211,11 @@ fn rule_files(path: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
-        if file.extension().and_then(|extension| extension.to_str()).is_some_and(|e| RULE_ENDINGS.contains(&e)) {
+        if file
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|e| RULE_ENDINGS.contains(&e))
+        {
             let stamp = stamp(&file);
             files.push((file, stamp));
         }

@@ -24,7 +24,8 @@ pub fn load(directories: &[PathBuf]) -> Result<(Settings, Option<PathBuf>), Stri
         let path = directory.join(FILE);
         match read(&path) {
             Ok(text) => {
-                let options: Options = toml::from_str(&text).map_err(|error| fault(&path, &error.to_string()))?;
+                let options: Options =
+                    toml::from_str(&text).map_err(|error| fault(&path, &error.to_string()))?;
                 let settings = Settings::new(&options).map_err(|errors| fault(&path, &errors.to_string()))?;
                 return Ok((settings, Some(path)));
             }

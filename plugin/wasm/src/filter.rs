@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use oddline_codec::{Edit, SUMMARY_KEY, Tags, json};
-use oddline_engine::{Mode, Status, Summary, UnixNanos, Verdict};
+use oddline_engine::{Mode, Scalar, Status, Summary, UnixNanos, Verdict, Visitor};
 use oddline_shell::{Json, Outcome, Plugin, Watch};
 
 use crate::config;
@@ -67,20 +67,18 @@ impl Filter {
         self.out.try_reserve(needed).ok()?;
         self.look(now);
 
-        let valid = serde_json::from_slice::<Object>(text).is_ok();
-        let text = if valid {
-            text
-        } else {
+        let running = self.running.as_mut().filter(|_| !Plugin::ignores(tag));
+        let read = match running {
+            Some(running) => running.record(tag, text, now, &mut self.out),
+            None => copy(text, &mut self.out),
+        };
+        if !read {
             self.repaired.try_reserve(needed).ok()?;
             json::repair(text, &mut self.repaired);
-            &self.repaired
-        };
-        match &mut self.running {
-            Some(running) if !Plugin::ignores(tag) => {
-                running.plugin.count_unread(u64::from(!valid));
-                running.record(tag, text, now, &mut self.out);
+            let running = self.running.as_mut().filter(|_| !Plugin::ignores(tag));
+            if !running.is_some_and(|running| running.record(tag, &self.repaired, now, &mut self.out)) {
+                self.out.extend_from_slice(&self.repaired);
             }
-            _ => self.out.extend_from_slice(text),
         }
         self.out.push(0);
         Some(())
@@ -126,10 +124,14 @@ impl Running {
         let (settings, path) = config::load(directories)?;
         notices.push(match &path {
             Some(path) => format!("options read from {}", path.display()),
-            None => format!("no {} in accessible_paths {directories:?}: all options have their defaults", config::FILE),
+            None => format!(
+                "no {} in accessible_paths {directories:?}: all options have their defaults",
+                config::FILE
+            ),
         });
         if settings.state_file().is_some() {
-            notices.push("state_file: the wasm filter is not told when to stop and keeps no state".to_owned());
+            notices
+                .push("state_file: the wasm filter is not told when to stop and keeps no state".to_owned());
         }
         let seconds = i64::try_from(settings.summary_interval_seconds()).unwrap_or(i64::MAX);
         Ok(Running {
@@ -141,13 +143,14 @@ impl Running {
         })
     }
 
-    /// Appends the record, tagged if it can be.
-    fn record(&mut self, tag: &[u8], text: &[u8], now: UnixNanos, out: &mut Vec<u8>) {
+    /// Appends the record with its tags; `false`, and nothing appended, if it is not one JSON object.
+    fn record(&mut self, tag: &[u8], text: &[u8], now: UnixNanos, out: &mut Vec<u8>) -> bool {
         match self.plugin.record::<Json>(tag, text, now, out) {
             Outcome::Judged(verdict) if self.carries => self.carry_summary(text, &verdict, now, out),
             Outcome::Judged(_) | Outcome::Returned => {}
-            Outcome::Unread => out.extend_from_slice(text),
+            Outcome::Unread => return false,
         }
+        true
     }
 
     /// Puts a summary that is due onto a record that the sidecar is going to see.
@@ -188,24 +191,21 @@ impl Running {
     }
 }
 
-/// Any JSON object, checked and forgotten.
-struct Object;
-
-impl<'de> serde::Deserialize<'de> for Object {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> serde::de::Visitor<'de> for Fields {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
-                Ok(Object)
-            }
+/// Appends the record as it is; `false`, and nothing appended, if it is not one JSON object.
+fn copy(text: &[u8], out: &mut Vec<u8>) -> bool {
+    struct Nothing;
+    impl Visitor<'_> for Nothing {
+        fn enter(&mut self, _key: &[u8]) -> bool {
+            false
         }
-        deserializer.deserialize_map(Fields)
+
+        fn leave(&mut self) {}
+
+        fn scalar(&mut self, _key: &[u8], _value: Scalar<'_>) {}
     }
+    let read = json::walk(text, &mut Nothing).is_ok();
+    if read {
+        out.extend_from_slice(text);
+    }
+    read
 }

@@ -1,0 +1,1 @@
+//! The real Fluent Bit.
