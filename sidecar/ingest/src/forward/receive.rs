@@ -43,7 +43,9 @@ pub async fn receive(
 async fn connection(mut wire: Wire, take: &(dyn Fn(&[u8], &[u8]) -> bool + Send + Sync)) {
     let patience = Patience { first: Duration::from_secs(3_600), last: Duration::from_secs(10) };
     while let Ok(Some(message)) = wire.message(Limits::default().frame_bytes, patience).await {
-        let Ok(Frame { tag, entries: Entries::Plain(events), chunk }) = Frame::parse(&message) else { return };
+        let Ok(Frame { tag, entries: Entries::Plain(events), chunk }) = Frame::parse(&message) else {
+            return;
+        };
         if !take(tag, &events) {
             return;
         }

@@ -4,5 +4,6 @@ mod acknowledgement;
 mod batches;
 mod client;
 mod connections;
+mod fluent_bit;
 mod http;
 mod support;
