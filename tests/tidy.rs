@@ -32,6 +32,8 @@ const DIRECTIONS: [Row; 11] = [
             "oddline-engine",
             "oddline-ingest",
             "oddline-serve",
+            // The demo is a shipper: it takes records the way that every plugin does.
+            "oddline-shell",
         ],
         &[],
     ),

@@ -19,7 +19,8 @@ pub const MAX_ADVICE_BYTES: usize = 64 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// Known as normal: taught, earned, or near enough to one that is.
+    /// Known as normal: taught or earned; with a similarity, near enough to one that is. The first quiets all but grave
+    /// rules, the second only says that being new is nothing special.
     Normal,
     /// Unlike anything known.
     Anomalous,

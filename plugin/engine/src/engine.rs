@@ -181,7 +181,8 @@ impl Engine {
             }
             None => {}
         }
-        let raw = score::raw(&self.signals, rule.as_ref());
+        let is_known = row.is_some_and(|row| row.class == Class::Normal && row.similarity.is_none());
+        let raw = score::raw(&self.signals, rule.as_ref(), is_known);
         let score = score::calibrate(raw, self.settings.threshold, self.advice.threshold_offset);
         let level = Level::of(score);
         let curious = self.signals.strength_of(Flag::New) >= WORTH_A_LOOK;

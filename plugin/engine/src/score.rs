@@ -44,9 +44,17 @@ pub(crate) fn calibrate(raw: f32, threshold: f32, offset: f32) -> f32 {
     (scaled + offset).clamp(0.0, 1.0)
 }
 
-/// The raw score of a record's evidence and rule.
-pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>) -> f32 {
-    let rule = rule.map(|rule| of_rule(rule.score));
+/// Severity from which a rule outweighs even a message's being known as normal.
+pub const RULE_OVER_KNOWN: f32 = 5.0;
+/// What is left of a score that being known has cleared.
+pub const CLEARED: f32 = 0.45;
+
+/// The raw score of a record's evidence and rule; of a message that is known as normal, only a grave rule counts in full.
+pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool) -> f32 {
+    let rule = rule.map(|rule| match of_rule(rule.score) {
+        strength if is_known && rule.score < RULE_OVER_KNOWN => strength * CLEARED,
+        strength => strength,
+    });
     join(signals.evidence.iter().map(|evidence| evidence.strength).chain(rule))
 }
 

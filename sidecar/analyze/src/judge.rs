@@ -4,10 +4,11 @@ use oddline_engine::{Flag, Level, Status, Verdict, score};
 
 use crate::batch::Standing;
 
-/// From this severity a rule outweighs a message's likeness to known ones.
-pub(crate) const RULE_HIGH: f32 = 3.5;
-/// From this severity a rule outweighs even a message's being known.
-pub(crate) const RULE_CRITICAL: f32 = 5.0;
+/// From this severity a rule outweighs a message's likeness to known ones: it is where a rule alone begins to flag.
+/// "failed password" is very like "password changed", and likeness is the only thing that an embedding sees.
+pub(crate) const RULE_OVER_LIKENESS: f32 = 2.0;
+/// From this severity a rule outweighs even a message's being known; the plugin's engine sees it the same way.
+pub(crate) const RULE_CRITICAL: f32 = score::RULE_OVER_KNOWN;
 /// Where a score leaves level `none`.
 const FLAGGED: f32 = 0.5;
 /// Strength of being utterly unlike anything known: with nothing but novelty beside it, it reaches the middle of
@@ -48,7 +49,7 @@ pub fn judge(local: Verdict, standing: &Standing, threshold: f32) -> Verdict {
                 Verdict { similarity: Some(*similarity), nearest: Some(nearest.clone()), ..local };
             if *similarity >= threshold {
                 let why = format!("{message}, like a known one ({quotation})");
-                if rule >= RULE_HIGH || statistics {
+                if rule >= RULE_OVER_LIKENESS || statistics {
                     confirmed(looked_up, why)
                 } else {
                     cleared(looked_up, why)
@@ -82,7 +83,7 @@ fn confirmed(local: Verdict, why: String) -> Verdict {
 
 /// Below the mark, and ordered as before: what was more suspicious still is.
 fn cleared(local: Verdict, why: String) -> Verdict {
-    let score = local.score.clamp(0.0, 1.0) * 0.45;
+    let score = local.score.clamp(0.0, 1.0) * score::CLEARED;
     let reason = Some(explain(why, &local));
     Verdict { score, level: Level::of(score), status: Some(Status::Cleared), reason, ..local }
 }
@@ -195,8 +196,8 @@ mod tests {
     #[test]
     fn rules_outweigh_likeness_by_severity() {
         let status = |rule, standing: &Standing| judge(with_rule(rule), standing, 0.6).status.unwrap();
-        assert_eq!(status(3.4, &near(0.9)), Status::Cleared);
-        assert_eq!(status(3.5, &near(0.9)), Status::Confirmed);
+        assert_eq!(status(1.9, &near(0.9)), Status::Cleared);
+        assert_eq!(status(2.0, &near(0.9)), Status::Confirmed);
         assert_eq!(status(4.9, &Standing::Known), Status::Cleared);
         assert_eq!(status(5.0, &Standing::Known), Status::Confirmed);
         assert_eq!(status(9.0, &Standing::Exception), Status::Cleared);

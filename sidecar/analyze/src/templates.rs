@@ -11,7 +11,6 @@ use oddline_engine::{Class, TemplateId};
 use crate::{
     batch::{Compared, Standing},
     head,
-    judge::RULE_HIGH,
     ports::TemplateState,
 };
 
@@ -79,7 +78,8 @@ impl Templates {
             Standing::Known => (Class::Normal, None, None, None),
             Standing::Alone => (Class::Anomalous, None, None, Some(now + 60)),
             Standing::Near { similarity, nearest } => {
-                let like = *similarity >= threshold && template.rule_score < RULE_HIGH;
+                // Rules are weighed where they are found, on each record: the class is about likeness alone.
+                let like = *similarity >= threshold;
                 let (class, seconds) =
                     if like { (Class::Normal, LIKE_FOR) } else { (Class::Anomalous, ANOMALOUS_FOR) };
                 (class, Some(*similarity), Some(shorten(nearest)), Some(now + seconds))

@@ -184,6 +184,12 @@ pub struct Sources {
 pub struct ConfigErrors(pub Vec<String>);
 
 impl Config {
+    /// The same without a way in: for commands that only need the backends.
+    #[must_use]
+    pub fn without_listeners(self) -> Config {
+        Config { forward: None, http: None, admin: None, ..self }
+    }
+
     /// Lays the sources over the defaults and checks the outcome.
     ///
     /// # Errors

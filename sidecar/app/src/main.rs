@@ -19,7 +19,10 @@ struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(commands::run::Run),
+    Demo(commands::demo::Demo),
     Scan(commands::scan::Scan),
+    Learn(commands::learn::Learn),
+    Check(commands::check::Check),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +55,10 @@ impl Command {
     async fn run(self) -> anyhow::Result<()> {
         match self {
             Command::Run(run) => run.run().await,
+            Command::Demo(demo) => demo.run().await,
             Command::Scan(scan) => scan.run().await,
+            Command::Learn(learn) => learn.run().await,
+            Command::Check(check) => check.run().await,
         }
     }
 }

@@ -38,8 +38,9 @@ impl Run {
         ended
     }
 
-    /// Whether the run has just become odd.
-    pub(crate) fn judge(&mut self, usual: u32, message: &[u8], signals: &mut Signals) {
+    /// Whether the run has just become odd. `records`: how many the source has sent; a source that never says anything
+    /// else has no runs to speak of.
+    pub(crate) fn judge(&mut self, usual: u32, records: u64, message: &[u8], signals: &mut Signals) {
         // The text is kept late, so that the many short runs cost no copy.
         if self.length == SHORTEST_RUN / 2 {
             self.first = prefix(message);
@@ -47,7 +48,8 @@ impl Run {
         let due = self.length >= SHORTEST_RUN
             && self.length.checked_rem(SHORTEST_RUN) == Some(0)
             && (self.length / SHORTEST_RUN).is_power_of_two();
-        if !due || self.length < usual.saturating_mul(FACTOR) || self.first.is_empty() {
+        let without_such_a_run = u64::from(self.length.saturating_mul(FACTOR)) <= records;
+        if !due || !without_such_a_run || self.length < usual.saturating_mul(FACTOR) || self.first.is_empty() {
             return;
         }
         if strsim::normalized_levenshtein(&self.first, &prefix(message)) >= SAME {
@@ -65,14 +67,14 @@ fn prefix(message: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn told(usual: u32, message: impl Fn(u32) -> String) -> Vec<u32> {
+    fn told(usual: u32, records: u64, message: impl Fn(u32) -> String) -> Vec<u32> {
         let mut run = Run::default();
         let mut told = Vec::new();
         for count in 1..=400 {
             let mut signals = Signals::default();
             let message = message(count);
             run.observe(7, message.as_bytes());
-            run.judge(usual, message.as_bytes(), &mut signals);
+            run.judge(usual, records, message.as_bytes(), &mut signals);
             if signals.flags.contains(Flag::Repeat) {
                 told.push(count);
             }
@@ -82,13 +84,14 @@ mod tests {
 
     #[test]
     fn told_at_fifty_and_at_each_doubling() {
-        assert_eq!(told(1, |_| "disk is full, cannot write".into()), [50, 100, 200, 400]);
-        assert_eq!(told(20, |_| "disk is full, cannot write".into()), [100, 200, 400], "usual runs are longer");
+        assert_eq!(told(1, 9_999, |_| "disk is full, cannot write".into()), [50, 100, 200, 400]);
+        assert_eq!(told(20, 9_999, |_| "disk is full, cannot write".into()), [100, 200, 400], "usual runs are longer");
+        assert!(told(1, 150, |_| "disk is full, cannot write".into()).is_empty(), "it never says anything else");
     }
 
     #[test]
     fn different_messages_of_one_template_are_no_repeat() {
-        assert!(told(1, |count| format!("{0} {0} {0} {0} job", count * 7_919)).is_empty());
+        assert!(told(1, 9_999, |count| format!("{0} {0} {0} {0} job", count * 7_919)).is_empty());
     }
 
     #[test]

@@ -9,10 +9,14 @@ use std::sync::Arc;
 use anyhow::Context;
 use oddline_analyze::{
     Analyzer, Ports,
-    ports::{Analysis, Clock, Embedder, Received, StateStore},
+    ports::{Analysis, Embedder, Received, StateStore},
 };
-use oddline_backends::{embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel};
-use oddline_engine::{AdviceTable, Engine, Options, Record, Settings, UnixNanos, Verdict, rules::RuleSet};
+use oddline_backends::{check::Checked, embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel};
+use oddline_engine::{
+    AdviceTable, Engine, Options, Record, Settings, Status, UnixNanos, Verdict, mask::Masked, rules::RuleSet,
+};
+
+use crate::ports::SystemClock;
 
 /// Lines judged together: their questionable templates share one batch.
 pub const CHUNK: usize = 1_000;
@@ -31,15 +35,6 @@ pub struct Offline {
     _state: Option<tempfile::TempDir>,
 }
 
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn unix_nanos(&self) -> i64 {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-    }
-}
-
 impl Offline {
     /// Embedded defaults, nothing kept: static embedder, index in memory, state in a temporary folder.
     ///
@@ -48,7 +43,7 @@ impl Offline {
     pub async fn embedded(options: &Options) -> anyhow::Result<Offline> {
         let folder = tempfile::tempdir().context("a temporary folder for the state cannot be made")?;
         let state: Arc<dyn StateStore> = Arc::new(Sqlite::open(&folder.path().join("oddline.db"))?);
-        let embedder: Arc<dyn Embedder> = Arc::new(StaticModel::embedded()?);
+        let embedder: Arc<dyn Embedder> = Arc::new(Checked::new(Arc::new(StaticModel::embedded()?)));
         let index =
             Arc::new(EmbeddedIndex::open(state.clone(), embedder.name(), embedder.dimension()).await?);
         let ports = Ports { embedder, index, state, clock: Arc::new(SystemClock) };
@@ -138,6 +133,22 @@ impl Offline {
             self.take_advice().await;
         }
         verdicts
+    }
+
+    /// Judges messages that have no past: each visits the analysis, however quiet the engine is about it.
+    pub async fn look_at(&mut self, lines: &[Vec<u8>]) -> Vec<Verdict> {
+        let mut masked = Masked::default();
+        let mut records = Vec::with_capacity(lines.len());
+        for line in lines {
+            let mut local = self.observe(line);
+            if local.template.is_none() {
+                masked.mask(line);
+                local.template = Some(String::from_utf8_lossy(&masked.text).into());
+            }
+            local.status = Some(Status::Pending);
+            records.push(Received { source: "check".into(), local });
+        }
+        self.analyzer.judge(records).await
     }
 
     async fn take_advice(&mut self) {

@@ -27,18 +27,25 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
   oddline run --config oddline.toml
   ODDLINE__RETURN__ADDRESS=127.0.0.1:24225 oddline run --set analysis.deadline_ms=500")]
 pub struct Run {
-    /// Configuration file; if not given: $XDG_CONFIG_HOME/oddline/oddline.toml, then /etc/oddline/oddline.toml.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set one thing; may be given more than once.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    settings: Vec<String>,
+    #[command(flatten)]
+    configured: Configured,
     /// Print every setting with its default and end.
     #[arg(long)]
     print_defaults: bool,
     /// Check the configuration and end.
     #[arg(long)]
     check: bool,
+}
+
+/// Where the configuration comes from; the same for every command that uses it.
+#[derive(Debug, clap::Args)]
+pub struct Configured {
+    /// Configuration file; if not given: $XDG_CONFIG_HOME/oddline/oddline.toml, then /etc/oddline/oddline.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one thing; may be given more than once.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<String>,
 }
 
 impl Run {
@@ -50,11 +57,7 @@ impl Run {
         if self.print_defaults {
             return io::stdout().write_all(defaults_text().as_bytes()).context("standard output");
         }
-        let environment: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let file = self.file(&environment)?;
-        let config = Config::load(&Sources { file, environment, flags: self.settings })?;
+        let config = self.configured.load()?;
         if self.check {
             return writeln!(io::stdout(), "configuration is valid").context("standard output");
         }
@@ -79,6 +82,21 @@ impl Run {
             outcome = app.run(shutdown) => outcome,
             () = now.cancelled() => anyhow::bail!("ended by a second signal, without draining"),
         }
+    }
+
+}
+
+impl Configured {
+    /// The checked configuration.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or anything in any layer is refused; all faults are named.
+    pub fn load(self) -> anyhow::Result<Config> {
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let file = self.file(&environment)?;
+        Ok(Config::load(&Sources { file, environment, flags: self.settings })?)
     }
 
     /// Name and text of the file to use.

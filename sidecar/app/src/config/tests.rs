@@ -80,8 +80,8 @@ fn every_fault_is_named_at_once() {
     assert_eq!(
         faults,
         [
-            "oddline.toml: `color` is string, not a section",
             "oddline.toml: `analysis.batch_wait_ms` is `-1`, wanted: a whole number, not negative",
+            "oddline.toml: `color` is string, not a section",
             "oddline.toml: engine: unknown option `treshold`; did you mean `threshold`?",
             "oddline.toml: no setting `forward.listn`; did you mean `listen`?",
             "oddline.toml: `forward.shared_key` is `7`, wanted: text",
