@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
+    ansi,
     detect::{Signals, entropy::Table, rate::tail_of},
     mask::Masked,
     memory::IdMap,
@@ -45,11 +46,14 @@ pub struct Engine {
     counters: Counters,
     /// `None`: nobody has said that there is a detour.
     detour: Option<bool>,
+    baseline: Option<i64>,
     /// The second that `diverted` counts.
     second: i64,
     diverted: u32,
     tail: f64,
     table: Table,
+    /// The message without terminal colours.
+    plain: Vec<u8>,
     masked: Masked,
     signals: Signals,
     scratch: Scratch,
@@ -69,10 +73,12 @@ impl Engine {
             aliases: IdMap::default(),
             counters: Counters::default(),
             detour: None,
+            baseline: None,
             second: 0,
             diverted: 0,
             tail: tail_of(settings.sigma),
             table: Table::new(),
+            plain: Vec::new(),
             masked: Masked::default(),
             signals: Signals::default(),
             scratch: Scratch::default(),
@@ -117,6 +123,11 @@ impl Engine {
         self.detour = Some(open);
     }
 
+    /// Declares that everything seen until `now` is what is normal: whatever appears later is `new` each time it comes.
+    pub fn end_baseline(&mut self, now: UnixNanos) {
+        self.baseline = Some(now.0);
+    }
+
     /// What was done since the start.
     pub fn counters(&self) -> Counters {
         Counters { templates: self.templates as u64, sources: self.sources.len() as u64, ..self.counters }
@@ -131,6 +142,14 @@ impl Engine {
     pub fn observe(&mut self, record: &Record<'_>, now: UnixNanos) -> Verdict {
         self.counters.records = self.counters.records.saturating_add(1);
         let message = record.message.get(..self.settings.max_message_bytes).unwrap_or(&record.message);
+        // Taken out for the call, because the plain text borrows it while the rest of the engine works.
+        let mut buffer = std::mem::take(&mut self.plain);
+        let verdict = self.observe_plain(record, &ansi::strip(message, &mut buffer), now);
+        self.plain = buffer;
+        verdict
+    }
+
+    fn observe_plain(&mut self, record: &Record<'_>, message: &[u8], now: UnixNanos) -> Verdict {
         self.signals.clear();
         self.masked.mask(message);
 
@@ -142,6 +161,7 @@ impl Engine {
             table: &self.table,
             tail: self.tail,
             now: now.0,
+            baseline: self.baseline,
         };
         let before = source.miner.len();
         let placed = source.observe(&context, &self.masked, message, record.severity, &mut self.signals);
@@ -170,8 +190,11 @@ impl Engine {
         let advice = Arc::clone(&self.advice);
         let row = advice.get(template_id, seconds);
         let quiet = |score| Verdict { score, template_id, ..Verdict::default() };
+        let is_known = row.is_some_and(|row| row.class == Class::Normal && row.similarity.is_none());
         match row.map(|row| row.class) {
             Some(Class::Exception) => return quiet(0.0),
+            // To be like a known message is enough where the known ones are a sample, and not where they are a baseline.
+            Some(Class::Normal) if self.baseline.is_some() && !is_known => {}
             Some(Class::Normal) => self.signals.settle(),
             Some(Class::Anomalous) => {
                 self.signals.settle();
@@ -181,7 +204,6 @@ impl Engine {
             }
             None => {}
         }
-        let is_known = row.is_some_and(|row| row.class == Class::Normal && row.similarity.is_none());
         let raw = score::raw(&self.signals, rule.as_ref(), is_known);
         let score = score::calibrate(raw, self.settings.threshold, self.advice.threshold_offset);
         let level = Level::of(score);

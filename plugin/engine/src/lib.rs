@@ -30,6 +30,7 @@
 )]
 
 pub mod advice;
+mod ansi;
 mod detect;
 mod engine;
 pub mod mask;

@@ -51,6 +51,8 @@ pub(crate) struct Context<'c> {
     /// Tail probability from which a count is odd.
     pub(crate) tail: f64,
     pub(crate) now: i64,
+    /// Until when everything was known as normal; what appeared later stays new.
+    pub(crate) baseline: Option<i64>,
 }
 
 /// The template a record was placed in, and whether that is worth knowing elsewhere.
@@ -107,7 +109,10 @@ impl Source {
         let warm = self.is_warm(context);
         let placement = self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
         let share = self.novelty.learn(placement.is_new, self.records);
-        if placement.is_new && warm {
+        let appeared = self.miner.get(placement.slot).map_or(context.now, |template| template.first_seen);
+        if context.baseline.is_some_and(|end| appeared > end) {
+            novelty::not_in_baseline(signals, placement.nearest);
+        } else if placement.is_new && warm {
             novelty::new(signals, share, placement.nearest);
         }
         self.records = self.records.saturating_add(1);

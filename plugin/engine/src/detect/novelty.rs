@@ -50,6 +50,12 @@ pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32) {
     signals.add(Flag::New, alone * twin, format!("new message ({chance} new here)"));
 }
 
+/// Not among what was declared normal, however often it came since.
+pub(crate) fn not_in_baseline(signals: &mut Signals, nearest: f32) {
+    let twin = if nearest < 1.0 && nearest >= 0.75 { 0.9 } else { 1.0 };
+    signals.add(Flag::New, 0.6 * twin, "new message (not in the baseline)".to_owned());
+}
+
 /// Known, but seen a few times only, and long ago.
 pub(crate) fn rare(signals: &mut Signals, count: u64, gap_windows: i64) {
     if count <= RARE_COUNT && gap_windows >= RARE_GAP {

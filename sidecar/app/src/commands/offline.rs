@@ -13,7 +13,7 @@ use oddline_analyze::{
 };
 use oddline_backends::{check::Checked, embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel};
 use oddline_engine::{
-    AdviceTable, Engine, Options, Record, Settings, Status, UnixNanos, Verdict, mask::Masked, rules::RuleSet,
+    AdviceTable, Engine, Level, Options, Record, Settings, Status, UnixNanos, Verdict, mask::Masked, rules::RuleSet,
 };
 
 use crate::ports::SystemClock;
@@ -31,6 +31,7 @@ pub struct Offline {
     engine: Engine,
     analyzer: Arc<Analyzer>,
     now: i64,
+    has_baseline: bool,
     /// Holds the state of an embedded run; removed with it.
     _state: Option<tempfile::TempDir>,
 }
@@ -64,7 +65,7 @@ impl Offline {
     pub fn joined(settings: Settings, rules: Arc<RuleSet>, analyzer: Arc<Analyzer>) -> Offline {
         let mut engine = Engine::new(settings, rules);
         engine.set_detour(true);
-        Offline { engine, analyzer, now: 0, _state: None }
+        Offline { engine, analyzer, now: 0, has_baseline: false, _state: None }
     }
 
     /// `oddline/<version> rules:<hash>`, for tags.
@@ -82,8 +83,7 @@ impl Offline {
         self.engine.observe(&Record::from_line(TAG, line), UnixNanos(self.now))
     }
 
-    /// Learns messages as normal: first they are mined and taught, then seen once more, because after a baseline nothing
-    /// that stands in it is new, and what is not in it is.
+    /// Learns messages as normal. What is not among them is new from then on, each time it comes.
     ///
     /// # Errors
     /// If the analysis cannot learn.
@@ -100,10 +100,8 @@ impl Offline {
             let templates = summary.templates.into_iter().map(|row| (row.id, Arc::from(row.text))).collect();
             taught += self.analyzer.teach(templates).await?;
         }
-        for line in lines {
-            self.observe(line);
-        }
-        self.engine.take_summary(UnixNanos(self.now));
+        self.engine.end_baseline(UnixNanos(self.now));
+        self.has_baseline = true;
         self.take_advice().await;
         Ok(taught)
     }
@@ -127,7 +125,7 @@ impl Offline {
             let judged = self.analyzer.judge(pending).await;
             for (at, verdict) in places.into_iter().zip(judged) {
                 if let Some(slot) = verdicts.get_mut(at) {
-                    *slot = verdict;
+                    *slot = if self.has_baseline { beside_baseline(slot, verdict) } else { verdict };
                 }
             }
             self.take_advice().await;
@@ -156,4 +154,15 @@ impl Offline {
             self.engine.set_advice(Arc::new(AdviceTable::new(advice)));
         }
     }
+}
+
+/// With a baseline, likeness does not clear: who gives one wants to hear of what is not in it. What is more like it comes
+/// later in the ranking.
+fn beside_baseline(local: &Verdict, judged: Verdict) -> Verdict {
+    if judged.status != Some(Status::Cleared) || judged.similarity.is_none_or(|similarity| similarity >= 1.0) {
+        return judged;
+    }
+    let unlike = 1.0 - judged.similarity.unwrap_or_default().clamp(0.0, 1.0);
+    let score = 0.5 + (local.score - 0.5).max(0.0) * (0.5 + unlike / 2.0);
+    Verdict { score, level: Level::of(score), status: Some(Status::Confirmed), ..judged }
 }
