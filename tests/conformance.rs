@@ -1,1 +1,185 @@
-//! The same cases through every front.
+//! The same cases through every front: engine, native filter, wasm filter. Takes tests/corpus/*.toml; all fronts must
+//! give the same tags, and those must be the expected ones.
+//!
+//! A case needs no Rust: see tests/corpus/founding.toml, which explains every key.
+
+#[path = "hosts/chunk.rs"]
+mod chunk;
+#[path = "hosts/native.rs"]
+mod native;
+#[path = "hosts/wasi.rs"]
+mod wasi;
+#[path = "hosts/wasm.rs"]
+mod wasm;
+
+use std::{fs, path::Path, sync::Arc};
+
+use native::Native;
+use oddline_codec::{Tags, json};
+use oddline_engine::{
+    Engine, Options, Settings, UnixNanos,
+    rules::{RuleSet, builtin_rules},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use wasm::Wasm;
+
+/// When every case begins.
+const START: i64 = 1_700_000_000_000_000_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    options: Options,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    /// The message of a record with the one field `log`.
+    #[serde(default)]
+    text: String,
+    /// Or the whole record.
+    record: Option<Map<String, Value>>,
+    #[serde(default = "app")]
+    tag: String,
+    /// Seconds after the line before.
+    #[serde(default)]
+    after: f64,
+    /// How often it comes, `after` seconds apart; `{n}` in the text is its number.
+    #[serde(default = "once")]
+    times: u32,
+    /// Parts of the tags of the last of them; null: absent.
+    #[serde(default)]
+    expect: Map<String, Value>,
+    /// Parts that must be absent.
+    #[serde(default)]
+    absent: Vec<String>,
+}
+
+fn app() -> String {
+    "app".to_owned()
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// One front; gives the tags of a record at a time.
+trait Front {
+    fn judge(&mut self, tag: &str, record: &Map<String, Value>, nanos: i64) -> Value;
+}
+
+struct EngineFront(Engine);
+
+impl Front for EngineFront {
+    fn judge(&mut self, tag: &str, record: &Map<String, Value>, nanos: i64) -> Value {
+        let text = serde_json::to_vec(record).unwrap();
+        let picker = self.0.picker();
+        let mut picking = picker.start(tag.as_bytes());
+        json::walk(&text, &mut picking).unwrap();
+        let verdict = self.0.observe(&picking.finish(), UnixNanos(nanos));
+        serde_json::to_value(Tags::of(&verdict, self.0.model())).unwrap()
+    }
+}
+
+struct NativeFront(Native);
+
+impl Front for NativeFront {
+    fn judge(&mut self, tag: &str, record: &Map<String, Value>, nanos: i64) -> Value {
+        native::hold_clock(Some(nanos));
+        let event = chunk::event(1, b"\x80", &rmp_serde::to_vec(record).unwrap());
+        let filtered = self.0.filter(tag, &event).expect("tagged");
+        native::hold_clock(None);
+        chunk::records(&filtered).remove(0)["anomaly"].take()
+    }
+}
+
+struct WasmFront(Wasm, #[expect(dead_code, reason = "holds the directory")] tempfile::TempDir);
+
+impl Front for WasmFront {
+    fn judge(&mut self, tag: &str, record: &Map<String, Value>, nanos: i64) -> Value {
+        self.0.set_clock(nanos);
+        self.0.record(tag, &serde_json::to_vec(record).unwrap())["anomaly"].take()
+    }
+}
+
+/// Every front, started with a case's options.
+fn fronts(options: &Options) -> Vec<(&'static str, Box<dyn Front>)> {
+    let settings = Settings::new(options).unwrap();
+    let rules = if settings.builtin_rules() { builtin_rules() } else { Vec::new() };
+    let engine = Engine::new(settings, Arc::new(RuleSet::compile(rules).set));
+
+    let Value::Object(set) = serde_json::to_value(options).unwrap() else { panic!("options are an object") };
+    let properties: Vec<(String, String)> = set
+        .iter()
+        .filter_map(|(name, value)| match value {
+            Value::Null => None,
+            Value::String(text) => Some((name.clone(), text.clone())),
+            Value::Array(words) => {
+                let words: Vec<_> = words.iter().map(|word| word.as_str().unwrap()).collect();
+                Some((name.clone(), words.join(",")))
+            }
+            other => Some((name.clone(), other.to_string())),
+        })
+        .collect();
+    let properties: Vec<_> = properties.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let native = Native::start(&properties).unwrap_or_else(|log| panic!("{log:?}"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let set: Map<_, _> = set.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    fs::write(directory.path().join("oddline.toml"), toml::to_string(&set).unwrap()).unwrap();
+    let wasm = Wasm::start(vec![directory.path().to_owned()]);
+
+    vec![
+        ("engine", Box::new(EngineFront(engine))),
+        ("native", Box::new(NativeFront(native))),
+        ("wasm", Box::new(WasmFront(wasm, directory))),
+    ]
+}
+
+fn run(name: &str, case: &Case, faults: &mut Vec<String>) {
+    let mut fronts = fronts(&case.options);
+    let mut now = START;
+    for (index, line) in case.lines.iter().enumerate() {
+        for time in 0..line.times {
+            now += (line.after * 1e9) as i64;
+            let text = line.text.replace("{n}", &time.to_string());
+            let record = line.record.clone().unwrap_or_else(|| Map::from_iter([("log".to_owned(), text.into())]));
+            let found: Vec<(&str, Value)> =
+                fronts.iter_mut().map(|(front, host)| (*front, host.judge(&line.tag, &record, now))).collect();
+            let place = format!("{name}, line {}, time {}", index + 1, time + 1);
+            for (front, tags) in &found[1..] {
+                if *tags != found[0].1 {
+                    faults.push(format!("{place}: {front} says {tags}, {} says {}", found[0].0, found[0].1));
+                }
+            }
+            if time + 1 == line.times {
+                let tags = &found[0].1;
+                let wrong = line.expect.iter().filter(|(key, value)| tags[*key] != **value);
+                faults.extend(wrong.map(|(key, value)| format!("{place}: expected {key} = {value}: {tags}")));
+                let present = line.absent.iter().filter(|key| tags.get(key).is_some());
+                faults.extend(present.map(|key| format!("{place}: {key} should be absent: {tags}")));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_front_gives_the_expected_tags() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut paths: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    assert!(paths.len() >= 5, "the corpus is not there");
+    let mut faults = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let case: Case =
+            toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        run(&name, &case, &mut faults);
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}

@@ -2,6 +2,7 @@
 //! its map does not name, and calls back through the very symbols that the shipper exports.
 //!
 //! `ODDLINE_NATIVE_FILTER` names the library; `cargo xtask test` builds it and sets that.
+#![allow(dead_code, reason = "every test uses the part it needs")]
 #![expect(unsafe_code, reason = "a C host, with C's contract on every pointer")]
 
 use std::{
