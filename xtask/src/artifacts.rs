@@ -21,6 +21,14 @@ pub(crate) fn oddline(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// The `oddline` program as it is installed, for measuring.
+pub(crate) fn oddline_release(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    build(cargo.args(["build", "--release", "-p", "oddline"]), |artifact| {
+        artifact.executable.as_ref().filter(|path| path.file_stem() == Some("oddline")).map(Into::into)
+    })
+}
+
 /// `flb-filter_oddline.so`: the name by which Fluent Bit finds the filter `oddline` in it.
 pub(crate) fn native_filter(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let mut cargo = workspace.cargo();

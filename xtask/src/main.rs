@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod artifacts;
+mod bench;
 mod setup;
 mod step;
 mod test;
@@ -50,6 +51,12 @@ enum Command {
     Plugin,
     /// Build oddline.wasm alone.
     Wasm,
+    /// Measure speed and memory: engine, backends, sidecar, filters in Fluent Bit where there is one.
+    Bench {
+        /// How the figures are printed.
+        #[arg(long, value_enum, default_value = "table")]
+        format: bench::Format,
+    },
 }
 
 fn main() -> ExitCode {
@@ -77,6 +84,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             run(std::process::Command::new(oddline).arg("demo").args(arguments))
         }
         Command::Test { only, arguments } => test::run(&workspace, source, &only, &arguments),
+        Command::Bench { format } => bench::run(&workspace, source, format),
         Command::Plugin => {
             let toolchain = setup::wasm_toolchain(&workspace, source)?;
             let native = artifacts::native_filter(&workspace)?;
