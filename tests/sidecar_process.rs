@@ -1,0 +1,224 @@
+//! The sidecar as a program: killed at random moments and resent to, two of them on one state, a full disk, exit codes.
+
+#[path = "sidecar/shipper.rs"]
+#[expect(dead_code, reason = "shared with `sidecar.rs`, which uses the rest")]
+mod shipper;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Read,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use shipper::{ReturnInput, eventually, get, output, pending, send};
+
+/// The program under test.
+fn program() -> String {
+    let program = std::env::var("ODDLINE_BIN").unwrap_or_default();
+    assert!(
+        Path::new(&program).is_file(),
+        "ODDLINE_BIN is `{program}`, no file: run `cargo xtask test`, which builds the program first"
+    );
+    program
+}
+
+/// A port that was free a moment ago; the sidecar is restarted on it, so it cannot choose one itself.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+struct Program {
+    child: Child,
+    forward: String,
+    admin: String,
+}
+
+/// `oddline run` with its state in `folder`; `before` is shell that runs first.
+fn command(before: &str, folder: &Path, back: &str, forward: &str, admin: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{before} exec \"$0\" run \"$@\""), &program()])
+        .args(["--set", &format!("forward.listen={forward}"), "--set", &format!("admin.listen={admin}")])
+        .args(["--set", "http.listen=", "--set", &format!("return.address={back}")])
+        .env_clear()
+        .env("ODDLINE__STATE__DIR", folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Program {
+    fn start(before: &str, folder: &Path, back: &str) -> Program {
+        let (forward, admin) = (free_address(), free_address());
+        let child = command(before, folder, back, &forward, &admin).stderr(Stdio::null()).spawn().unwrap();
+        Program { child, forward, admin }
+    }
+
+    fn restart(&mut self, folder: &Path, back: &str) {
+        self.child =
+            command("", folder, back, &self.forward, &self.admin).stderr(Stdio::null()).spawn().unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn terminate(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+
+    async fn is_up(&self) {
+        eventually("the program listens", || std::net::TcpStream::connect(&self.admin).is_ok()).await;
+    }
+
+    fn resident_kilobytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A small generator of its own: the same moments in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+fn messages(first: u64, count: u64) -> Vec<String> {
+    (first..first + count)
+        .map(|seq| format!("worker {} did something odd", "abcdefgh".repeat(seq as usize % 5 + 1)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_moments_it_loses_nothing() {
+    const CHUNKS: u64 = 300;
+    const RECORDS: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let back = ReturnInput::start().await;
+    let mut program = Program::start("", folder.path(), &back.address);
+    let to = output(&program.forward);
+    let sending = tokio::spawn(async move {
+        for chunk in 0..CHUNKS {
+            send(&to, &pending(chunk * RECORDS, &messages(chunk * RECORDS, RECORDS))).await;
+        }
+    });
+    let mut random = Random(7);
+    for _ in 0..5 {
+        let moment = back.all().len() + random.below(600) as usize;
+        eventually("some more records", || back.all().len() >= moment.min(5_000) || sending.is_finished())
+            .await;
+        program.kill();
+        program.restart(folder.path(), &back.address);
+    }
+    sending.await.unwrap();
+    let all = back.all();
+    let seqs: BTreeSet<u64> = all.iter().map(shipper::Returned::seq).collect();
+    assert_eq!(seqs, (0..CHUNKS * RECORDS).collect(), "every record came at least once");
+    println!(
+        "five kills: {} records sent, {} came more than once; {} MiB resident",
+        seqs.len(),
+        all.len() - seqs.len(),
+        program.resident_kilobytes() / 1024
+    );
+    assert!(program.resident_kilobytes() < 300 << 10, "256 MiB beside the model");
+    assert!(program.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_one_on_the_same_state_is_refused_and_the_first_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = ReturnInput::start().await;
+    let first = Program::start("", folder.path(), &back.address);
+    first.is_up().await;
+    let second =
+        command("", folder.path(), &back.address, &free_address(), &free_address()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let error = String::from_utf8(second.stderr).unwrap();
+    let file = folder.path().join("oddline.db");
+    assert!(error.contains(file.to_str().unwrap()) && error.contains("another process"), "{error}");
+    send(&output(&first.forward), &pending(0, &messages(0, 3))).await;
+    assert_eq!(back.all().len(), 3);
+    assert!(first.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_memory_of_verdicts_and_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = ReturnInput::start().await;
+    // No file may grow past 128 KiB, and the signal that would say so is ignored: writing fails as on a full disk.
+    let program = Program::start("trap '' XFSZ; ulimit -f 256;", folder.path(), &back.address);
+    program.is_up().await;
+    let to = output(&program.forward);
+    for chunk in 0..20 {
+        let one = |number: u64| {
+            let word = |at: u64| char::from(b'a' + ((number >> (4 * at)) & 15) as u8);
+            format!("{} {}", (0..4).map(word).collect::<String>(), "long ".repeat(100))
+        };
+        let messages: Vec<_> = (chunk * 50..chunk * 50 + 50).map(one).collect();
+        send(&to, &pending(chunk * 50, &messages)).await;
+    }
+    let back = back.all();
+    assert_eq!(back.len(), 1_000);
+    assert!(back.iter().all(|record| record.status() == "confirmed"), "judging needs no disk");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while get(&program.admin, "/metrics").await.1.contains("oddline_state_errors_total 0\n") {
+        assert!(Instant::now() < deadline, "the metric does not tell");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(program.terminate().code(), Some(1), "and so does the exit code");
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } =
+        Command::new(program()).args(arguments).env_clear().env("HOME", "/nonexistent").output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn bad_usage_and_bad_configuration_end_with_64_and_every_fault() {
+    assert_eq!(run(&["run", "--nonsense"]).0, Some(64));
+    let (code, error) = run(&["run", "--set", "analysis.deadline_ms=0", "--set", "http.listen=0.0.0.0:1"]);
+    assert_eq!(code, Some(64));
+    assert_eq!(
+        error,
+        "oddline: http.listen is 0.0.0.0:1, which others can reach: set http.token or listen on 127.0.0.1\n\
+         oddline: analysis: deadline_ms is 0, not within 1..=60000\n"
+    );
+    let (code, error) = run(&["run", "--set", "state.dir=/dev/null/x"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("state.dir /dev/null/x cannot be made"), "{error}");
+    assert_eq!(run(&["run", "--set", "state.dir=/tmp", "--check"]), (Some(0), String::new()));
+}
+
+#[test]
+fn the_printed_defaults_are_accepted_as_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut printing =
+        Command::new(program()).args(["run", "--print-defaults"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut defaults = String::new();
+    printing.stdout.take().unwrap().read_to_string(&mut defaults).unwrap();
+    assert!(printing.wait().unwrap().success());
+    let file = folder.path().join("oddline.toml");
+    fs::write(&file, defaults).unwrap();
+    let (code, error) = run(&["run", "--check", "--config", file.to_str().unwrap()]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+}
