@@ -147,9 +147,12 @@ fn run(name: &str, case: &Case, faults: &mut Vec<String>) {
         for time in 0..line.times {
             now += (line.after * 1e9) as i64;
             let text = line.text.replace("{n}", &time.to_string());
-            let record = line.record.clone().unwrap_or_else(|| Map::from_iter([("log".to_owned(), text.into())]));
-            let found: Vec<(&str, Value)> =
-                fronts.iter_mut().map(|(front, host)| (*front, host.judge(&line.tag, &record, now))).collect();
+            let record =
+                line.record.clone().unwrap_or_else(|| Map::from_iter([("log".to_owned(), text.into())]));
+            let found: Vec<(&str, Value)> = fronts
+                .iter_mut()
+                .map(|(front, host)| (*front, host.judge(&line.tag, &record, now)))
+                .collect();
             let place = format!("{name}, line {}, time {}", index + 1, time + 1);
             for (front, tags) in &found[1..] {
                 if *tags != found[0].1 {
@@ -177,8 +180,8 @@ fn every_front_gives_the_expected_tags() {
     let mut faults = Vec::new();
     for path in paths {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let case: Case =
-            toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let case: Case = toml::from_str(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         run(&name, &case, &mut faults);
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));

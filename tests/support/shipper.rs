@@ -65,9 +65,17 @@ impl Run {
         let mut text = String::new();
         for number in range {
             text += &match number % 10 {
-                3 => format!("CRITICAL: Failed to connect to primary database after 5 retries. seq={number}\n"),
-                7 if number % 70 == 7 => format!("kernel: Out of memory: Killed process 4711 (java) seq={number}\n"),
-                _ => format!("INFO: request from 10.0.0.{} served in {} ms seq={number}\n", number % 200, number % 97),
+                3 => {
+                    format!("CRITICAL: Failed to connect to primary database after 5 retries. seq={number}\n")
+                }
+                7 if number % 70 == 7 => {
+                    format!("kernel: Out of memory: Killed process 4711 (java) seq={number}\n")
+                }
+                _ => format!(
+                    "INFO: request from 10.0.0.{} served in {} ms seq={number}\n",
+                    number % 200,
+                    number % 97
+                ),
             };
         }
         input.write_all(text.as_bytes()).unwrap();
@@ -102,6 +110,21 @@ impl Run {
         self.sidecar = Some(sidecar(self.folder.path(), self.ports, &self.mode));
     }
 
+    /// Waits until Fluent Bit has tried to send something and could not, once more than before.
+    pub(crate) fn wait_for_a_retry(&mut self, before: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.retries() <= before {
+            assert!(Instant::now() < deadline, "nothing had to be sent again: not within {PATIENCE:?}; {}", self.logs());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// How often Fluent Bit put off sending something.
+    pub(crate) fn retries(&self) -> usize {
+        let log = fs::read_to_string(self.at("fluent-bit.log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("retry in")).count()
+    }
+
     /// Ends all and gives what came out.
     pub(crate) fn stop(mut self) -> Vec<Value> {
         self.end();
@@ -118,7 +141,10 @@ impl Run {
     fn records(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.at("out/annotated.log")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -144,7 +170,8 @@ impl Drop for Run {
 
 /// The configuration with this folder, these ports and the built filters in it.
 fn with_values(configuration: &str, folder: &tempfile::TempDir, ports: [u16; 5]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fluentbit-config/{configuration}.yaml"));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fluentbit-config/{configuration}.yaml"));
     let text = fs::read_to_string(path).unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let values = [
@@ -159,7 +186,8 @@ fn with_values(configuration: &str, folder: &tempfile::TempDir, ports: [u16; 5])
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for (name, value) in values {
         let line = lines.iter_mut().find(|line| line.starts_with(&format!("  {name}: ")));
-        *line.unwrap_or_else(|| panic!("{configuration}.yaml does not set {name}")) = format!("  {name}: {value}");
+        *line.unwrap_or_else(|| panic!("{configuration}.yaml does not set {name}")) =
+            format!("  {name}: {value}");
     }
     let mut text = lines.join("\n") + "\n";
     for (path, variable) in [
