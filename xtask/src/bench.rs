@@ -41,7 +41,8 @@ pub(crate) fn run(workspace: &Workspace, source: wasm::Source, format: Format) -
         cargo.args(["bench", "-p", package, kind, name]).envs(environment.iter().cloned());
         let line = shown(&cargo);
         say(&format!("$ {line}"));
-        let output = cargo.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{line}`"))?;
+        let output =
+            cargo.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{line}`"))?;
         anyhow::ensure!(output.status.success(), "`{line}` ended with {}", output.status);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         figures.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));

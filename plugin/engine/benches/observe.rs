@@ -4,7 +4,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench reports on the terminal")]
 
-use std::{alloc, path::PathBuf, sync::Arc, sync::atomic::{AtomicUsize, Ordering}, time::Instant};
+use std::{
+    alloc,
+    path::PathBuf,
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use oddline_engine::{Engine, Record, Settings, UnixNanos, rules::RuleSet};
 
@@ -13,7 +19,10 @@ struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-#[expect(unsafe_code, reason = "a global allocator is unsafe by its trait; it only counts and passes through")]
+#[expect(
+    unsafe_code,
+    reason = "a global allocator is unsafe by its trait; it only counts and passes through"
+)]
 // SAFETY: every call is passed to the system allocator with the caller's own layout.
 unsafe impl alloc::GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: alloc::Layout) -> *mut u8 {

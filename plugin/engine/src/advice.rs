@@ -127,7 +127,8 @@ pub(crate) fn unframe<'a>(
         return Err(AdviceError::TooLarge { bytes: bytes.len(), limit });
     }
     let header = AdviceError::Header { expected: word };
-    let end = memchr::memchr(b'\n', bytes.get(..bytes.len().min(80)).unwrap_or_default()).ok_or(header.clone())?;
+    let end =
+        memchr::memchr(b'\n', bytes.get(..bytes.len().min(80)).unwrap_or_default()).ok_or(header.clone())?;
     let (line, rest) = bytes.split_at(end);
     let body = rest.get(1..).unwrap_or_default();
     let line = std::str::from_utf8(line).map_err(|_| header.clone())?;
@@ -158,7 +159,8 @@ impl Advice {
     /// If it is too large, of another version, cut short, altered, or not valid.
     pub fn parse(bytes: &[u8]) -> Result<Advice, AdviceError> {
         let body = unframe("oddline-advice", ADVICE_VERSION, MAX_ADVICE_BYTES, bytes)?;
-        let advice: Advice = serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
+        let advice: Advice =
+            serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
         if !(-0.5..=0.5).contains(&advice.threshold_offset) {
             return Err(AdviceError::Body(format!(
                 "threshold_offset is {}, not within -0.5..=0.5",

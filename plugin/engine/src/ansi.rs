@@ -20,7 +20,8 @@ pub(crate) fn strip<'a>(message: &'a [u8], buffer: &'a mut Vec<u8>) -> Cow<'a, [
             rest = from.get(1..).unwrap_or_default();
             continue;
         };
-        let end = parameters.iter().position(|byte| !(0x20..=0x3f).contains(byte)).unwrap_or(parameters.len());
+        let end =
+            parameters.iter().position(|byte| !(0x20..=0x3f).contains(byte)).unwrap_or(parameters.len());
         rest = parameters.get(end.saturating_add(1)..).unwrap_or_default();
     }
     buffer.extend_from_slice(rest);

@@ -45,7 +45,14 @@ impl Signals {
     }
 
     /// Evidence with numbers; the first of a record goes into its tags.
-    pub(crate) fn add_measured(&mut self, flag: Flag, strength: f32, expected: f64, actual: f64, words: String) {
+    pub(crate) fn add_measured(
+        &mut self,
+        flag: Flag,
+        strength: f32,
+        expected: f64,
+        actual: f64,
+        words: String,
+    ) {
         self.expected.get_or_insert(expected);
         self.actual.get_or_insert(actual);
         self.add(flag, strength, words);
@@ -60,7 +67,11 @@ impl Signals {
     }
 
     pub(crate) fn strength_of(&self, flag: Flag) -> f32 {
-        self.evidence.iter().filter(|evidence| evidence.flag == flag).map(|evidence| evidence.strength).fold(0.0, f32::max)
+        self.evidence
+            .iter()
+            .filter(|evidence| evidence.flag == flag)
+            .map(|evidence| evidence.strength)
+            .fold(0.0, f32::max)
     }
 }
 

@@ -169,8 +169,10 @@ impl Engine {
 
         let silenced = &self.advice.silenced_rules;
         let seconds = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
-        let is_silenced = |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
-        let rule = self.rules.best(message, placed.severity, source.categories, is_silenced, &mut self.scratch);
+        let is_silenced =
+            |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
+        let rule =
+            self.rules.best(message, placed.severity, source.categories, is_silenced, &mut self.scratch);
         if rule.is_some() {
             self.signals.flags.insert(Flag::Pattern);
         }
@@ -180,7 +182,8 @@ impl Engine {
     }
 
     fn judge(&mut self, key: u64, placed: Placed, rule: Option<RuleHit>, seconds: u64, now: i64) -> Verdict {
-        let Some(template) = self.sources.get_mut(&key).and_then(|source| source.miner.get_mut(placed.slot)) else {
+        let Some(template) = self.sources.get_mut(&key).and_then(|source| source.miner.get_mut(placed.slot))
+        else {
             return Verdict::default();
         };
         let template_id = template.id;
@@ -242,13 +245,20 @@ impl Engine {
     }
 
     /// Where a questionable record goes: `None` if it is not worth a word after all.
-    fn route(&mut self, level: Level, row: Option<&TemplateAdvice>, now: i64) -> (Option<Status>, Option<&'static str>) {
+    fn route(
+        &mut self,
+        level: Level,
+        row: Option<&TemplateAdvice>,
+        now: i64,
+    ) -> (Option<Status>, Option<&'static str>) {
         let flagged = level > Level::None;
         if let Some(row) = row {
             let confirmed = row.class == Class::Anomalous;
             return (flagged.then_some(if confirmed { Status::Confirmed } else { Status::Inline }), None);
         }
-        if self.settings.mode() == Mode::Inline || self.detour.is_none() && self.settings.advice_dir().is_none() {
+        if self.settings.mode() == Mode::Inline
+            || self.detour.is_none() && self.settings.advice_dir().is_none()
+        {
             return (flagged.then_some(Status::Inline), None);
         }
         if self.detour != Some(true) {
@@ -263,7 +273,10 @@ impl Engine {
         }
         if self.diverted >= self.settings.divert_per_second {
             self.counters.skipped = self.counters.skipped.saturating_add(u64::from(flagged));
-            return (flagged.then_some(Status::Skipped), Some("detour full (divert_per_second), judged in the plugin alone"));
+            return (
+                flagged.then_some(Status::Skipped),
+                Some("detour full (divert_per_second), judged in the plugin alone"),
+            );
         }
         self.diverted = self.diverted.saturating_add(1);
         self.counters.pending = self.counters.pending.saturating_add(1);
@@ -297,7 +310,9 @@ impl Engine {
     /// All sources past the limit share one (its key cannot be that of a tag: it is checked like any other hash).
     fn other_source(&mut self, now: i64) -> u64 {
         let key = twox_hash::XxHash3_64::oneshot_with_seed(0x0dd1, b"_other");
-        self.sources.entry(key).or_insert_with(|| Box::new(Source::new("_other".into(), Categories::ALL, now)));
+        self.sources
+            .entry(key)
+            .or_insert_with(|| Box::new(Source::new("_other".into(), Categories::ALL, now)));
         key
     }
 
@@ -311,7 +326,11 @@ impl Engine {
     /// Evicts after a new template: within its own source first, then from the source that holds the most.
     fn keep_within_limits(&mut self, key: u64, placed: Placed) {
         if let Some(old) = placed.renamed {
-            let new = self.sources.get(&key).and_then(|source| source.miner.get(placed.slot)).map(|template| template.id);
+            let new = self
+                .sources
+                .get(&key)
+                .and_then(|source| source.miner.get(placed.slot))
+                .map(|template| template.id);
             if self.aliases.len() >= MAX_ALIASES {
                 self.aliases.clear();
             }
@@ -327,7 +346,11 @@ impl Engine {
             Some(key)
         } else if self.templates > self.settings.max_templates {
             // Ties go to the smaller key, so that every shell evicts the same.
-            self.sources.iter().map(|(key, source)| (source.miner.len(), std::cmp::Reverse(*key))).max().map(|(_, key)| key.0)
+            self.sources
+                .iter()
+                .map(|(key, source)| (source.miner.len(), std::cmp::Reverse(*key)))
+                .max()
+                .map(|(_, key)| key.0)
         } else {
             None
         };

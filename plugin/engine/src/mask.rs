@@ -67,13 +67,15 @@ impl Masked {
     fn quoted(&mut self, rest: &[u8]) -> usize {
         let quote = rest.first().copied().unwrap_or(b'"');
         let inner = rest.get(1..).unwrap_or_default();
-        let opens = self.text.last().is_none_or(|byte| !is_word(*byte)) && !self.text.ends_with(PLACEHOLDER.as_bytes());
+        let opens = self.text.last().is_none_or(|byte| !is_word(*byte))
+            && !self.text.ends_with(PLACEHOLDER.as_bytes());
         let window = inner.get(..inner.len().min(256)).unwrap_or_default();
         match memchr::memchr2(quote, b'\n', window) {
             Some(end) if opens && end > 0 && window.get(end) == Some(&quote) => {
                 let inner = window.get(..end).unwrap_or_default();
                 let after = end.saturating_add(2);
-                if window.get(end.saturating_add(1)) == Some(&b':') && inner.iter().all(|byte| is_key(*byte)) {
+                if window.get(end.saturating_add(1)) == Some(&b':') && inner.iter().all(|byte| is_key(*byte))
+                {
                     self.text.extend_from_slice(rest.get(..after).unwrap_or_default());
                     return after;
                 }
@@ -126,7 +128,12 @@ impl Masked {
         if after.starts_with(b"://") {
             let url = rest.iter().position(|&byte| byte != b'=' && ends_path(byte)).unwrap_or(rest.len());
             let url = url.saturating_sub(
-                rest.get(..url).unwrap_or_default().iter().rev().take_while(|byte| b".,;:".contains(byte)).count(),
+                rest.get(..url)
+                    .unwrap_or_default()
+                    .iter()
+                    .rev()
+                    .take_while(|byte| b".,;:".contains(byte))
+                    .count(),
             );
             return self.variable(url);
         }
@@ -189,7 +196,9 @@ impl Masked {
 
     /// Remembers a plain number, with a fraction if one follows and without its unit.
     fn number(&mut self, rest: &[u8], end: usize) -> usize {
-        let digits = |at: usize| rest.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = |at: usize| {
+            rest.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
+        };
         let whole = digits(0);
         let fraction = end.saturating_add(1);
         let decimals = if whole == end && rest.get(end) == Some(&b'.') { digits(fraction) } else { 0 };
@@ -202,7 +211,8 @@ impl Masked {
             taken = taken.saturating_add(unit);
         }
         let number = rest.get(..length).filter(|number| number.len() <= 15);
-        let value = number.and_then(|number| std::str::from_utf8(number).ok()).and_then(|text| text.parse().ok());
+        let value =
+            number.and_then(|number| std::str::from_utf8(number).ok()).and_then(|text| text.parse().ok());
         self.variable(taken);
         if let Some(value) = value
             && let Some(slot) = self.values.get_mut(self.count)
@@ -235,11 +245,15 @@ impl Shape {
         }
         let hex = word.iter().all(u8::is_ascii_hexdigit) && word.len() >= 4;
         let prefixed_hex = word.len() > 2 && (word.starts_with(b"0x") || word.starts_with(b"0X"));
-        let switches = word.windows(2).filter(|pair| {
-            matches!(pair, [left, right] if left.is_ascii_digit() != right.is_ascii_digit())
-        });
+        let switches = word
+            .windows(2)
+            .filter(|pair| matches!(pair, [left, right] if left.is_ascii_digit() != right.is_ascii_digit()));
         let scrambled = switches.count() >= 3;
-        (first_digit || hex || prefixed_hex || scrambled && word.len() >= 6 || digits > letters && word.len() >= 8)
+        (first_digit
+            || hex
+            || prefixed_hex
+            || scrambled && word.len() >= 6
+            || digits > letters && word.len() >= 8)
             .then_some(Shape::Id)
     }
 }
@@ -259,8 +273,8 @@ fn ends_path(byte: u8) -> bool {
 
 fn is_date_word(word: &[u8]) -> bool {
     const WORDS: [&[u8]; 19] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Mon",
-        b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+        b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
     ];
     WORDS.contains(&word)
 }
@@ -275,12 +289,14 @@ fn cut_point(text: &[u8]) -> usize {
         return text.len();
     }
     let head = text.get(..MAX_MASKED_BYTES).unwrap_or_default();
-    head.iter().rposition(|byte| *byte == b' ').filter(|cut| *cut > MAX_MASKED_BYTES / 2).unwrap_or_else(|| {
-        (MAX_MASKED_BYTES.saturating_sub(4)..MAX_MASKED_BYTES)
-            .rev()
-            .find(|at| text.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80))
-            .unwrap_or(MAX_MASKED_BYTES)
-    })
+    head.iter().rposition(|byte| *byte == b' ').filter(|cut| *cut > MAX_MASKED_BYTES / 2).unwrap_or_else(
+        || {
+            (MAX_MASKED_BYTES.saturating_sub(4)..MAX_MASKED_BYTES)
+                .rev()
+                .find(|at| text.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80))
+                .unwrap_or(MAX_MASKED_BYTES)
+        },
+    )
 }
 
 #[cfg(test)]

@@ -131,7 +131,11 @@ mod tests {
     fn evicts_what_was_not_used() {
         let mut clock = Clock::default();
         let ids: Vec<u32> = (0..4).map(|value| clock.insert(value)).collect();
-        assert_eq!(clock.evict(), Some((ids[0], 0)), "all bits set: the first round clears, the second takes the oldest");
+        assert_eq!(
+            clock.evict(),
+            Some((ids[0], 0)),
+            "all bits set: the first round clears, the second takes the oldest"
+        );
         clock.touch(ids[1]);
         assert_eq!(clock.evict(), Some((ids[2], 2)));
         assert_eq!(clock.len(), 2);

@@ -49,36 +49,165 @@ const fn option(
 
 /// Every option, in the order of the README's table.
 pub const OPTIONS: &[OptionSpec] = &[
-    option("key", Kind::Text, "anomaly", "1 to 64 bytes of A-Z a-z 0-9 _ . -", "the record field that receives the tags"),
-    option("annotate", Kind::Choice, "all", "all|flagged", "which records get tags: all of them, or flagged ones only"),
-    option("detail", Kind::Choice, "full", "full|minimal", "full tags, or only score, level, template_id, status, flags, rule and reason"),
-    option("profile", Kind::Choice, "nested", "nested|flat|otel|ecs", "how tags are named: one object, anomaly_* fields, OpenTelemetry names, or ECS names"),
-    option("mode", Kind::Choice, "divert", "divert|copy|inline", "questionable records: visit the sidecar (divert), flow on while the sidecar gets a copy (copy), or are judged in the plugin alone (inline)"),
-    option("message_paths", Kind::List, "message,log,msg,MESSAGE,body,event.original,short_message,text", "1 to 32 dotted paths", "where the message is; the first path that holds text wins"),
-    option("severity_paths", Kind::List, "level,severity,PRIORITY,log.level,severity_text,loglevel,levelname,lvl", "0 to 32 dotted paths", "where the record's own level is"),
-    option("label_paths", Kind::List, "kubernetes.namespace_name,kubernetes.container_name,service.name,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,container_name,service,app,program,ident,host", "0 to 32 dotted paths", "fields that, with the tag, make up a source: statistics are kept per source"),
+    option(
+        "key",
+        Kind::Text,
+        "anomaly",
+        "1 to 64 bytes of A-Z a-z 0-9 _ . -",
+        "the record field that receives the tags",
+    ),
+    option(
+        "annotate",
+        Kind::Choice,
+        "all",
+        "all|flagged",
+        "which records get tags: all of them, or flagged ones only",
+    ),
+    option(
+        "detail",
+        Kind::Choice,
+        "full",
+        "full|minimal",
+        "full tags, or only score, level, template_id, status, flags, rule and reason",
+    ),
+    option(
+        "profile",
+        Kind::Choice,
+        "nested",
+        "nested|flat|otel|ecs",
+        "how tags are named: one object, anomaly_* fields, OpenTelemetry names, or ECS names",
+    ),
+    option(
+        "mode",
+        Kind::Choice,
+        "divert",
+        "divert|copy|inline",
+        "questionable records: visit the sidecar (divert), flow on while the sidecar gets a copy (copy), or are judged in the plugin alone (inline)",
+    ),
+    option(
+        "message_paths",
+        Kind::List,
+        "message,log,msg,MESSAGE,body,event.original,short_message,text",
+        "1 to 32 dotted paths",
+        "where the message is; the first path that holds text wins",
+    ),
+    option(
+        "severity_paths",
+        Kind::List,
+        "level,severity,PRIORITY,log.level,severity_text,loglevel,levelname,lvl",
+        "0 to 32 dotted paths",
+        "where the record's own level is",
+    ),
+    option(
+        "label_paths",
+        Kind::List,
+        "kubernetes.namespace_name,kubernetes.container_name,service.name,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,container_name,service,app,program,ident,host",
+        "0 to 32 dotted paths",
+        "fields that, with the tag, make up a source: statistics are kept per source",
+    ),
     option("builtin_rules", Kind::Bool, "true", "true|false", "whether the built-in rules apply"),
-    option("rules", Kind::Text, "", "a file or a directory", "rule files of your own; reloaded when they change"),
-    option("advice_dir", Kind::Text, "", "a directory", "where the sidecar leaves advice, heartbeat and secret; not set: no detour"),
-    option("state_file", Kind::Text, "", "a file", "where learned state is kept over restarts; not set: it is learned anew"),
-    option("threshold", Kind::Float, "0.5", "0.05..=0.95", "raw score at which a record is flagged; higher means fewer flags"),
+    option(
+        "rules",
+        Kind::Text,
+        "",
+        "a file or a directory",
+        "rule files of your own; reloaded when they change",
+    ),
+    option(
+        "advice_dir",
+        Kind::Text,
+        "",
+        "a directory",
+        "where the sidecar leaves advice, heartbeat and secret; not set: no detour",
+    ),
+    option(
+        "state_file",
+        Kind::Text,
+        "",
+        "a file",
+        "where learned state is kept over restarts; not set: it is learned anew",
+    ),
+    option(
+        "threshold",
+        Kind::Float,
+        "0.5",
+        "0.05..=0.95",
+        "raw score at which a record is flagged; higher means fewer flags",
+    ),
     option("sigma", Kind::Float, "4", "1..=20", "standard deviations from which a statistic counts as odd"),
-    option("similarity", Kind::Float, "0.5", "0.1..=1", "share of equal words from which two masked messages share a template"),
-    option("warmup_records", Kind::Int, "300", "0..=1000000", "records a source must have sent before its new messages are flagged"),
-    option("warmup_seconds", Kind::Int, "60", "0..=604800", "seconds a source must have been seen before its new messages are flagged"),
-    option("window_seconds", Kind::Int, "60", "1..=86400", "length of the windows in which rates are compared"),
-    option("max_message_bytes", Kind::Int, "65536", "256..=1048576", "bytes of a message that are analysed; the record passes whole"),
-    option("max_templates_per_source", Kind::Int, "2000", "10..=100000", "templates kept per source; the least recently seen goes first"),
+    option(
+        "similarity",
+        Kind::Float,
+        "0.5",
+        "0.1..=1",
+        "share of equal words from which two masked messages share a template",
+    ),
+    option(
+        "warmup_records",
+        Kind::Int,
+        "300",
+        "0..=1000000",
+        "records a source must have sent before its new messages are flagged",
+    ),
+    option(
+        "warmup_seconds",
+        Kind::Int,
+        "60",
+        "0..=604800",
+        "seconds a source must have been seen before its new messages are flagged",
+    ),
+    option(
+        "window_seconds",
+        Kind::Int,
+        "60",
+        "1..=86400",
+        "length of the windows in which rates are compared",
+    ),
+    option(
+        "max_message_bytes",
+        Kind::Int,
+        "65536",
+        "256..=1048576",
+        "bytes of a message that are analysed; the record passes whole",
+    ),
+    option(
+        "max_templates_per_source",
+        Kind::Int,
+        "2000",
+        "10..=100000",
+        "templates kept per source; the least recently seen goes first",
+    ),
     option("max_templates", Kind::Int, "100000", "10..=1000000", "templates kept in total"),
-    option("max_sources", Kind::Int, "10000", "1..=100000", "sources kept apart; later ones share one named _other"),
-    option("divert_per_second", Kind::Int, "500", "0..=100000", "records per second that may go on the detour; more are tagged skipped"),
-    option("summary_interval_seconds", Kind::Int, "10", "0..=3600", "how often counts are reported to the sidecar; 0: never"),
+    option(
+        "max_sources",
+        Kind::Int,
+        "10000",
+        "1..=100000",
+        "sources kept apart; later ones share one named _other",
+    ),
+    option(
+        "divert_per_second",
+        Kind::Int,
+        "500",
+        "0..=100000",
+        "records per second that may go on the detour; more are tagged skipped",
+    ),
+    option(
+        "summary_interval_seconds",
+        Kind::Int,
+        "10",
+        "0..=3600",
+        "how often counts are reported to the sidecar; 0: never",
+    ),
 ];
 
 /// Options as written by a user: everything optional, so that sources can be laid over each other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "every field is documented in OPTIONS, which a test holds equal to this struct")]
+#[expect(
+    missing_docs,
+    reason = "every field is documented in OPTIONS, which a test holds equal to this struct"
+)]
 pub struct Options {
     pub key: Option<String>,
     pub annotate: Option<Annotate>,
@@ -193,7 +322,10 @@ impl OptionSpec {
 
     /// The range of a number, from `values`.
     fn allows(&self, number: f64) -> bool {
-        let bounds = self.values.split_once("..=").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+        let bounds = self
+            .values
+            .split_once("..=")
+            .and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
         bounds.is_none_or(|(low, high): (f64, f64)| (low..=high).contains(&number))
     }
 }
@@ -223,7 +355,12 @@ impl Options {
                 _ => return Err(spec.refuse(value)),
             },
             Kind::Int => trimmed.parse::<u64>().map_err(|_| spec.refuse(value))?.into(),
-            Kind::Float => trimmed.parse::<f64>().ok().filter(|f| f.is_finite()).ok_or_else(|| spec.refuse(value))?.into(),
+            Kind::Float => trimmed
+                .parse::<f64>()
+                .ok()
+                .filter(|f| f.is_finite())
+                .ok_or_else(|| spec.refuse(value))?
+                .into(),
             Kind::List => trimmed.split(',').map(str::trim).filter(|word| !word.is_empty()).collect(),
         };
         let one = serde_json::Value::Object([(name.to_owned(), json)].into_iter().collect());
@@ -295,7 +432,10 @@ mod tests {
             options.set(spec.name, sample).unwrap_or_else(|error| panic!("{}: {error}", spec.name));
         }
         let serde_json::Value::Object(fields) = serde_json::to_value(&options).unwrap() else { panic!() };
-        assert!(fields.values().all(|value| !value.is_null()), "an option of the struct is not in the table: {fields:?}");
+        assert!(
+            fields.values().all(|value| !value.is_null()),
+            "an option of the struct is not in the table: {fields:?}"
+        );
         assert_eq!(fields.len(), OPTIONS.len());
     }
 
@@ -303,9 +443,15 @@ mod tests {
     fn names_the_unknown_and_the_refused() {
         let mut options = Options::default();
         let error = |result: Result<(), OptionError>| result.unwrap_err().to_string();
-        assert_eq!(error(options.set("treshold", "1")), "unknown option `treshold`; did you mean `threshold`?");
+        assert_eq!(
+            error(options.set("treshold", "1")),
+            "unknown option `treshold`; did you mean `threshold`?"
+        );
         assert_eq!(error(options.set("qqqqqq", "1")), "unknown option `qqqqqq`");
-        assert_eq!(error(options.set("mode", "sideways")), "option `mode` is `sideways`; allowed: divert|copy|inline");
+        assert_eq!(
+            error(options.set("mode", "sideways")),
+            "option `mode` is `sideways`; allowed: divert|copy|inline"
+        );
         assert_eq!(error(options.set("sigma", "NaN")), "option `sigma` is `NaN`; allowed: 1..=20");
         assert_eq!(options, Options::default());
     }

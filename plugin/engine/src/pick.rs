@@ -122,7 +122,12 @@ impl<'a> Picking<'_, 'a> {
     /// The record. Without a message path that holds text, the longest text of the top level is the message.
     pub fn finish(self) -> Record<'a> {
         let message = self.message.map_or(self.longest, |(_, message)| message);
-        Record { message, severity: self.severity.map(|(_, severity)| severity), tag: self.tag, labels: self.labels }
+        Record {
+            message,
+            severity: self.severity.map(|(_, severity)| severity),
+            tag: self.tag,
+            labels: self.labels,
+        }
     }
 }
 
@@ -174,7 +179,9 @@ impl<'a> Visitor<'a> for Picking<'_, 'a> {
                     *label = text;
                 }
             }
-            (None, Scalar::Text(text)) if self.depth == 0 && text.len() > self.longest.len() => self.longest = text,
+            (None, Scalar::Text(text)) if self.depth == 0 && text.len() > self.longest.len() => {
+                self.longest = text
+            }
             _ => {}
         }
     }

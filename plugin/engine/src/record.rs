@@ -67,13 +67,12 @@ impl Severity {
         Some(match &*lower {
             b"trace" | b"t" | b"verbose" | b"finest" | b"finer" => Severity::Trace,
             b"debug" | b"d" | b"fine" | b"7" | b"20" => Severity::Debug,
-            b"info" | b"i" | b"information" | b"informational" | b"notice" | b"n" | b"6" | b"5" | b"30" | b"log" => {
-                Severity::Info
-            }
+            b"info" | b"i" | b"information" | b"informational" | b"notice" | b"n" | b"6" | b"5" | b"30"
+            | b"log" => Severity::Info,
             b"warn" | b"w" | b"warning" | b"4" | b"40" => Severity::Warn,
             b"error" | b"e" | b"err" | b"severe" | b"3" | b"50" | b"failure" => Severity::Error,
-            b"fatal" | b"f" | b"c" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency" | b"panic" | b"0"
-            | b"1" | b"2" | b"60" => Severity::Fatal,
+            b"fatal" | b"f" | b"c" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency"
+            | b"panic" | b"0" | b"1" | b"2" | b"60" => Severity::Fatal,
             _ => return None,
         })
     }

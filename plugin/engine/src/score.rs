@@ -7,7 +7,8 @@ use crate::{
 
 /// What a rule's severity (0..10) alone scores: below 2 nothing is flagged; 2 is low, 3.5 medium, 5 high, 7 critical.
 pub fn of_rule(severity: f32) -> f32 {
-    const POINTS: [(f32, f32); 6] = [(0.0, 0.05), (2.0, 0.5), (3.5, 0.65), (5.0, 0.8), (7.0, 0.92), (10.0, 0.98)];
+    const POINTS: [(f32, f32); 6] =
+        [(0.0, 0.05), (2.0, 0.5), (3.5, 0.65), (5.0, 0.8), (7.0, 0.92), (10.0, 0.98)];
     let mut last = POINTS[0];
     for point in POINTS {
         if severity <= point.0 {

@@ -202,7 +202,10 @@ impl Default for Settings {
     }
 }
 
-#[expect(clippy::panic, reason = "only if the compiled-in table contradicts itself; `defaults_are_valid` proves it cannot")]
+#[expect(
+    clippy::panic,
+    reason = "only if the compiled-in table contradicts itself; `defaults_are_valid` proves it cannot"
+)]
 fn unreachable_defaults() -> Settings {
     panic!("the defaults of OPTIONS are not valid")
 }

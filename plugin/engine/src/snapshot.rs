@@ -62,7 +62,8 @@ struct SavedTemplate {
 impl Engine {
     /// Everything worth keeping over a restart. The same state gives the same bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut sources: Vec<SavedSource> = self.sources.iter().map(|(key, source)| save(*key, source)).collect();
+        let mut sources: Vec<SavedSource> =
+            self.sources.iter().map(|(key, source)| save(*key, source)).collect();
         sources.sort_by_key(|source| source.key);
         let mut aliases: Vec<_> = self.aliases.iter().map(|(old, new)| (TemplateId(*old), *new)).collect();
         aliases.sort();
@@ -76,7 +77,8 @@ impl Engine {
     /// If the bytes are too large, of another version, cut short, altered, or not valid. The engine is then unchanged.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         let body = unframe("oddline-state", STATE_VERSION, MAX_STATE_BYTES, bytes)?;
-        let state: State = serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
+        let state: State =
+            serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
         self.sources.clear();
         self.templates = 0;
         self.aliases = state.aliases.into_iter().take(10_000).map(|(old, new)| (old.0, new)).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     detect::{
+        Signals,
         entropy::{Entropy, Table},
         error_rate::ErrorRate,
         novelty::{self, Novelty},
@@ -11,7 +12,6 @@ use crate::{
         rate::Rate,
         repeat::Run,
         value::Values,
-        Signals,
     },
     mask::Masked,
     record::Severity,
@@ -107,7 +107,8 @@ impl Source {
             self.close_windows(context, window, signals);
         }
         let warm = self.is_warm(context);
-        let placement = self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
+        let placement =
+            self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
         let share = self.novelty.learn(placement.is_new, self.records);
         let appeared = self.miner.get(placement.slot).map_or(context.now, |template| template.first_seen);
         if context.baseline.is_some_and(|end| appeared > end) {
@@ -141,8 +142,11 @@ impl Source {
                 let values = template.values.get_or_insert_with(|| Box::new(Values::default()));
                 if let Some(outlier) = values.observe(masked.values()) {
                     let strength = (0.5 + 0.03 * outlier.octaves as f32).min(0.75);
-                    let words =
-                        format!("value {} where at most {} is usual", plain(outlier.value), plain(outlier.largest));
+                    let words = format!(
+                        "value {} where at most {} is usual",
+                        plain(outlier.value),
+                        plain(outlier.largest)
+                    );
                     signals.add_measured(Flag::Value, strength, outlier.largest, outlier.value, words);
                 }
             }
@@ -177,7 +181,8 @@ impl Source {
                 template.rate.roll(window);
                 Some((odd, Arc::clone(&template.text)))
             });
-            if let Some((odd, text)) = odd.max_by(|left, right| left.0.expected.total_cmp(&right.0.expected)) {
+            if let Some((odd, text)) = odd.max_by(|left, right| left.0.expected.total_cmp(&right.0.expected))
+            {
                 let minute = 60e9 / context.settings.window_nanos.max(1) as f64;
                 let (expected, actual) = (odd.expected * minute, odd.actual * minute);
                 let text: String = text.chars().take(80).collect();

@@ -107,7 +107,8 @@ impl Seeds {
 
     fn find(&self, words: &[u64]) -> Option<&Arc<str>> {
         let accepts = |seed: &[u64]| {
-            seed.len() == words.len() && seed.iter().zip(words).all(|(own, other)| own == other || *own == WILDCARD)
+            seed.len() == words.len()
+                && seed.iter().zip(words).all(|(own, other)| own == other || *own == WILDCARD)
         };
         self.groups.get(&group(words))?.iter().find(|(seed, _)| accepts(seed)).map(|(_, text)| text)
     }
@@ -253,7 +254,13 @@ impl Miner {
     }
 
     /// Puts the general template in the place of `best` and of the near ones that it covers.
-    fn merge(&mut self, best: u32, near: &[(usize, u32)], general: Box<[u64]>, text: Arc<str>) -> (u32, Option<TemplateId>) {
+    fn merge(
+        &mut self,
+        best: u32,
+        near: &[(usize, u32)],
+        general: Box<[u64]>,
+        text: Arc<str>,
+    ) -> (u32, Option<TemplateId>) {
         let mut taken = Vec::new();
         for &(_, slot) in near.iter().filter(|(_, slot)| *slot != best) {
             let covered = self.templates.get(slot).is_some_and(|template| {
@@ -327,7 +334,9 @@ fn level_word(text: &str) -> Option<Severity> {
     text.split(' ').take(10).find_map(|word| {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '=');
         let (marked, bare) = match bare.split_once('=') {
-            Some((key, value)) if matches!(key, "level" | "lvl" | "severity") => (true, value.trim_matches('"')),
+            Some((key, value)) if matches!(key, "level" | "lvl" | "severity") => {
+                (true, value.trim_matches('"'))
+            }
             Some(_) => return None,
             None => (word.starts_with('[') || word.ends_with(':'), bare),
         };

@@ -121,7 +121,10 @@ impl Status {
 /// A signal that can fire. The order is the order in tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the public contract; DESIGN and the README's table explain them")]
+#[expect(
+    missing_docs,
+    reason = "the names are the public contract; DESIGN and the README's table explain them"
+)]
 pub enum Flag {
     Pattern,
     New,

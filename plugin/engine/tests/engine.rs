@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use oddline_engine::{
-    Advice, AdviceTable, Class, Engine, Flag, Level, Options, Record, Settings, Status, TemplateAdvice, TemplateId,
-    UnixNanos, Verdict, rules::RuleSet,
+    Advice, AdviceTable, Class, Engine, Flag, Level, Options, Record, Settings, Status, TemplateAdvice,
+    TemplateId, UnixNanos, Verdict, rules::RuleSet,
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -27,7 +27,11 @@ fn see(engine: &mut Engine, message: &str, seconds: i64) -> Verdict {
 fn settled(change: impl FnOnce(&mut Options)) -> Engine {
     let mut engine = engine(change);
     for second in 0..600 {
-        see(&mut engine, &format!("User 'user{}' logged in from IP 10.0.0.{}", second % 9, second % 200), second);
+        see(
+            &mut engine,
+            &format!("User 'user{}' logged in from IP 10.0.0.{}", second % 9, second % 200),
+            second,
+        );
         see(&mut engine, &format!("GET /api/items/{second} took {} ms", 20 + second % 13), second);
         see(&mut engine, &format!("cache refreshed, {} entries", 1000 + second % 50), second);
     }
@@ -49,11 +53,15 @@ fn the_founding_example() {
 #[test]
 fn a_burst_a_drop_and_an_outlier_are_told_with_numbers() {
     let mut engine = settled(|_| {});
-    let bursts: Vec<Verdict> = (0..600).map(|_| see(&mut engine, "cache refreshed, 1010 entries", 601)).collect();
+    let bursts: Vec<Verdict> =
+        (0..600).map(|_| see(&mut engine, "cache refreshed, 1010 entries", 601)).collect();
     let burst = bursts.iter().find(|verdict| verdict.flags.contains(Flag::Burst)).unwrap();
     assert!(burst.actual.unwrap() >= 2.0 * burst.expected.unwrap());
     assert!(burst.reason.as_ref().unwrap().contains("a minute, usually 60"), "{burst:?}");
-    assert!(bursts.iter().filter(|verdict| verdict.flags.contains(Flag::Burst)).count() < 6, "told once a doubling");
+    assert!(
+        bursts.iter().filter(|verdict| verdict.flags.contains(Flag::Burst)).count() < 6,
+        "told once a doubling"
+    );
 
     let slow = see(&mut engine, "GET /api/items/7 took 90000 ms", 603);
     assert!(slow.flags.contains(Flag::Value) && slow.level >= Level::Low, "{slow:?}");
@@ -61,7 +69,11 @@ fn a_burst_a_drop_and_an_outlier_are_told_with_numbers() {
     let mut engine = settled(|_| {});
     let mut dropped = Vec::new();
     for second in 600..760 {
-        dropped.push(see(&mut engine, &format!("User 'user1' logged in from IP 10.0.0.{}", second % 200), second));
+        dropped.push(see(
+            &mut engine,
+            &format!("User 'user1' logged in from IP 10.0.0.{}", second % 200),
+            second,
+        ));
         dropped.push(see(&mut engine, &format!("GET /api/items/{second} took 25 ms"), second));
     }
     let told: Vec<_> = dropped.iter().filter(|verdict| verdict.flags.contains(Flag::Drop)).collect();
@@ -134,7 +146,9 @@ fn advice_files_that_do_not_check_out_are_refused_by_name() {
     assert!(refused(&good[..good.len() - 1]).contains("checksum"));
     let other = String::from_utf8(good.clone()).unwrap().replacen("oddline-advice 1", "oddline-advice 2", 1);
     assert!(refused(other.as_bytes()).contains("version 2 is not the supported 1"));
-    assert!(refused(&vec![b'x'; oddline_engine::advice::MAX_ADVICE_BYTES + 1]).contains("more than the limit"));
+    assert!(
+        refused(&vec![b'x'; oddline_engine::advice::MAX_ADVICE_BYTES + 1]).contains("more than the limit")
+    );
 }
 
 #[test]
@@ -157,7 +171,9 @@ fn same_stream_same_verdicts_and_a_restart_in_the_middle_changes_little() {
     let mut restarted = engine(|_| {});
     restarted.restore(&left.snapshot()).unwrap();
     assert_eq!(restarted.counters().templates, left.counters().templates);
-    let ids = |verdicts: Vec<Verdict>| -> Vec<TemplateId> { verdicts.iter().map(|verdict| verdict.template_id).collect() };
+    let ids = |verdicts: Vec<Verdict>| -> Vec<TemplateId> {
+        verdicts.iter().map(|verdict| verdict.template_id).collect()
+    };
     assert_eq!(ids(run(&mut restarted, 1_500, 2_000)), ids(run(&mut left, 1_500, 2_000)));
 }
 
@@ -166,7 +182,9 @@ fn snapshots_of_another_version_are_refused_and_leave_the_engine_as_it_is() {
     let mut engine = settled(|_| {});
     let saved = engine.snapshot();
     let other = String::from_utf8(saved.clone()).unwrap().replacen("oddline-state 1", "oddline-state 9", 1);
-    for (bytes, word) in [(other.as_bytes(), "version 9"), (&saved[..saved.len() / 2], "checksum"), (b"junk", "header")] {
+    for (bytes, word) in
+        [(other.as_bytes(), "version 9"), (&saved[..saved.len() / 2], "checksum"), (b"junk", "header")]
+    {
         let error = engine.restore(bytes).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
         assert_eq!(engine.snapshot(), saved);
@@ -182,10 +200,15 @@ fn memory_stays_within_the_settings_whatever_comes() {
     });
     for index in 0..20_000u64 {
         // Letters only, so that nothing is masked: every line is a shape of its own.
-        let word: String = (0..12).map(|place| char::from(b'a' + ((index >> place) % 26) as u8 + (place % 3) as u8)).collect();
+        let word: String = (0..12)
+            .map(|place| char::from(b'a' + ((index >> place) % 26) as u8 + (place % 3) as u8))
+            .collect();
         let line = format!("{word} {} happened", word.chars().rev().collect::<String>());
         let tag = format!("source-{}", index % 20);
-        engine.observe(&Record::from_line(tag.as_bytes(), line.as_bytes()), UnixNanos(index as i64 * SECOND / 100));
+        engine.observe(
+            &Record::from_line(tag.as_bytes(), line.as_bytes()),
+            UnixNanos(index as i64 * SECOND / 100),
+        );
         assert!(engine.counters().templates <= 250 && engine.counters().sources <= 6);
     }
     assert!(engine.counters().evicted > 0);
@@ -206,7 +229,9 @@ fn a_noisy_source_does_not_evict_another() {
 #[test]
 fn summaries_count_everything_once() {
     let mut engine = settled(|_| {});
-    let total = |engine: &mut Engine| engine.take_summary(UnixNanos(0)).templates.iter().map(|t| t.count).sum::<u64>();
+    let total = |engine: &mut Engine| {
+        engine.take_summary(UnixNanos(0)).templates.iter().map(|t| t.count).sum::<u64>()
+    };
     assert_eq!(total(&mut engine), 1_800);
     assert_eq!(total(&mut engine), 0);
     see(&mut engine, "cache refreshed, 5 entries", 700);
@@ -220,7 +245,16 @@ fn hostile_input_costs_nothing_but_its_own_verdict() {
     let huge = vec![b'a'; 1 << 20];
     let words = "x ".repeat(500_000);
     let digits = "1".repeat(1 << 20);
-    for line in [&huge[..], words.as_bytes(), digits.as_bytes(), b"", b"\0\0\0", b"\xff\xfe\xfd", b"<*> <*>", b"\"\"''//"] {
+    for line in [
+        &huge[..],
+        words.as_bytes(),
+        digits.as_bytes(),
+        b"",
+        b"\0\0\0",
+        b"\xff\xfe\xfd",
+        b"<*> <*>",
+        b"\"\"''//",
+    ] {
         let verdict = engine.observe(&Record::from_line(b"", line), UnixNanos(i64::MAX));
         assert!((0.0..=1.0).contains(&verdict.score));
         engine.observe(&Record::from_line(b"", line), UnixNanos(i64::MIN));

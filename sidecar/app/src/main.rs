@@ -40,6 +40,15 @@ fn main() -> ExitCode {
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(arguments.command.run()));
     let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(closed) {
+        // Whoever reads us has seen enough: `oddline scan … | head`.
+        return ExitCode::SUCCESS;
+    }
     complain(&error);
     ExitCode::from(if error.is::<ConfigErrors>() { USAGE } else { 1 })
 }

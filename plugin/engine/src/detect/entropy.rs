@@ -62,7 +62,8 @@ impl Entropy {
         let far = (bits - self.mean) / spread;
         if self.count >= MIN_RECORDS && bits >= FLOOR && far >= sigma {
             let strength = (0.45 + 0.02 * (far - sigma)).min(0.6) as f32;
-            let words = format!("unusually random text ({} bits per byte, usual {})", plain(bits), plain(self.mean));
+            let words =
+                format!("unusually random text ({} bits per byte, usual {})", plain(bits), plain(self.mean));
             signals.add_measured(Flag::Entropy, strength, self.mean, bits, words);
         }
         self.count = self.count.saturating_add(1);
@@ -77,8 +78,10 @@ impl Entropy {
 mod tests {
     use super::*;
 
-    const USUAL: &[u8] = b"connection from host accepted, user session established for service account, latency normal";
-    const RANDOM: &[u8] = b"q8Zx/7Kp+3vNf0aYd9LmR2tJw5HsQe1BgUoC6iXkTzVnPyMbWhEjDrGlSuAcFOI4=:?!%&$#@~^*()[]{}<>|";
+    const USUAL: &[u8] =
+        b"connection from host accepted, user session established for service account, latency normal";
+    const RANDOM: &[u8] =
+        b"q8Zx/7Kp+3vNf0aYd9LmR2tJw5HsQe1BgUoC6iXkTzVnPyMbWhEjDrGlSuAcFOI4=:?!%&$#@~^*()[]{}<>|";
 
     #[test]
     fn random_text_among_usual_text() {

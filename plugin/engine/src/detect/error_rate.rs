@@ -59,8 +59,11 @@ impl ErrorRate {
             return;
         }
         self.next_report = errors.saturating_mul(2);
-        let words =
-            format!("errors are {:.1} % of this source's records, usually {:.1} %", actual * 100.0, self.share * 100.0);
+        let words = format!(
+            "errors are {:.1} % of this source's records, usually {:.1} %",
+            actual * 100.0,
+            self.share * 100.0
+        );
         signals.add_measured(Flag::ErrorRate, 0.6, self.share, actual, words);
     }
 }

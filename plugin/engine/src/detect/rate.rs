@@ -94,7 +94,8 @@ impl Rate {
 
     /// Whether a closed window's count was too low to be chance. Call before the window is learned.
     pub(crate) fn drop(&self, count: u32, tail: f64) -> Option<Odd> {
-        if self.windows < MIN_WINDOWS || self.mean < MIN_DROP || f64::from(count) > 0.2 * f64::from(self.mean) {
+        if self.windows < MIN_WINDOWS || self.mean < MIN_DROP || f64::from(count) > 0.2 * f64::from(self.mean)
+        {
             return None;
         }
         let low = lower_tail(f64::from(self.mean), f64::from(self.variance), u64::from(count));
@@ -140,7 +141,9 @@ fn lower_tail(mean: f64, variance: f64, count: u64) -> f64 {
 
 fn negative_binomial(mean: f64, variance: f64) -> Option<NegativeBinomial> {
     let excess = variance - mean;
-    (excess > mean * 0.05).then(|| NegativeBinomial::new(mean * mean / excess, mean / variance).ok()).flatten()
+    (excess > mean * 0.05)
+        .then(|| NegativeBinomial::new(mean * mean / excess, mean / variance).ok())
+        .flatten()
 }
 
 /// The one-sided tail probability of `sigma` standard deviations.

@@ -49,7 +49,8 @@ impl Run {
             && self.length.checked_rem(SHORTEST_RUN) == Some(0)
             && (self.length / SHORTEST_RUN).is_power_of_two();
         let without_such_a_run = u64::from(self.length.saturating_mul(FACTOR)) <= records;
-        if !due || !without_such_a_run || self.length < usual.saturating_mul(FACTOR) || self.first.is_empty() {
+        if !due || !without_such_a_run || self.length < usual.saturating_mul(FACTOR) || self.first.is_empty()
+        {
             return;
         }
         if strsim::normalized_levenshtein(&self.first, &prefix(message)) >= SAME {
@@ -85,8 +86,15 @@ mod tests {
     #[test]
     fn told_at_fifty_and_at_each_doubling() {
         assert_eq!(told(1, 9_999, |_| "disk is full, cannot write".into()), [50, 100, 200, 400]);
-        assert_eq!(told(20, 9_999, |_| "disk is full, cannot write".into()), [100, 200, 400], "usual runs are longer");
-        assert!(told(1, 150, |_| "disk is full, cannot write".into()).is_empty(), "it never says anything else");
+        assert_eq!(
+            told(20, 9_999, |_| "disk is full, cannot write".into()),
+            [100, 200, 400],
+            "usual runs are longer"
+        );
+        assert!(
+            told(1, 150, |_| "disk is full, cannot write".into()).is_empty(),
+            "it never says anything else"
+        );
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Demo {
         ];
         let app = App::build(&Config::load(&Sources { file: None, environment: Vec::new(), flags })?).await?;
         let sidecar = app.addresses().forward.context("the sidecar has no forward listener")?;
-        let taught = learned.iter().map(|line| Record::from_line(line.service.as_bytes(), line.message.as_bytes()));
+        let taught =
+            learned.iter().map(|line| Record::from_line(line.service.as_bytes(), line.message.as_bytes()));
         let known = app.analyzer().learn(taught).await?;
 
         let shutdown = CancellationToken::new();
@@ -140,7 +141,12 @@ impl Demo {
 }
 
 /// Sends all lines through the shipper.
-async fn play(shipper: &mut Shipper, learned: Vec<DemoLine>, lines: Vec<DemoLine>, slowly: bool) -> anyhow::Result<()> {
+async fn play(
+    shipper: &mut Shipper,
+    learned: Vec<DemoLine>,
+    lines: Vec<DemoLine>,
+    slowly: bool,
+) -> anyhow::Result<()> {
     let mut now = SystemClock.unix_nanos();
     let quiet = learned.len();
     for (index, line) in learned.into_iter().chain(lines).enumerate() {
@@ -181,19 +187,23 @@ async fn print(
     let mut tally = Tally::default();
     while tally.records < expected {
         let Ok(Some(record)) = tokio::time::timeout(LAST_WAIT, shipped.recv()).await else { break };
-        let verdict = msgpack::read_styled_tags(&record.body, &style).map(|tags| tags.into_verdict()).unwrap_or_default();
+        let verdict = msgpack::read_styled_tags(&record.body, &style)
+            .map(|tags| tags.into_verdict())
+            .unwrap_or_default();
         let learning = tally.records < quiet && !verdict.is_flagged();
         tally.count(&record, &verdict);
         if learning {
             continue;
         }
-        let value: serde_json::Value = rmp_serde::from_slice(&record.body).context("a record came back broken")?;
+        let value: serde_json::Value =
+            rmp_serde::from_slice(&record.body).context("a record came back broken")?;
         if json {
             let mut out = io::stdout().lock();
             serde_json::to_writer(&mut out, &value)?;
             writeln!(out)?;
         } else {
-            let text = |key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+            let text =
+                |key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
             let message = format!("{:<9} {}", text("service"), text("message"));
             printer.print(None, None, message.as_bytes(), &verdict)?;
         }

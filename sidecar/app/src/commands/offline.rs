@@ -11,9 +11,12 @@ use oddline_analyze::{
     Analyzer, Ports,
     ports::{Analysis, Embedder, Received, StateStore},
 };
-use oddline_backends::{check::Checked, embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel};
+use oddline_backends::{
+    check::Checked, embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel,
+};
 use oddline_engine::{
-    AdviceTable, Engine, Level, Options, Record, Settings, Status, UnixNanos, Verdict, mask::Masked, rules::RuleSet,
+    AdviceTable, Engine, Level, Options, Record, Settings, Status, UnixNanos, Verdict, mask::Masked,
+    rules::RuleSet,
 };
 
 use crate::ports::SystemClock;
@@ -159,7 +162,8 @@ impl Offline {
 /// With a baseline, likeness does not clear: who gives one wants to hear of what is not in it. What is more like it comes
 /// later in the ranking.
 fn beside_baseline(local: &Verdict, judged: Verdict) -> Verdict {
-    if judged.status != Some(Status::Cleared) || judged.similarity.is_none_or(|similarity| similarity >= 1.0) {
+    if judged.status != Some(Status::Cleared) || judged.similarity.is_none_or(|similarity| similarity >= 1.0)
+    {
         return judged;
     }
     let unlike = 1.0 - judged.similarity.unwrap_or_default().clamp(0.0, 1.0);

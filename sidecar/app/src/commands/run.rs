@@ -83,7 +83,6 @@ impl Run {
             () = now.cancelled() => anyhow::bail!("ended by a second signal, without draining"),
         }
     }
-
 }
 
 impl Configured {

@@ -61,7 +61,8 @@ impl Generator {
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.state >> 33) % bound.max(1)
     }
 
@@ -72,7 +73,9 @@ impl Generator {
         for c in shape.chars() {
             match c {
                 '#' => message.push_str(&(1 + self.below(bound)).to_string()),
-                '@' => message.push_str(["alice", "bob", "chen", "dora", "emil", "nina"][self.below(6) as usize]),
+                '@' => {
+                    message.push_str(["alice", "bob", "chen", "dora", "emil", "nina"][self.below(6) as usize])
+                }
                 '%' => message.push_str(&format!("10.0.{}.{}", self.below(8), 1 + self.below(250))),
                 c => message.push(c),
             }

@@ -122,7 +122,11 @@ fn lock(plugin: &Mutex<Plugin>) -> std::sync::MutexGuard<'_, Plugin> {
 ///
 /// # Errors
 /// If it is not there within five seconds.
-pub(super) async fn wait_for_sidecar(shipper: &mut Shipper, advice: &Path, now: impl Fn() -> UnixNanos) -> anyhow::Result<()> {
+pub(super) async fn wait_for_sidecar(
+    shipper: &mut Shipper,
+    advice: &Path,
+    now: impl Fn() -> UnixNanos,
+) -> anyhow::Result<()> {
     for _ in 0..250 {
         if shipper.poll(now()) {
             return Ok(());
