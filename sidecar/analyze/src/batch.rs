@@ -15,8 +15,6 @@ pub struct Screened {
     pub id: TemplateId,
     /// Its text.
     pub text: Arc<str>,
-    /// Severity of the rule that matched the first record, 0 if none.
-    pub rule_score: f32,
 }
 
 /// The template with its vector.

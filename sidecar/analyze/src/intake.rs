@@ -135,7 +135,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(2);
 
     fn template(number: u64) -> Screened {
-        Screened { id: TemplateId(number), text: "text".into(), rule_score: 0.0 }
+        Screened { id: TemplateId(number), text: "text".into() }
     }
 
     #[tokio::test(start_paused = true)]

@@ -332,8 +332,7 @@ impl Shared {
             self.events.answered_from_memory();
             return Found::Now(Ok(standing));
         }
-        let rule_score = record.local.rule.as_ref().map_or(0.0, |rule| rule.score);
-        match self.intake.wait_for(Screened { id, text, rule_score }) {
+        match self.intake.wait_for(Screened { id, text }) {
             Ok((waiting, joined)) => {
                 if joined {
                     self.events.joined_a_waiting_template();

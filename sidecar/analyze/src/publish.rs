@@ -67,10 +67,7 @@ impl Shared {
     ) -> Result<usize, BackendError> {
         let mut made = 0;
         for some in templates.chunks(MAX_EMBED_BATCH) {
-            let screened = some
-                .iter()
-                .map(|(id, text)| Screened { id: *id, text: text.clone(), rule_score: 0.0 })
-                .collect();
+            let screened = some.iter().map(|(id, text)| Screened { id: *id, text: text.clone() }).collect();
             let mut known = Vec::with_capacity(some.len());
             for embedded in self.embed.embed(screened, &self.events).await {
                 match embedded {

@@ -250,10 +250,7 @@ mod tests {
     use crate::batch::Screened;
 
     fn compared(text: &str, standing: Standing) -> Compared {
-        Compared {
-            template: Screened { id: TemplateId::of(text), text: text.into(), rule_score: 0.0 },
-            standing,
-        }
+        Compared { template: Screened { id: TemplateId::of(text), text: text.into() }, standing }
     }
 
     fn near(similarity: f32, nearest: &str) -> Standing {
