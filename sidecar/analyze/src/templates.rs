@@ -172,10 +172,13 @@ impl Templates {
         self.unsaved.extend(rows.iter().map(|row| row.id).filter(|id| self.rows.contains_key(id)));
     }
 
-    /// All rows if any verdict changed since the last call.
+    /// All rows that plugins should hear of, if any verdict changed since the last call. What was judged before anything
+    /// was known is not among them: it says nothing about the template.
     pub(crate) fn take_changed(&mut self, now: u64) -> Option<Vec<TemplateState>> {
-        std::mem::take(&mut self.changed)
-            .then(|| self.rows.values().filter(|row| counts(row, now)).cloned().collect())
+        let says_something = |row: &TemplateState| row.class != Class::Anomalous || row.similarity.is_some();
+        let rows =
+            || self.rows.values().filter(|row| counts(row, now) && says_something(row)).cloned().collect();
+        self.changed.then(rows).inspect(|_| self.changed = false)
     }
 
     fn take_or_new(&mut self, id: TemplateId, text: &Arc<str>, now: u64) -> TemplateState {
@@ -289,6 +292,17 @@ mod tests {
         assert_eq!(templates.standing(id, 1_000 + ANOMALOUS_FOR), None);
         templates.known(id, &"a".into(), 3_000);
         assert_eq!(templates.standing(id, u64::MAX), Some(Standing::Known));
+    }
+
+    #[test]
+    fn plugins_do_not_hear_of_what_was_judged_before_anything_was_known() {
+        let mut templates = Templates::new(10, Vec::new());
+        templates.compared(&compared("a", Standing::Alone), 0.6, 0.5, 1);
+        templates.compared(&compared("b", near(0.2, "c")), 0.6, 0.7, 1);
+        assert_eq!(templates.standing(TemplateId::of("a"), 2), Some(Standing::Alone));
+        let told: Vec<_> = templates.take_changed(2).unwrap().into_iter().map(|row| row.id).collect();
+        assert_eq!(told, [TemplateId::of("b")]);
+        assert!(templates.take_changed(2).is_none());
     }
 
     #[test]
