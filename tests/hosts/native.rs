@@ -25,7 +25,6 @@ struct FilterPlugin {
     config_map: *const MapEntry,
     pre_run: *const c_void,
     init: extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> c_int,
-    #[expect(clippy::type_complexity, reason = "the host's own signature")]
     filter: extern "C" fn(
         *const c_void,
         usize,
@@ -136,20 +135,10 @@ fn plugin() -> &'static FilterPlugin {
         // SAFETY: our own library; its loader function only writes its own map.
         unsafe { Library::new(acceptance::built("ODDLINE_NATIVE_FILTER")) }.expect("the native filter loads")
     });
-    // SAFETY: the symbol is a static of this type, and the library is never unloaded.
-    unsafe { *library.get::<*const FilterPlugin>(b"filter_oddline_plugin").expect("the plugin's struct") }
-        .as_static()
-}
-
-trait AsStatic {
-    fn as_static(self) -> &'static FilterPlugin;
-}
-
-impl AsStatic for *const FilterPlugin {
-    fn as_static(self) -> &'static FilterPlugin {
-        // SAFETY: see `plugin`.
-        unsafe { &*self }
-    }
+    // SAFETY: the symbol is a static of this type.
+    let plugin = unsafe { library.get::<*const FilterPlugin>(b"filter_oddline_plugin") };
+    // SAFETY: the library is never unloaded.
+    unsafe { &**plugin.expect("the plugin's struct") }
 }
 
 /// Name and description of every property in the filter's map.

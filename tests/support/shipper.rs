@@ -114,7 +114,11 @@ impl Run {
     pub(crate) fn wait_for_a_retry(&mut self, before: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.retries() <= before {
-            assert!(Instant::now() < deadline, "nothing had to be sent again: not within {PATIENCE:?}; {}", self.logs());
+            assert!(
+                Instant::now() < deadline,
+                "nothing had to be sent again: not within {PATIENCE:?}; {}",
+                self.logs()
+            );
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }

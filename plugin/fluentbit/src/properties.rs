@@ -40,6 +40,27 @@ mod tests {
         }
     }
 
+    /// The rows of the README's table, one per option.
+    fn table() -> String {
+        let cell = |text: &str| text.replace('|', "\\|");
+        let row = |spec: &oddline_engine::OptionSpec| {
+            let default = if spec.default.is_empty() { String::new() } else { format!("`{}`", spec.default) };
+            // Long lists may break where the page is narrow.
+            let default = default.replace(',', ", ");
+            format!("| `{}` | {default} | {} | {} |\n", spec.name, cell(spec.values), spec.doc)
+        };
+        let rows: String = OPTIONS.iter().map(row).collect();
+        format!("| property | default | values | meaning |\n|---|---|---|---|\n{rows}")
+    }
+
+    #[test]
+    fn the_readme_has_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let table = table();
+        assert!(readme.contains(&table), "plugin/README.md is to contain this table:\n{table}");
+    }
+
     #[test]
     fn all_faults_are_told_at_once_with_value_and_range() {
         let error = check(&[("mode", "sideways"), ("sigma", "21"), ("threshold", "high")]).unwrap_err();

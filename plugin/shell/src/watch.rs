@@ -231,7 +231,7 @@ fn rule_files(path: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
 fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
         return Err(io::Error::other(format!("file has more than {limit} bytes")));
     }
@@ -250,5 +250,105 @@ fn tell(problems: Vec<String>, notices: &mut Vec<String>) {
     notices.extend(problems.into_iter().take(MAX_TOLD_PROBLEMS));
     if more > 0 {
         notices.push(format!("and {more} more problems in rule files"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oddline_engine::{Advice, Options};
+
+    use super::*;
+
+    const NOW: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
+
+    fn watch(options: &Options) -> Watch {
+        Watch::new(&Settings::new(options).unwrap())
+    }
+
+    fn text(path: &Path) -> Option<String> {
+        Some(path.display().to_string())
+    }
+
+    fn rule(name: &str) -> String {
+        format!("[[rules]]\nname = \"{name}\"\npattern = \"purple elephant\"\nscore = 6.0\n")
+    }
+
+    #[test]
+    fn the_first_look_brings_rules_and_the_next_nothing() {
+        let mut watch = watch(&Options::default());
+        assert!(watch.poll(NOW).rules.is_some_and(|rules| rules.len() > 0));
+        let changes = watch.poll(NOW);
+        assert!(changes.rules.is_none() && changes.notices.is_empty());
+    }
+
+    #[test]
+    fn a_heartbeat_counts_for_three_seconds_either_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = watch(&Options { advice_dir: text(dir.path()), ..Options::default() });
+        let ttl = i64::try_from(HEARTBEAT_TTL_NANOS).unwrap();
+        for (age, alive) in
+            [(0, true), (ttl, true), (ttl + 1, false), (-ttl, true), (-ttl - 1, false), (10 * ttl, false)]
+        {
+            fs::write(dir.path().join("heartbeat"), format!("{}\n", NOW.0 - age)).unwrap();
+            assert_eq!(watch.poll(NOW).alive, alive, "{age}");
+        }
+        for odd in ["", "soon", "1e9", "99999999999999999999999", &"1".repeat(1_000)] {
+            fs::write(dir.path().join("heartbeat"), odd).unwrap();
+            assert!(!watch.poll(NOW).alive, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_rules_is_bounded_and_other_files_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("notes.md"), "not rules").unwrap();
+        fs::write(dir.path().join("mine.toml.bak"), "not rules").unwrap();
+        for number in 0..MAX_RULE_FILES {
+            fs::write(dir.path().join(format!("{number}.toml")), rule(&format!("RULE_{number}"))).unwrap();
+        }
+        let options = Options { rules: text(dir.path()), builtin_rules: Some(false), ..Options::default() };
+        let changes = watch(&options).poll(NOW);
+        assert_eq!(changes.rules.unwrap().len(), MAX_RULE_FILES, "{:?}", changes.notices);
+        fs::write(dir.path().join("over.toml"), rule("OVER")).unwrap();
+        let told = watch(&options).poll(NOW).notices.join("\n");
+        assert!(told.contains("more than 256 files; join some"), "{told}");
+    }
+
+    #[test]
+    fn at_the_start_what_is_sound_is_used_and_later_it_is_all_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.toml");
+        let broken = "[[rules]]\nname = \"BROKEN\"\npattern = \"(\"\n";
+        fs::write(&path, rule("SOUND") + broken).unwrap();
+        let mut watch =
+            watch(&Options { rules: text(&path), builtin_rules: Some(false), ..Options::default() });
+        let first = watch.poll(NOW);
+        assert_eq!(first.rules.unwrap().len(), 1);
+        assert!(
+            first.notices.iter().any(|line| line.contains("rule BROKEN: pattern: ")),
+            "{:?}",
+            first.notices
+        );
+        fs::write(&path, rule("OTHER") + broken + broken).unwrap();
+        let second = watch.poll(NOW);
+        assert!(second.rules.is_none() && second.notices.last().unwrap().contains("stay in use"));
+        fs::remove_file(&path).unwrap();
+        assert!(watch.poll(NOW).rules.is_none(), "a file that is gone for a moment disarms nobody");
+        assert!(watch.poll(NOW).notices.is_empty(), "and is told once");
+        fs::write(&path, rule("OTHER")).unwrap();
+        assert_eq!(watch.poll(NOW).rules.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_later_look_keeps_what_an_earlier_one_found() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("advice"), Advice::default().to_bytes()).unwrap();
+        fs::write(dir.path().join("heartbeat"), NOW.0.to_string()).unwrap();
+        let mut watch = watch(&Options { advice_dir: text(dir.path()), ..Options::default() });
+        let mut changes = watch.poll(NOW);
+        fs::remove_file(dir.path().join("heartbeat")).unwrap();
+        changes.merge(watch.poll(NOW));
+        assert!(changes.advice.is_some() && changes.rules.is_some() && !changes.alive);
+        assert_eq!(changes.notices.len(), 2, "{:?}", changes.notices);
     }
 }
