@@ -5,7 +5,11 @@ use std::process::Command;
 use serde_json::Value;
 
 fn demo(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(acceptance::built("ODDLINE_BIN")).arg("demo").args(arguments).output().expect("it starts");
+    let output = Command::new(acceptance::built("ODDLINE_BIN"))
+        .arg("demo")
+        .args(arguments)
+        .output()
+        .expect("it starts");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -24,15 +28,24 @@ fn the_founding_example_comes_out_right() {
     assert!(ended_well, "{output}");
     let records = records(&output);
     assert!(records.iter().all(|record| record["anomaly"]["score"].is_number()), "a record without tags");
-    assert!(records.iter().all(|record| record["anomaly"]["status"] != "pending"), "a record never came back");
+    assert!(
+        records.iter().all(|record| record["anomaly"]["status"] != "pending"),
+        "a record never came back"
+    );
     assert!(records.iter().all(|record| record.get("_oddline").is_none()), "a marker was left on a record");
 
     let login = find(&records, "User 'guest' logged in from IP 192.168.1.50");
     assert_eq!(login["level"], "none", "{login}");
     let failure = find(&records, "CRITICAL: Failed to connect to primary database after 5 retries.");
-    assert_eq!((&failure["level"], &failure["status"]), (&Value::from("critical"), &Value::from("confirmed")));
+    assert_eq!(
+        (&failure["level"], &failure["status"]),
+        (&Value::from("critical"), &Value::from("confirmed"))
+    );
     let reason = failure["reason"].as_str().expect("a reason");
-    assert!(reason.contains("unlike anything known (nearest 0.") && reason.contains("rule DB_CONNECT_FAILED"), "{reason}");
+    assert!(
+        reason.contains("unlike anything known (nearest 0.") && reason.contains("rule DB_CONNECT_FAILED"),
+        "{reason}"
+    );
     let flags = |message| find(&records, message)["flags"].to_string();
     assert!(flags("answered 200 in 48211 ms").contains("value"));
     assert!(records.iter().any(|record| record["anomaly"]["flags"].to_string().contains("burst")));
@@ -42,12 +55,15 @@ fn the_founding_example_comes_out_right() {
 fn a_file_comes_out_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = folder.path().join("input.log");
-    let lines: Vec<String> = (0..700).map(|index| format!("line {index} of the file \u{1b}[31mred\u{1b}[m")).collect();
+    let lines: Vec<String> =
+        (0..700).map(|index| format!("line {index} of the file \u{1b}[31mred\u{1b}[m")).collect();
     std::fs::write(&input, lines.join("\n")).expect("written");
     let (ended_well, output) = demo(&["--json", "--input", input.to_str().expect("UTF-8")]);
     assert!(ended_well, "{output}");
-    let mut seen: Vec<String> =
-        records(&output).iter().map(|record| record["message"].as_str().unwrap_or_default().to_owned()).collect();
+    let mut seen: Vec<String> = records(&output)
+        .iter()
+        .map(|record| record["message"].as_str().unwrap_or_default().to_owned())
+        .collect();
     seen.sort();
     let mut expected = lines;
     expected.sort();

@@ -63,8 +63,11 @@ fn openstack_fault() {
 #[test]
 fn every_story_is_told_and_listed() {
     let list = fs::read_to_string(examples().join("README.md")).expect("examples/README.md is there");
-    let told = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples.rs")).expect("this file");
-    for entry in fs::read_dir(examples()).expect("examples/ is there").flatten().filter(|entry| entry.path().is_dir()) {
+    let told =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples.rs")).expect("this file");
+    for entry in
+        fs::read_dir(examples()).expect("examples/ is there").flatten().filter(|entry| entry.path().is_dir())
+    {
         let story = entry.file_name().to_string_lossy().into_owned();
         assert!(list.contains(&format!("({story}/)")), "examples/README.md does not list {story}");
         assert!(told.contains(&format!("\"{story}\"")), "no test tells {story}");

@@ -27,10 +27,8 @@ fn main() -> anyhow::Result<()> {
     let records = write_input(&input)?;
     let native = std::env::var("ODDLINE_NATIVE_FILTER").ok();
     let wasm = std::env::var("ODDLINE_WASM_FILTER").ok();
-    let mut cases: Vec<(&str, String, Option<String>)> = vec![
-        ("none", String::new(), None),
-        ("grep of 4", grep(), None),
-    ];
+    let mut cases: Vec<(&str, String, Option<String>)> =
+        vec![("none", String::new(), None), ("grep of 4", grep(), None)];
     if let Some(native) = native {
         cases.push(("native", "    - name: oddline\n      match: '*'\n".into(), Some(native)));
     }
@@ -57,7 +55,11 @@ fn main() -> anyhow::Result<()> {
     }
     let base = best.first().copied().unwrap_or_default();
     let mut out = io::stdout().lock();
-    write!(out, r#"{{"bench":"fluent-bit","records":{records},"pipeline_us":{:.2}"#, base / records as f64 * 1e6)?;
+    write!(
+        out,
+        r#"{{"bench":"fluent-bit","records":{records},"pipeline_us":{:.2}"#,
+        base / records as f64 * 1e6
+    )?;
     for ((name, ..), seconds) in cases.iter().zip(&best).skip(1) {
         write!(out, r#","{name}_added_us":{:.2}"#, (seconds - base) / records as f64 * 1e6)?;
     }
@@ -109,10 +111,8 @@ fn children_seconds() -> anyhow::Result<f64> {
 
 /// 480,000 lines: those of `loghub2k` in turn, thirty times, or made-up ones where the data are not there.
 fn write_input(path: &Path) -> anyhow::Result<usize> {
-    let data = std::env::var_os("ODDLINE_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
+    let data = std::env::var_os("ODDLINE_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     let mut systems: Vec<Vec<Vec<u8>>> = Vec::new();
     for system in fs::read_dir(data.join("loghub2k")).into_iter().flatten().flatten() {
         for file in fs::read_dir(system.path()).into_iter().flatten().flatten() {
@@ -124,7 +124,9 @@ fn write_input(path: &Path) -> anyhow::Result<usize> {
     }
     if systems.is_empty() {
         eprintln!("no loghub2k below {}: made-up lines are used (set ODDLINE_DATA)", data.display());
-        let line = |index: u32| format!("2026-11-21T02:03:{:02}Z INFO worker-{} request {index} served", index % 60, index % 8);
+        let line = |index: u32| {
+            format!("2026-11-21T02:03:{:02}Z INFO worker-{} request {index} served", index % 60, index % 8)
+        };
         systems.push((0..16_000).map(|index| line(index).into_bytes()).collect());
     }
     let longest = systems.iter().map(Vec::len).max().unwrap_or(0);

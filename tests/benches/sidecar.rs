@@ -87,7 +87,8 @@ async fn main() -> anyhow::Result<()> {
         }
         true
     }));
-    let client = Arc::new(Client::new(ClientSettings::new(format!("127.0.0.1:{port}")), Arc::new(Events::default())));
+    let client =
+        Arc::new(Client::new(ClientSettings::new(format!("127.0.0.1:{port}")), Arc::new(Events::default())));
     let style = TagStyle::of(&Settings::default()).pending();
     // The first frame waits until the sidecar listens; it is not counted.
     let warm = outgoing(0, 0, &style);
@@ -116,7 +117,8 @@ async fn main() -> anyhow::Result<()> {
     shutdown.cancel();
     let mut latencies = latencies.lock().map(|latencies| latencies.clone()).unwrap_or_default();
     latencies.sort_by(f32::total_cmp);
-    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default();
+    let at =
+        |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default();
     println!(
         r#"{{"bench":"sidecar","records":{},"acknowledged":{acknowledged},"arrived":{},"skipped":{},"records_per_second":{:.0},"p50_ms":{:.1},"p99_ms":{:.1},"max_ms":{:.1},"rss_mib":{resident:.0}}}"#,
         total * FRAME,
