@@ -20,6 +20,7 @@ pub struct Masked {
     count: usize,
     /// Where the text ended when the last number was remembered: a variable joined to it proves it was none.
     number_end: Option<usize>,
+    longest_run: usize,
 }
 
 impl Masked {
@@ -28,19 +29,31 @@ impl Masked {
         self.values.get(..self.count).unwrap_or_default()
     }
 
+    /// Length of the longest run without a blank: where encoded payloads would stand.
+    pub fn longest_run(&self) -> usize {
+        self.longest_run
+    }
+
     /// Masks a message into this buffer.
     pub fn mask(&mut self, message: &[u8]) {
         self.text.clear();
         self.count = 0;
         self.number_end = None;
+        self.longest_run = 0;
         let message = trim_end(message);
         let mut at = 0;
+        let mut run = 0usize;
         while let Some(rest) = message.get(at..)
             && let Some(&first) = rest.first()
             && self.text.len() < MAX_MASKED_BYTES
         {
             let taken = match first {
-                b' ' | b'\t' | b'\n' | b'\r' => self.space(rest),
+                b' ' | b'\t' | b'\n' | b'\r' => {
+                    self.longest_run = self.longest_run.max(at.saturating_sub(run));
+                    let taken = self.space(rest);
+                    run = at.saturating_add(taken);
+                    taken
+                }
                 b'"' | b'\'' => self.quoted(rest),
                 b'/' => self.path(rest),
                 _ if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
@@ -52,6 +65,7 @@ impl Masked {
             };
             at = at.saturating_add(taken.max(1));
         }
+        self.longest_run = self.longest_run.max(at.saturating_sub(run));
         self.text.truncate(cut_point(&self.text));
     }
 
@@ -107,9 +121,16 @@ impl Masked {
 
     /// One run of letters, digits and underscores; parts with digits are variables.
     fn word(&mut self, rest: &[u8]) -> usize {
-        let end = rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len());
+        let (mut end, mut digits) = (0usize, 0usize);
+        for &byte in rest {
+            let class = class(byte);
+            if class & WORD == 0 {
+                break;
+            }
+            end = end.saturating_add(1);
+            digits = digits.saturating_add(usize::from(class >> 1));
+        }
         let word = rest.get(..end).unwrap_or_default();
-        let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
             return self.plain_word(word, rest, end);
         }
@@ -211,8 +232,7 @@ impl Masked {
             taken = taken.saturating_add(unit);
         }
         let number = rest.get(..length).filter(|number| number.len() <= 15);
-        let value =
-            number.and_then(|number| std::str::from_utf8(number).ok()).and_then(|text| text.parse().ok());
+        let value = number.map(value_of);
         self.variable(taken);
         if let Some(value) = value
             && let Some(slot) = self.values.get_mut(self.count)
@@ -223,6 +243,20 @@ impl Masked {
         }
         taken
     }
+}
+
+/// Digits with at most one point, at most 15 of them: exact enough in one pass, and what `str::parse` costs is not paid.
+fn value_of(number: &[u8]) -> f64 {
+    let (mut digits, mut scale, mut fraction) = (0u64, 1.0f64, false);
+    for &byte in number {
+        if byte == b'.' {
+            fraction = true;
+        } else {
+            digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
+            scale *= if fraction { 10.0 } else { 1.0 };
+        }
+    }
+    digits as f64 / scale
 }
 
 /// What a word with digits is, if it is a variable as a whole.
@@ -258,8 +292,33 @@ impl Shape {
     }
 }
 
+const WORD: u8 = 1;
+const DIGIT: u8 = 2;
+
+/// The class of each byte: one look-up in the loop that sees every byte of every message.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "computed by the compiler, which would refuse an index out of range"
+)]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0u8;
+    loop {
+        let word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+        classes[byte as usize] = if byte.is_ascii_digit() { WORD | DIGIT } else { word as u8 };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+    class(byte) & WORD != 0
 }
 
 /// Characters of the keys of JSON-like pairs.

@@ -152,10 +152,10 @@ impl<'a> Visitor<'a> for Picking<'_, 'a> {
             .and_then(|child| self.picker.nodes.get(child))
             .and_then(|node| node.role);
         match (role, value) {
-            (Some(Role::Message(rank)), Scalar::Text(text)) if !text.is_empty() => {
-                if self.message.as_ref().is_none_or(|(best, _)| rank < *best) {
-                    self.message = Some((rank, text));
-                }
+            (Some(Role::Message(rank)), Scalar::Text(text))
+                if !text.is_empty() && self.message.as_ref().is_none_or(|(best, _)| rank < *best) =>
+            {
+                self.message = Some((rank, text));
             }
             (Some(Role::Severity(rank)), value) => {
                 let severity = match &value {

@@ -162,7 +162,8 @@ impl Source {
                 ended.usual_run = ended.usual_run.max(length);
             }
         }
-        self.entropy.observe(context.table, message, context.settings.sigma, signals);
+        let run = (self.records, masked.longest_run());
+        self.entropy.observe(context.table, message, run, context.settings.sigma, signals);
         self.errors.observe(severity, context.tail, signals);
         self.rate.burst(0.0);
         Placed { slot: placement.slot, is_new: placement.is_new, renamed: placement.renamed, severity }

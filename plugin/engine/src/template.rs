@@ -90,8 +90,11 @@ pub(crate) struct Placement {
 /// Templates that other nodes or the state file know, used to give a shape the text (and so the id) it has elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Seeds {
-    groups: IdMap<Vec<(Box<[u64]>, Arc<str>)>>,
+    groups: IdMap<Vec<Seed>>,
 }
+
+/// Words and text of one of them.
+type Seed = (Box<[u64]>, Arc<str>);
 
 impl Seeds {
     pub(crate) fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Seeds {
@@ -334,9 +337,7 @@ fn level_word(text: &str) -> Option<Severity> {
     text.split(' ').take(10).find_map(|word| {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '=');
         let (marked, bare) = match bare.split_once('=') {
-            Some((key, value)) if matches!(key, "level" | "lvl" | "severity") => {
-                (true, value.trim_matches('"'))
-            }
+            Some(("level" | "lvl" | "severity", value)) => (true, value.trim_matches('"')),
             Some(_) => return None,
             None => (word.starts_with('[') || word.ends_with(':'), bare),
         };

@@ -52,7 +52,7 @@ pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32) {
 
 /// Not among what was declared normal, however often it came since.
 pub(crate) fn not_in_baseline(signals: &mut Signals, nearest: f32) {
-    let twin = if nearest < 1.0 && nearest >= 0.75 { 0.9 } else { 1.0 };
+    let twin = if (0.75..1.0).contains(&nearest) { 0.9 } else { 1.0 };
     signals.add(Flag::New, 0.6 * twin, "new message (not in the baseline)".to_owned());
 }
 
