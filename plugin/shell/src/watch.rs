@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn the_first_look_brings_rules_and_the_next_nothing() {
         let mut watch = watch(&Options::default());
-        assert!(watch.poll(NOW).rules.is_some_and(|rules| rules.len() > 0));
+        assert!(watch.poll(NOW).rules.is_some_and(|rules| !rules.is_empty()));
         let changes = watch.poll(NOW);
         assert!(changes.rules.is_none() && changes.notices.is_empty());
     }
