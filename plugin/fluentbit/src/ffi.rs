@@ -2,7 +2,7 @@
 //!
 //! The only file with C in it: the host's structs and functions, and the raw memory they pass. Must not know records.
 //! Layouts are those of `flb_filter.h` and `flb_config_map.h`, the same from Fluent Bit 3.2 to 5.1 but for the one
-//! word that [`MapEntry`] speaks of.
+//! word that `MapEntry` speaks of.
 #![expect(unsafe_code, reason = "this file is the C interface; every block says why it is sound")]
 
 use std::{
