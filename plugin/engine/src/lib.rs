@@ -5,8 +5,8 @@
 //! the same settings, state, record and time give the same verdict in every shell, and nothing here can fail but the
 //! construction of settings, rules, advice and snapshots.
 //!
-//! The way of a record is the list of files: [`record`] → `pick` (which fields matter) → [`mask`] → `template` →
-//! `detect/*` (one signal each) and [`rules`] → `score` → [`verdict`]. [`advice`] is what the sidecar knows; [`summary`]
+//! The way of a record is the list of files: `record` → `pick` (which fields matter) → [`mask`] → `template` →
+//! `detect/*` (one signal each) and [`rules`] → `score` → `verdict`. [`advice`] is what the sidecar knows; `summary`
 //! is what it is told. `memory` bounds every table; [`Options`] become [`Settings`] in one place.
 //!
 //! ```

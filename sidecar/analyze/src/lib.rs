@@ -1,8 +1,8 @@
 //! Questionable records in, the sidecar's verdicts out, each before its deadline.
 //!
-//! * Takes [`Received`](ports::Received) records with a plugin's verdict, plain records to
+//! * Takes [`ports::Received`] records with a plugin's verdict, plain records to
 //!   [`screen`](ports::Analysis::screen), and plugins' summaries.
-//! * Gives final verdicts, [`Advice`] for the plugins, [`Figure`](events::Figure)s and a broadcast of what it judged.
+//! * Gives final verdicts, [`Advice`] for the plugins, [`events::Figure`]s and a broadcast of what it judged.
 //! * Must not know any protocol, vendor, database, file or environment: all of that is behind [`ports`].
 //!
 //! Work is per template, not per record: the first record of a template takes the costly path
