@@ -1,7 +1,11 @@
 //! `oddline scan`: files judged offline, as the plugin and the sidecar would have judged them.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
+use anyhow::Context;
 use oddline_engine::{Level, Options};
 
 use super::{
@@ -72,7 +76,8 @@ impl Scan {
             }
         }
         if self.format == Format::Pretty {
-            tracing::info!("{shown} of {seen} lines shown");
+            // Not for the pipe: it is about the output, not of it.
+            writeln!(io::stderr(), "{shown} of {seen} lines shown").context("standard error")?;
         }
         Ok(())
     }
