@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
 fn grep() -> String {
     let mut filter = String::from("    - name: grep\n      match: '*'\n      exclude:\n");
     for pattern in ["segfault at .* ip", "Out of memory: Kill", "panic - not syncing", "ransom(ware)? note"] {
-        filter.push_str(&format!("        - log {pattern}\n"));
+        filter.push_str(&format!("        - 'log {pattern}'\n"));
     }
     filter
 }
