@@ -20,6 +20,8 @@ pub struct Masked {
     count: usize,
     /// Where the text ended when the last number was remembered: a variable joined to it proves it was none.
     number_end: Option<usize>,
+    /// Where the text ended when the last placeholder was written; 0: none yet.
+    placeholder_end: usize,
     longest_run: usize,
 }
 
@@ -39,6 +41,7 @@ impl Masked {
         self.text.clear();
         self.count = 0;
         self.number_end = None;
+        self.placeholder_end = 0;
         self.longest_run = 0;
         let message = trim_end(message);
         let mut at = 0;
@@ -128,7 +131,7 @@ impl Masked {
                 break;
             }
             end = end.saturating_add(1);
-            digits = digits.saturating_add(usize::from(class >> 1));
+            digits = digits.saturating_add(usize::from(class & DIGIT) >> 1);
         }
         let word = rest.get(..end).unwrap_or_default();
         if digits == 0 {
@@ -188,16 +191,16 @@ impl Masked {
 
     /// Whether the output ends in a placeholder followed only by punctuation that joins variables.
     fn joined(&self) -> bool {
-        let joiners = self.text.iter().rev().take(4).take_while(|byte| b".:,-/+_@~#T".contains(byte)).count();
-        let end = self.text.len().saturating_sub(joiners);
-        self.text.get(..end).is_some_and(|head| head.ends_with(PLACEHOLDER.as_bytes()))
+        self.placeholder_end > 0
+            && self.text.get(self.placeholder_end..).is_some_and(|tail| {
+                tail.len() <= LONGEST_JOIN && tail.iter().all(|byte| class(*byte) & JOIN != 0)
+            })
     }
 
     /// Emits a placeholder for `taken` bytes, merging it into one that only joiners separate it from.
     fn variable(&mut self, taken: usize) -> usize {
         if self.joined() {
-            let joiners = self.text.iter().rev().take_while(|byte| **byte != b'>').count();
-            self.text.truncate(self.text.len().saturating_sub(joiners));
+            self.text.truncate(self.placeholder_end);
             if self.number_end.take() == Some(self.text.len()) {
                 // What looked like a number was the beginning of a date, an address or a version.
                 self.count = self.count.saturating_sub(1);
@@ -211,6 +214,7 @@ impl Masked {
                 }
             }
             self.text.extend_from_slice(PLACEHOLDER.as_bytes());
+            self.placeholder_end = self.text.len();
         }
         taken
     }
@@ -294,6 +298,12 @@ impl Shape {
 
 const WORD: u8 = 1;
 const DIGIT: u8 = 2;
+/// Joins variables into one: `10.0.0.1:80`, `2026-11-21T02:03`.
+const JOIN: u8 = 4;
+/// Ends a path or a URL.
+const END: u8 = 8;
+/// Most joining characters between two variables that are one.
+const LONGEST_JOIN: usize = 4;
 
 /// The class of each byte: one look-up in the loop that sees every byte of every message.
 #[expect(
@@ -305,7 +315,12 @@ static CLASSES: [u8; 256] = {
     let mut byte = 0u8;
     loop {
         let word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-        classes[byte as usize] = if byte.is_ascii_digit() { WORD | DIGIT } else { word as u8 };
+        let join = matches!(byte, b'.' | b':' | b',' | b'-' | b'/' | b'+' | b'_' | b'@' | b'~' | b'#' | b'T');
+        let end = byte.is_ascii_whitespace()
+            || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'{' | b'}')
+            || matches!(byte, b'|' | b',' | b';' | b'=');
+        classes[byte as usize] =
+            word as u8 | (byte.is_ascii_digit() as u8) << 1 | (join as u8) << 2 | (end as u8) << 3;
         if byte == u8::MAX {
             break classes;
         }
@@ -327,7 +342,7 @@ fn is_key(byte: u8) -> bool {
 }
 
 fn ends_path(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || b"\"'<>()[]{}|,;=".contains(&byte)
+    class(byte) & END != 0
 }
 
 fn is_date_word(word: &[u8]) -> bool {
