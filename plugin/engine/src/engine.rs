@@ -365,11 +365,9 @@ impl Engine {
 
     /// Counts per template since the last summary, the busiest first; what did not fit waits for the next one.
     pub fn take_summary(&mut self, now: UnixNanos) -> Summary {
-        let mut templates: Vec<(u64, u32)> = Vec::new();
         let mut counts: Vec<TemplateCount> = Vec::new();
         for source in self.sources.values() {
             for template in source.miner.iter().filter(|template| template.since_summary > 0) {
-                templates.push((template.id.0, template.since_summary));
                 counts.push(TemplateCount {
                     id: template.id,
                     text: template.text.to_string(),

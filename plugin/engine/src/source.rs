@@ -154,7 +154,7 @@ impl Source {
             template.last_seen = context.now;
             template.since_summary = template.since_summary.saturating_add(1);
 
-            let ended = self.run.observe(u64::from(placement.slot), message);
+            let ended = self.run.observe(u64::from(placement.slot));
             self.run.judge(template.usual_run, self.records, message, signals);
             if let Some((slot, length)) = ended
                 && let Some(ended) = self.miner.get_mut(slot as u32)
