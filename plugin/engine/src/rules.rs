@@ -8,6 +8,7 @@
 
 mod category;
 mod file;
+mod finder;
 mod literal;
 mod pattern;
 pub mod set;

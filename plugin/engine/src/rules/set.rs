@@ -6,14 +6,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aho_corasick::{Anchored, MatchKind, StartKind, automaton::Automaton, dfa::DFA, nfa::contiguous::NFA};
 use regex_automata::{Input, PatternSet, meta::Regex};
 use regex_syntax::hir::Hir;
 use twox_hash::XxHash3_64;
 
 use super::{
-    Categories, MAX_COMPILED_BYTES, MAX_RULES, MAX_SET_BYTES, Rule, RuleProblem, builtin_rules, literal,
-    pattern,
+    Categories, MAX_COMPILED_BYTES, MAX_RULES, MAX_SET_BYTES, Rule, RuleProblem, builtin_rules,
+    finder::{Finder, Literals},
+    literal, pattern,
 };
 use crate::{record::Severity, verdict::RuleHit};
 
@@ -22,8 +22,6 @@ use crate::{record::Severity, verdict::RuleHit};
 const MAX_WORK_BYTES: usize = 2 << 20;
 /// Most memory of the rules that require no literal, as one automaton.
 const MAX_OPEN_BYTES: usize = 8 << 20;
-/// Literals of so many bytes in all make a table of at most 8 MiB.
-const MAX_TABLE_BYTES: usize = 32 << 10;
 /// What a byte of literal may cost in the compact automaton.
 const LITERAL_BYTE_COST: usize = 64;
 
@@ -41,9 +39,7 @@ pub struct Compiled {
 pub struct RuleSet {
     /// Highest score first, then by name: the first that matches is the best.
     entries: Vec<Entry>,
-    finder: Option<Finder>,
-    /// Entries that a literal of the finder speaks for.
-    spoken_for: Vec<Vec<u32>>,
+    finder: Finder,
     /// The entries without a required literal, as one matcher, and their numbers.
     open: Option<Regex>,
     open_entries: Vec<u32>,
@@ -125,11 +121,10 @@ impl RuleSet {
                 Err(reason) => problems.push(whole(&reason)),
             }
         }
-        match literals.automaton() {
+        match literals.build() {
             Ok(finder) => set.finder = finder,
             Err(reason) => problems.push(whole(&reason)),
         }
-        set.spoken_for = literals.spoken_for;
         Compiled { set, problems }
     }
 
@@ -216,17 +211,13 @@ impl RuleSet {
     fn search(&self, message: &[u8], categories: Categories, scratch: &mut Scratch) {
         let Scratch { candidates, listed, open } = scratch;
         candidates.clear();
-        if let Some(finder) = &self.finder {
-            finder.each(message, |literal| {
-                for number in self.spoken_for.get(literal).into_iter().flatten() {
-                    if set_bit(listed, *number) && self.selected(*number, categories) {
-                        candidates.push(*number);
-                    }
-                }
-            });
-            listed.fill(0);
-            candidates.sort_unstable();
-        }
+        self.finder.each(message, |number| {
+            if set_bit(listed, number) && self.selected(number, categories) {
+                candidates.push(number);
+            }
+        });
+        listed.fill(0);
+        candidates.sort_unstable();
         if let Some(regex) = &self.open {
             let set = match open {
                 Some(set) if set.capacity() == regex.pattern_len() => set,
@@ -251,64 +242,9 @@ impl RuleSet {
     }
 }
 
-/// The automaton over all literals: a full table while that stays small, else a compact one that is half as fast.
-#[derive(Debug)]
-enum Finder {
-    Table(DFA),
-    Compact(NFA),
-}
-
-impl Finder {
-    fn each(&self, message: &[u8], found: impl FnMut(usize)) {
-        match self {
-            Finder::Table(automaton) => literals_in(automaton, message, found),
-            Finder::Compact(automaton) => literals_in(automaton, message, found),
-        }
-    }
-}
-
 impl Entry {
     fn hit(&self) -> RuleHit {
         RuleHit { name: Arc::clone(&self.name), category: Arc::clone(&self.category), score: self.score }
-    }
-}
-
-/// The literals of a set while it is built.
-#[derive(Default)]
-struct Literals {
-    numbers: BTreeMap<Vec<u8>, usize>,
-    texts: Vec<Vec<u8>>,
-    spoken_for: Vec<Vec<u32>>,
-}
-
-impl Literals {
-    fn add(&mut self, texts: Vec<Vec<u8>>, rule: u32) {
-        for text in texts {
-            let next = self.texts.len();
-            let number = *self.numbers.entry(text.clone()).or_insert(next);
-            if number == next {
-                self.texts.push(text);
-                self.spoken_for.push(Vec::new());
-            }
-            self.spoken_for.get_mut(number).into_iter().for_each(|rules| rules.push(rule));
-        }
-    }
-
-    fn automaton(&self) -> Result<Option<Finder>, String> {
-        if self.texts.is_empty() {
-            return Ok(None);
-        }
-        // Some literal begins nearly everywhere in a log line, so looking for first bytes only costs.
-        let built = if self.texts.iter().map(Vec::len).sum::<usize>() <= MAX_TABLE_BYTES {
-            let mut builder = DFA::builder();
-            builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
-            builder.start_kind(StartKind::Unanchored).build(&self.texts).map(Finder::Table)
-        } else {
-            let mut builder = NFA::builder();
-            builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
-            builder.build(&self.texts).map(Finder::Compact)
-        };
-        built.map(Some).map_err(|error| format!("the literals do not fit: {error}"))
     }
 }
 
@@ -372,19 +308,6 @@ fn whole(reason: &str) -> RuleProblem {
         rule: None,
         key: "pattern".to_owned(),
         reason: format!("all rules together: {reason}"),
-    }
-}
-
-/// Calls `found` with the number of every literal that occurs, each time it does. By hand over the automaton's table,
-/// because the crate's overlapping iterator starts anew after every match.
-fn literals_in(finder: &impl Automaton, message: &[u8], mut found: impl FnMut(usize)) {
-    let Ok(mut state) = finder.start_state(Anchored::No) else { return };
-    for byte in message {
-        state = finder.next_state(Anchored::No, state, *byte);
-        if finder.is_special(state) && finder.is_match(state) {
-            (0..finder.match_len(state))
-                .for_each(|index| found(finder.match_pattern(state, index).as_usize()));
-        }
     }
 }
 
