@@ -13,7 +13,7 @@ use regex::Regex;
 type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Arrows point from sidecar to plugin, never back. Kept in the order of a record's way.
-const DIRECTIONS: [Row; 11] = [
+const DIRECTIONS: [Row; 12] = [
     ("oddline-engine", &[], PURE),
     ("oddline-codec", &["oddline-engine"], PURE),
     ("oddline-shell", &["oddline-codec", "oddline-engine"], SYNCHRONOUS),
@@ -22,6 +22,7 @@ const DIRECTIONS: [Row; 11] = [
     ("oddline-analyze", &["oddline-engine"], NO_VENDOR),
     ("oddline-ingest", &["oddline-analyze", "oddline-codec", "oddline-engine"], NO_BACKEND),
     ("oddline-backends", &["oddline-analyze", "oddline-engine"], &["wasmtime"]),
+    ("oddline-rulebook", &["oddline-engine"], SYNCHRONOUS),
     ("oddline-serve", &["oddline-analyze", "oddline-engine"], NO_BACKEND),
     (
         "oddline",
@@ -31,6 +32,7 @@ const DIRECTIONS: [Row; 11] = [
             "oddline-codec",
             "oddline-engine",
             "oddline-ingest",
+            "oddline-rulebook",
             "oddline-serve",
             // The demo is a shipper: it takes records the way that every plugin does.
             "oddline-shell",

@@ -1,0 +1,161 @@
+//! A rule on its way into a file: what an import makes, what an export writes, what a person enters.
+
+use std::fmt;
+
+use oddline_engine::rules::{self, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
+use serde::Serialize;
+
+/// A rule as its file says it; only what differs from the defaults is written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Draft {
+    /// Capitals, digits, `_`.
+    pub name: String,
+    /// Regex on the message.
+    pub pattern: Option<String>,
+    /// Conditions on fields; all must hold.
+    pub fields: Vec<String>,
+    /// Regexes on the message of which none may match.
+    pub unless: Vec<String>,
+    /// A condition in VRL.
+    pub when: Option<String>,
+    /// The record's own level that also hits.
+    pub level: Option<String>,
+    /// 0 to 10.
+    pub score: f32,
+    /// Category, if it is not the file's.
+    pub category: Option<String>,
+    /// One line for people.
+    pub description: String,
+    /// Free words.
+    pub tags: Vec<String>,
+    /// Whether it counts.
+    pub enabled: bool,
+    /// Records that it must match.
+    pub matches: Vec<Example>,
+    /// Records that it must not match.
+    pub misses: Vec<Example>,
+    /// Lines above it, without `#`.
+    pub comments: Vec<String>,
+}
+
+/// An example in a rule file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Example {
+    /// A message.
+    Message(String),
+    /// A record with fields.
+    Record(serde_json::Map<String, serde_json::Value>),
+}
+
+/// What an import could not take over, or took over with a loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// The file.
+    pub file: String,
+    /// The rule in it, by the name it has there, if that is known.
+    pub rule: Option<String>,
+    /// The kind of log it is about, as `product/service` or the like.
+    pub source: Option<String>,
+    /// What cannot be expressed, and what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        if let Some(rule) = &self.rule {
+            write!(f, "{rule}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl Draft {
+    /// A rule of this name with everything else at its default.
+    pub fn named(name: &str) -> Draft {
+        Draft {
+            name: name.to_owned(),
+            pattern: None,
+            fields: Vec::new(),
+            unless: Vec::new(),
+            when: None,
+            level: None,
+            score: rules::DEFAULT_SCORE,
+            category: None,
+            description: String::new(),
+            tags: Vec::new(),
+            enabled: true,
+            matches: Vec::new(),
+            misses: Vec::new(),
+            comments: Vec::new(),
+        }
+    }
+}
+
+/// A rule's name made of any text: `Failed Sudo (root)` becomes `FAILED_SUDO_ROOT`. `prefix` comes first.
+pub fn name_of(prefix: &str, text: &str) -> String {
+    let mut name = prefix.to_owned();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            name.push(c.to_ascii_uppercase());
+        } else if !name.is_empty() && !name.ends_with('_') {
+            name.push('_');
+        }
+    }
+    if !name.starts_with(|c: char| c.is_ascii_uppercase()) {
+        name.insert_str(0, "RULE_");
+    }
+    // Room for a number, should two titles give one name.
+    name.truncate(MAX_NAME_BYTES - 6);
+    name.trim_end_matches('_').to_owned()
+}
+
+/// Makes a name that is not taken yet, by a number at its end, and takes it.
+pub fn unique_name(name: &str, taken: &mut std::collections::BTreeSet<String>) -> String {
+    let mut unique = name.to_owned();
+    let mut number = 2u32;
+    while !taken.insert(unique.clone()) {
+        unique = format!("{name}_{number}");
+        number = number.saturating_add(1);
+    }
+    unique
+}
+
+/// Any text as one line that fits into a description.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if line.len() + 1 + word.len() > MAX_DESCRIPTION_BYTES - 3 {
+            line.push('…');
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_title_makes_a_name() {
+        assert_eq!(name_of("SIGMA_", "Failed Sudo (root)"), "SIGMA_FAILED_SUDO_ROOT");
+        assert_eq!(name_of("", "7-zip — ünusual"), "RULE_7_ZIP_NUSUAL");
+        assert_eq!(name_of("", &"long ".repeat(100)).len(), MAX_NAME_BYTES - 6);
+        let mut taken = std::collections::BTreeSet::new();
+        let names: Vec<String> = (0..3).map(|_| unique_name("A", &mut taken)).collect();
+        assert_eq!(names, ["A", "A_2", "A_3"]);
+    }
+
+    #[test]
+    fn any_text_makes_one_line() {
+        assert_eq!(one_line("  two\n\n lines\u{7} of text\n"), "two lines of text");
+        assert!(one_line(&"word ".repeat(1_000)).len() <= MAX_DESCRIPTION_BYTES);
+        assert!(one_line(&"x".repeat(10_000)).len() <= MAX_DESCRIPTION_BYTES);
+    }
+}
