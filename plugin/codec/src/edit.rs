@@ -121,7 +121,16 @@ pub(crate) struct Pair<'k> {
     pub(crate) end: usize,
 }
 
+/// What a walk over a record leaves for the one who adds tags to it, so that the record is read once.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    pub(crate) layout: Layout,
+    /// Whether the visitor has seen every pair of the top level.
+    pub(crate) is_whole: bool,
+}
+
 /// Where the pairs lie, and how many there are.
+#[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) pairs: Range<usize>,
     pub(crate) count: usize,

@@ -2,48 +2,50 @@
 //! on the way: `1e999` and 40 digits leave as they came. Must not know: msgpack, hosts.
 
 mod repair;
+mod scan;
+mod write;
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use oddline_engine::{Profile, Scalar, Visitor};
-use serde::{
-    Deserializer as _, Serialize,
-    de::{self, MapAccess},
-};
-use serde_json::value::RawValue;
 
 pub use self::repair::repair;
+use self::scan::Scan;
 use crate::{
-    Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, TagStyle, Tags, Unreadable,
+    Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, Outline, TagStyle, Tags, Unreadable,
     edit::{Layout, Pair, Part},
 };
 
-/// Shows an object's fields to a visitor, at most [`MAX_FIELDS`] of them and [`MAX_DEPTH`] levels.
+/// Shows an object's fields to a visitor, at most [`MAX_FIELDS`] of them and [`MAX_DEPTH`] levels; gives where they lie.
 ///
 /// # Errors
 /// If the text is not one whole JSON object; what has been shown until then is to be forgotten.
-pub fn walk<'a>(text: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
+pub fn walk<'a>(text: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
+    let mut scan = Scan::new(utf8(text)?);
     let mut budget = MAX_FIELDS;
-    fields(utf8(text)?, 1, &mut budget, visitor)
+    let layout = fields(&mut scan, 1, &mut budget, visitor)?;
+    scan.end()?;
+    Ok(Outline { layout, is_whole: budget > 0 })
 }
 
 /// Recurses only as deep as [`MAX_DEPTH`], and only where the visitor enters.
 fn fields<'a>(
-    text: &'a str,
+    scan: &mut Scan<'a>,
     depth: usize,
     budget: &mut usize,
     visitor: &mut dyn Visitor<'a>,
-) -> Result<(), Unreadable> {
-    object(text, &mut |key, value| {
-        let Some(left) = budget.checked_sub(1) else { return Ok(()) };
+) -> Result<Layout, Unreadable> {
+    each_pair(scan, &mut |key, scan| {
+        let Some(left) = budget.checked_sub(1) else { return scan.value().map(drop) };
         *budget = left;
         let key = unquoted(key)?;
+        if scan.token() == Some(b'{') && depth < MAX_DEPTH && visitor.enter(&key) {
+            fields(scan, depth.saturating_add(1), budget, visitor)?;
+            visitor.leave();
+            return Ok(());
+        }
+        let value = scan.value()?;
         let scalar = match value.as_bytes() {
-            [b'{', ..] if depth < MAX_DEPTH && visitor.enter(&key) => {
-                fields(value, depth.saturating_add(1), budget, visitor)?;
-                visitor.leave();
-                return Ok(());
-            }
             [b'{', ..] => return Ok(()),
             [b'"', ..] => Scalar::Text(unquoted(value)?),
             [b't', ..] => Scalar::Bool(true),
@@ -76,42 +78,60 @@ pub fn splice(text: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unr
             let without = bytes.trim_ascii_start().strip_prefix(b",").filter(|_| is_first);
             out.extend_from_slice(without.unwrap_or(bytes));
         }
-        Part::Key(key) => write(key, out),
+        Part::Key(key) => write::text(key, out),
     });
-    let mut comma = if plan.kept() == 0 { "" } else { "," };
-    let mut field = |key: &dyn fmt::Display, out: &mut Vec<u8>| {
-        out.extend_from_slice(comma.as_bytes());
-        comma = ",";
-        write(&Shown(key), out);
-        out.push(b':');
-    };
+    let mut comma = plan.kept() > 0;
     if let Some(tags) = edit.written_tags() {
-        let mut shown =
-            tags.fields(style.detail).map(|(field, value)| (style.name(field), style.rendered(field, value)));
-        if style.profile == Profile::Nested {
-            field(&style.key, out);
-            let mut separator = b'{';
-            for (name, value) in shown {
-                out.push(separator);
-                separator = b',';
-                write(&Shown(&name), out);
-                out.push(b':');
-                write(&value, out);
-            }
-            out.push(b'}');
-        } else {
-            shown.by_ref().for_each(|(name, value)| {
-                field(&name, out);
-                write(&value, out);
-            });
-        }
+        append_tags(style, tags, comma, out);
+        comma = true;
     }
     if let Some(marker) = edit.marker {
-        field(&MARKER_KEY, out);
-        write(marker, out);
+        if comma {
+            out.push(b',');
+        }
+        write::text(MARKER_KEY, out);
+        out.push(b':');
+        write::text(marker, out);
     }
     out.extend_from_slice(text.get(range.end..).unwrap_or_default());
     Ok(())
+}
+
+/// Appends an object with tags added, without reading it again: for one that [`walk`] has shown to bring no key along
+/// that [`TagStyle::reserves`]. `false`, and nothing appended, if the outline does not say enough for that.
+pub fn append(text: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
+    let end = outline.layout.pairs.end;
+    let (Some(head), Some(tail), true) = (text.get(..end), text.get(end..), outline.is_whole) else {
+        return false;
+    };
+    out.extend_from_slice(head);
+    if style.writes(tags) {
+        append_tags(style, tags, outline.layout.count > 0, out);
+    }
+    out.extend_from_slice(tail);
+    true
+}
+
+fn append_tags(style: &TagStyle, tags: &Tags, comma: bool, out: &mut Vec<u8>) {
+    let nested = style.profile == Profile::Nested;
+    if comma {
+        out.push(b',');
+    }
+    if nested {
+        write::text(&style.key, out);
+        out.extend_from_slice(b":{");
+    }
+    for (index, (field, value)) in tags.fields(style.detail).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write::name(style.name(field), out);
+        out.push(b':');
+        write::value(style.rendered(field, value), out);
+    }
+    if nested {
+        out.push(b'}');
+    }
 }
 
 /// The tags under `key`, nested. None if there are none, or none that could be ours.
@@ -162,58 +182,51 @@ fn utf8(text: &[u8]) -> Result<&str, Unreadable> {
 
 fn pairs(text: &str, each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadable> {
     let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-    let first = text.find('{').map_or(0, |brace| brace.saturating_add(1));
-    let (mut count, mut start) = (0usize, first);
-    object(text, &mut |key, value| {
-        let (key_start, value_start) = (offset(key), offset(value));
-        let end = value_start.saturating_add(value.len());
+    let mut scan = Scan::new(text);
+    let mut start = None;
+    let layout = each_pair(&mut scan, &mut |key, scan| {
+        let key_start = offset(key);
         let key_span = key_start..key_start.saturating_add(key.len());
-        each(Pair { key: &unquoted(key)?, start, key_span, end });
-        count = count.saturating_add(1);
-        start = end;
+        scan.value()?;
+        // Pairs abut: the first begins behind the brace, each other one with its comma.
+        let first = || text.find('{').map_or(0, |brace| brace.saturating_add(1));
+        each(Pair { key: &unquoted(key)?, start: start.unwrap_or_else(first), key_span, end: scan.at() });
+        start = Some(scan.at());
         Ok(())
     })?;
-    Ok(Layout { pairs: first..start, count })
+    scan.end()?;
+    Ok(layout)
 }
-
-type EachPair<'f, 'a> = dyn FnMut(&'a str, &'a str) -> Result<(), Unreadable> + 'f;
 
 /// Calls back with every pair of an object, key and value as they are written. Nesting costs no stack.
-fn object<'a>(text: &'a str, each: &mut EachPair<'_, 'a>) -> Result<(), Unreadable> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let mut outcome = Ok(());
-    reader
-        .deserialize_map(Pairs { each, outcome: &mut outcome })
-        .and_then(|()| reader.end())
-        .map_err(|error| Unreadable { offset: byte_offset(text, &error), reason: "not a JSON object" })?;
-    outcome
+fn object<'a>(
+    text: &'a str,
+    each: &mut dyn FnMut(&'a str, &'a str) -> Result<(), Unreadable>,
+) -> Result<(), Unreadable> {
+    let mut scan = Scan::new(text);
+    each_pair(&mut scan, &mut |key, scan| each(key, scan.value()?))?;
+    scan.end()
 }
 
-fn byte_offset(text: &str, error: &serde_json::Error) -> usize {
-    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
-    lines.map(str::len).fold(error.column(), usize::saturating_add)
-}
+type EachPair<'f, 'a> = dyn FnMut(&'a str, &mut Scan<'a>) -> Result<(), Unreadable> + 'f;
 
-struct Pairs<'f, 'e, 'a> {
-    each: &'f mut EachPair<'e, 'a>,
-    outcome: &'f mut Result<(), Unreadable>,
-}
-
-impl<'a> de::Visitor<'a> for Pairs<'_, '_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            if self.outcome.is_ok() {
-                *self.outcome = (self.each)(key.get(), value.get());
-            }
+/// Steps over an object; calls back before each value, with its key as it is written. The callback steps over the value.
+fn each_pair<'a>(scan: &mut Scan<'a>, each: &mut EachPair<'_, 'a>) -> Result<Layout, Unreadable> {
+    scan.expect(b'{')?;
+    let start = scan.at();
+    let (mut count, mut end) = (0usize, start);
+    let mut more = scan.token() != Some(b'}');
+    while more {
+        each(scan.key()?, scan)?;
+        count = count.saturating_add(1);
+        end = scan.at();
+        more = scan.token() == Some(b',');
+        if more {
+            scan.expect(b',')?;
         }
-        Ok(())
     }
+    scan.expect(b'}')?;
+    Ok(Layout { pairs: start..end, count })
 }
 
 /// The text of a JSON string; borrowed unless something is escaped. A lone surrogate is refused: many parsers do too.
@@ -225,20 +238,6 @@ fn unquoted(raw: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
     serde_json::from_str::<String>(raw)
         .map(|text| Cow::Owned(text.into_bytes()))
         .map_err(|_| Unreadable { offset: 0, reason: "string with a lone surrogate" })
-}
-
-/// Writes any of our values; a Vec takes all bytes and none of them is a map with odd keys, so this cannot fail.
-fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    let _ = serde_json::to_writer(out, value);
-}
-
-/// A key in parts, written as one string.
-struct Shown<'a>(&'a dyn fmt::Display);
-
-impl Serialize for Shown<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self.0)
-    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ mod properties;
 mod summary;
 mod tags;
 
-pub use edit::Edit;
+pub use edit::{Edit, Outline};
 pub use profile::TagStyle;
 pub use summary::{read_summary, summary_record};
 pub use tags::{TagError, Tags};

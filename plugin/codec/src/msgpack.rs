@@ -9,7 +9,7 @@ use oddline_engine::{Profile, Scalar, Visitor};
 use self::cursor::{Cursor, Token};
 pub use self::events::{Event, EventKind, Events, Malformed, events, write_head};
 use crate::{
-    Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, TagStyle, Tags, Unreadable,
+    Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, Outline, TagStyle, Tags, Unreadable,
     edit::{Layout, Pair, Part},
     profile::Name,
     summary::from_msgpack,
@@ -19,16 +19,20 @@ use crate::{
 /// Deepest nesting of tags that are read; ours have two levels.
 const MAX_TAG_DEPTH: usize = 8;
 
-/// Shows a body's fields to a visitor, at most [`MAX_FIELDS`] of them and [`MAX_DEPTH`] levels. Keys that are no text
-/// are left out.
+/// Shows a body's fields to a visitor, at most [`MAX_FIELDS`] of them and [`MAX_DEPTH`] levels; gives where they lie.
+/// Keys that are no text are left out.
 ///
 /// # Errors
 /// If the body is no map or is cut short; what has been shown until then is to be forgotten.
-pub fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
+pub fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
     let mut cursor = Cursor::new(body);
     let pairs = map(&mut cursor)?;
+    let first = cursor.offset();
     let mut budget = MAX_FIELDS;
-    fields(&mut cursor, pairs, 1, &mut budget, visitor)
+    fields(&mut cursor, pairs, 1, &mut budget, visitor)?;
+    let is_whole = budget > 0 && cursor.is_at_end();
+    let count = usize::try_from(pairs).unwrap_or(usize::MAX);
+    Ok(Outline { layout: Layout { pairs: first..cursor.offset(), count }, is_whole })
 }
 
 fn map(cursor: &mut Cursor<'_>) -> Result<u32, Unreadable> {
@@ -97,13 +101,7 @@ fn key<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, Unreadable> {
 pub fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let plan = edit.plan(|each| pairs(body, each))?;
     let (style, tags) = (edit.style, edit.written_tags());
-    let tag_count = tags.map_or(0, |tags| tags.fields(style.detail).count());
-    let nested = style.profile == Profile::Nested;
-    let added = match tags {
-        None => 0,
-        Some(_) if nested => 1,
-        Some(_) => tag_count,
-    };
+    let added = tags.map_or(0, |tags| added(style, tags));
     let count = plan.kept().saturating_add(added).saturating_add(usize::from(edit.marker.is_some()));
     let count = u32::try_from(count).map_err(|_| Unreadable {
         offset: plan.layout.pairs.end,
@@ -114,21 +112,43 @@ pub fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unr
         Part::Bytes(bytes) => out.extend_from_slice(bytes),
         Part::Key(key) => write_text(key, out),
     });
-    if let Some(tags) = tags {
-        if nested {
-            write_text(&style.key, out);
-            map_header(u32::try_from(tag_count).unwrap_or_default(), out);
-        }
-        for (field, value) in tags.fields(style.detail) {
-            write_name(style.name(field), out);
-            write_value(style.rendered(field, value), out);
-        }
-    }
+    tags.into_iter().for_each(|tags| append_tags(style, tags, out));
     if let Some(marker) = edit.marker {
         write_text(MARKER_KEY, out);
         write_text(marker, out);
     }
     Ok(())
+}
+
+/// Appends a body with tags added, without reading it again: for one that [`walk`] has shown to bring no key along that
+/// [`TagStyle::reserves`]. `false`, and nothing appended, if the outline does not say enough for that.
+pub fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
+    let Some(pairs) = body.get(outline.layout.pairs.clone()).filter(|_| outline.is_whole) else {
+        return false;
+    };
+    let tags = Some(tags).filter(|tags| style.writes(tags));
+    let added = tags.map_or(0, |tags| added(style, tags));
+    let Ok(count) = u32::try_from(outline.layout.count.saturating_add(added)) else { return false };
+    map_header(count, out);
+    out.extend_from_slice(pairs);
+    tags.into_iter().for_each(|tags| append_tags(style, tags, out));
+    true
+}
+
+/// How many pairs the tags are.
+fn added(style: &TagStyle, tags: &Tags) -> usize {
+    if style.profile == Profile::Nested { 1 } else { tags.fields(style.detail).count() }
+}
+
+fn append_tags(style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) {
+    if style.profile == Profile::Nested {
+        write_text(&style.key, out);
+        map_header(u32::try_from(tags.fields(style.detail).count()).unwrap_or_default(), out);
+    }
+    for (field, value) in tags.fields(style.detail) {
+        write_name(style.name(field), out);
+        write_value(style.rendered(field, value), out);
+    }
 }
 
 fn pairs(body: &[u8], each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadable> {
@@ -217,13 +237,7 @@ fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Text(text) => write_text(text, out),
         Value::Id(id) => {
             let _ = rmp::encode::write_str_len(out, 16);
-            let mut digits = [0; 16];
-            // From the last digit on; one buffer, so that the output grows once.
-            for (place, digit) in (0u32..).step_by(4).zip(digits.iter_mut().rev()) {
-                let nibble = (id.0 >> place & 15) as u8;
-                *digit = if nibble < 10 { b'0' | nibble } else { (b'a' - 10).wrapping_add(nibble) };
-            }
-            out.extend_from_slice(&digits);
+            out.extend_from_slice(&id.hex());
         }
         Value::Flags(flags) => {
             let _ = rmp::encode::write_array_len(out, u32::try_from(flags.len()).unwrap_or_default());

@@ -195,7 +195,7 @@ impl TagStyle {
 
     /// Whether a record that brings this top-level key along would pose as ours. The plain key always would: what
     /// routes records on the detour reads the nested form in every profile.
-    pub(crate) fn reserves(&self, key: &[u8]) -> bool {
+    pub fn reserves(&self, key: &[u8]) -> bool {
         key == self.key.as_bytes()
             || key == MARKER_KEY.as_bytes()
             || key == SUMMARY_KEY.as_bytes()

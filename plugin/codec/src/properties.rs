@@ -169,6 +169,21 @@ proptest! {
     }
 
     #[test]
+    fn tags_appended_by_the_outline_are_those_spliced_in(record in record(), tags in tags(), style in any_style()) {
+        let Value::Map(pairs) = &record else { return Ok(()) };
+        prop_assume!(!pairs.iter().any(|(key, _)| style.reserves(key.as_bytes())));
+        let (packed, text) = (record.msgpack(), record.json());
+        let (mut spliced, mut appended) = (vec![7], vec![7]);
+        let outline = msgpack::walk(&packed, &mut Seen::default()).unwrap();
+        prop_assert!(msgpack::append(&packed, &outline, &style, &tags, &mut appended));
+        msgpack::splice(&packed, &Edit::tag(&style, &tags), &mut spliced).unwrap();
+        let outline = json::walk(&text, &mut Seen::default()).unwrap();
+        prop_assert!(json::append(&text, &outline, &style, &tags, &mut appended));
+        json::splice(&text, &Edit::tag(&style, &tags), &mut spliced).unwrap();
+        prop_assert_eq!(spliced, appended);
+    }
+
+    #[test]
     fn arbitrary_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..200), tags in tags(), style in any_style()) {
         let edit = Edit { remove: &["a"], rename: &[("b", "c")], style: &style, tags: Some(&tags), marker: Some("m") };
         for map in [bytes.clone(), [&[0x83], &*bytes].concat(), [b"{\"a\":", &*bytes].concat()] {

@@ -20,6 +20,26 @@ impl TemplateId {
             .then(|| u64::from_str_radix(text, 16).ok().map(TemplateId))
             .flatten()
     }
+
+    /// The 16 hex digits, for those who write many and do not want to pay a formatter.
+    pub fn hex(self) -> [u8; 16] {
+        // Each half spread out to one nibble a byte, then nibbles to digits, eight at a time.
+        let spread = |half: u32| {
+            let mut nibbles = u64::from(half);
+            for (shift, mask) in
+                [(16, 0x0000_ffff_0000_ffff), (8, 0x00ff_00ff_00ff_00ff), (4, 0x0f0f_0f0f_0f0f_0f0f_u64)]
+            {
+                nibbles = (nibbles | nibbles << shift) & mask;
+            }
+            let is_letter = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+            (nibbles + 0x3030_3030_3030_3030 + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
+        };
+        let mut digits = [0; 16];
+        let (high, low) = digits.split_at_mut(8);
+        high.copy_from_slice(&spread((self.0 >> 32) as u32));
+        low.copy_from_slice(&spread(self.0 as u32));
+        digits
+    }
 }
 
 impl fmt::Display for TemplateId {

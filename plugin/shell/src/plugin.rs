@@ -6,7 +6,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use oddline_codec::{
-    Edit, MARKER_KEY, TagStyle, Tags, Unreadable, json,
+    Edit, MARKER_KEY, Outline, TagStyle, Tags, Unreadable, json,
     marker::{self, Secret},
     msgpack,
 };
@@ -22,11 +22,13 @@ pub const RESERVED_TAG_PREFIX: &[u8] = b"oddline.";
 
 /// A host's notation of one record.
 pub trait Format {
-    /// Gives a record's fields to a visitor.
+    /// Gives a record's fields to a visitor, and where they lie.
     ///
     /// # Errors
     /// If the body is not one map, or cut short.
-    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable>;
+    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable>;
+    /// Appends the record with tags added, if none of its keys is reserved and the outline says enough.
+    fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool;
     /// Appends the record with an edit made.
     ///
     /// # Errors
@@ -41,8 +43,12 @@ pub trait Format {
 pub enum Msgpack {}
 
 impl Format for Msgpack {
-    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
+    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
         msgpack::walk(body, visitor)
+    }
+
+    fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
+        msgpack::append(body, outline, style, tags, out)
     }
 
     fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
@@ -59,8 +65,12 @@ impl Format for Msgpack {
 pub enum Json {}
 
 impl Format for Json {
-    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
+    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
         json::walk(body, visitor)
+    }
+
+    fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
+        json::append(body, outline, style, tags, out)
     }
 
     fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
@@ -149,10 +159,16 @@ impl Plugin {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let start = out.len();
-        let mut reading = Reading { picking: self.picker.start(tag), depth: 0, marker: None };
+        let mut reading = Reading {
+            picking: self.picker.start(tag),
+            style: &self.style,
+            depth: 0,
+            poses: false,
+            marker: None,
+        };
         let read = F::walk(body, &mut reading);
-        let (marker, record) = (reading.marker, reading.picking.finish());
-        let outcome = read.and_then(|()| {
+        let (marker, poses, record) = (reading.marker, reading.poses, reading.picking.finish());
+        let outcome = read.and_then(|outline| {
             if let Some(marker) = marker {
                 if self.verifies::<F>(tag, &record.message, body, &marker) {
                     F::splice(body, &Edit::remove(&self.style, &[MARKER_KEY]), out)?;
@@ -165,7 +181,11 @@ impl Plugin {
             }
             let verdict = self.engine.observe(&record, now);
             let style = if verdict.is_pending() { &self.pending } else { &self.style };
-            F::splice(body, &Edit::tag(style, &Tags::of(&verdict, self.engine.model())), out)?;
+            let tags = Tags::of(&verdict, self.engine.model());
+            // Hardly a record has a key of ours; then it is not read a second time.
+            if poses || !F::append(body, &outline, style, &tags, out) {
+                F::splice(body, &Edit::tag(style, &tags), out)?;
+            }
             Ok(Outcome::Judged(verdict))
         });
         outcome.unwrap_or_else(|_| {
@@ -247,15 +267,19 @@ impl Plugin {
     }
 }
 
-/// Passes a walk on to the engine's picking, and keeps the marker it sees at the top level.
+/// Passes a walk on to the engine's picking, and keeps what it sees of our own keys at the top level.
 struct Reading<'p, 'a> {
     picking: Picking<'p, 'a>,
+    style: &'p TagStyle,
     depth: usize,
+    /// Whether a key is one of ours; the style of pending records reserves no others.
+    poses: bool,
     marker: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Visitor<'a> for Reading<'_, 'a> {
     fn enter(&mut self, key: &[u8]) -> bool {
+        self.poses |= self.depth == 0 && self.style.reserves(key);
         let entered = self.picking.enter(key);
         self.depth = self.depth.saturating_add(entered.into());
         entered
@@ -267,7 +291,9 @@ impl<'a> Visitor<'a> for Reading<'_, 'a> {
     }
 
     fn scalar(&mut self, key: &[u8], value: Scalar<'a>) {
-        if key == MARKER_KEY.as_bytes() && self.depth == 0 {
+        let is_ours = self.depth == 0 && self.style.reserves(key);
+        self.poses |= is_ours;
+        if is_ours && key == MARKER_KEY.as_bytes() {
             self.marker = Some(match value {
                 Scalar::Text(text) => text,
                 // Of another type: nothing we wrote, and it does not verify.

@@ -1,6 +1,7 @@
 //! Walk, splice and tags on JSON text.
 
 use oddline_engine::{Annotate, Detail};
+use serde_json::value::RawValue;
 
 use super::*;
 use crate::msgpack::tests::{flagged, quiet};
