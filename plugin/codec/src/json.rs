@@ -54,6 +54,7 @@ fn fields<'a>(
                 Ok(whole) => Scalar::Int(whole),
                 Err(_) => value.parse().map_or(Scalar::Null, Scalar::Float),
             },
+            [b'[', ..] => Scalar::Opaque,
             _ => Scalar::Null,
         };
         visitor.scalar(&key, scalar);

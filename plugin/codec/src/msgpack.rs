@@ -69,9 +69,10 @@ fn fields<'a>(
             }
             Token::Array(items) => {
                 cursor.skip_items(items.into())?;
-                Scalar::Null
+                Scalar::Opaque
             }
-            Token::Nil | Token::Ext(..) => Scalar::Null,
+            Token::Nil => Scalar::Null,
+            Token::Ext(..) => Scalar::Opaque,
             Token::Bool(value) => Scalar::Bool(value),
             Token::Int(value) => Scalar::Int(value),
             Token::Big(value) => Scalar::Float(value as f64),

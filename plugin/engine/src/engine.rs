@@ -11,7 +11,7 @@ use crate::{
     options::Mode,
     pick::Picker,
     record::Record,
-    rules::{Categories, RuleSet, Scratch},
+    rules::{Categories, RuleSet, Scratch, Subject},
     score,
     settings::Settings,
     source::{Context, Placed, Source},
@@ -63,7 +63,7 @@ impl Engine {
     /// An engine that has seen nothing.
     pub fn new(settings: Settings, rules: Arc<RuleSet>) -> Engine {
         Engine {
-            picker: Arc::new(Picker::new(&settings)),
+            picker: Arc::new(Picker::new(&settings, &rules)),
             model: model(&rules),
             rules,
             advice: Arc::default(),
@@ -91,7 +91,8 @@ impl Engine {
         &self.settings
     }
 
-    /// Finds message, severity and labels in a host's record.
+    /// Finds in a host's record what the engine looks at. Changes with the rules: ask for it again after
+    /// [`Engine::set_rules`].
     pub fn picker(&self) -> Arc<Picker> {
         Arc::clone(&self.picker)
     }
@@ -109,6 +110,7 @@ impl Engine {
     /// Changes the rules; what was learned stays.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.model = model(&rules);
+        self.picker = Arc::new(Picker::new(&self.settings, &rules));
         self.rules = rules;
     }
 
@@ -171,8 +173,8 @@ impl Engine {
         let seconds = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
         let is_silenced =
             |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
-        let rule =
-            self.rules.best(message, placed.severity, source.categories, is_silenced, &mut self.scratch);
+        let subject = Subject { message, severity: placed.severity, fields: &record.fields };
+        let rule = self.rules.best(subject, source.categories, is_silenced, &mut self.scratch);
         if rule.is_some() {
             self.signals.flags.insert(Flag::Pattern);
         }

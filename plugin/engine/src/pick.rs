@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    record::{Record, Scalar, Severity, Visitor},
+    record::{Fields, Record, Scalar, Severity, Visitor},
+    rules::RuleSet,
     settings::Settings,
 };
 
@@ -12,6 +13,8 @@ use crate::{
 pub struct Picker {
     nodes: Vec<Node>,
     labels: usize,
+    slots: usize,
+    stamp: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ struct Node {
     /// Children by length of the key (capped), so that most keys cost one comparison or none.
     children: Vec<Vec<(Box<[u8]>, usize)>>,
     role: Option<Role>,
+    /// Where rules look for its value.
+    slot: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +43,14 @@ impl Node {
 }
 
 impl Picker {
-    /// The picker for these settings' paths.
-    pub fn new(settings: &Settings) -> Picker {
-        let mut picker = Picker { nodes: vec![Node::default()], labels: settings.label_paths().len() };
+    /// The picker for these settings' paths, and for the fields that these rules ask for.
+    pub fn new(settings: &Settings, rules: &RuleSet) -> Picker {
+        let mut picker = Picker {
+            nodes: vec![Node::default()],
+            labels: settings.label_paths().len(),
+            slots: rules.paths().len(),
+            stamp: rules.paths_stamp(),
+        };
         for (rank, path) in settings.message_paths().iter().enumerate() {
             picker.insert(path, Role::Message(rank));
         }
@@ -49,6 +59,17 @@ impl Picker {
         }
         for (rank, path) in settings.label_paths().iter().enumerate() {
             picker.insert(path, Role::Label(rank));
+        }
+        for (slot, path) in rules.paths().iter().enumerate() {
+            // Nested, and as one literal key, because shippers write both.
+            let joined = path.keys().join(".");
+            for node in
+                [picker.node_of(path.keys().iter().map(String::as_str)), picker.node_of([joined.as_str()])]
+            {
+                if let Some(node) = picker.nodes.get_mut(node) {
+                    node.slot = Some(slot);
+                }
+            }
         }
         picker
     }
@@ -62,6 +83,14 @@ impl Picker {
     }
 
     fn insert_keys<'k>(&mut self, keys: impl Iterator<Item = &'k str>, role: Role) {
+        let node = self.node_of(keys);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.role.get_or_insert(role);
+        }
+    }
+
+    /// The node under these keys, which exists afterwards.
+    fn node_of<'k>(&mut self, keys: impl IntoIterator<Item = &'k str>) -> usize {
         let mut at = 0;
         for key in keys {
             let key = key.as_bytes();
@@ -78,9 +107,7 @@ impl Picker {
                 new
             });
         }
-        if let Some(node) = self.nodes.get_mut(at) {
-            node.role.get_or_insert(role);
-        }
+        at
     }
 
     /// Begins one record.
@@ -94,6 +121,7 @@ impl Picker {
             longest: Cow::Borrowed(b""),
             severity: None,
             labels: Vec::new(),
+            values: Vec::new(),
         }
     }
 }
@@ -112,6 +140,7 @@ pub struct Picking<'p, 'a> {
     longest: Cow<'a, [u8]>,
     severity: Option<(usize, Severity)>,
     labels: Vec<Cow<'a, [u8]>>,
+    values: Vec<Scalar<'a>>,
 }
 
 impl<'a> Picking<'_, 'a> {
@@ -127,6 +156,19 @@ impl<'a> Picking<'_, 'a> {
             severity: self.severity.map(|(_, severity)| severity),
             tag: self.tag,
             labels: self.labels,
+            fields: Fields { stamp: self.picker.stamp, values: self.values },
+        }
+    }
+
+    /// Keeps a value that rules ask for; of several the first, so that notation does not matter.
+    fn keep(&mut self, slot: usize, value: Scalar<'a>) {
+        if self.values.is_empty() {
+            self.values.resize(self.picker.slots, Scalar::Null);
+        }
+        if let Some(kept) = self.values.get_mut(slot)
+            && *kept == Scalar::Null
+        {
+            *kept = value;
         }
     }
 }
@@ -135,9 +177,12 @@ impl<'a> Visitor<'a> for Picking<'_, 'a> {
     fn enter(&mut self, key: &[u8]) -> bool {
         let Some(child) = self.node().and_then(|node| node.child(key)) else { return false };
         let deeper = self.depth.saturating_add(1);
-        let Some(slot) = self.at.get_mut(deeper) else { return false };
-        *slot = child;
+        let Some(step) = self.at.get_mut(deeper) else { return false };
+        *step = child;
         self.depth = deeper;
+        if let Some(slot) = self.picker.nodes.get(child).and_then(|node| node.slot) {
+            self.keep(slot, Scalar::Opaque);
+        }
         true
     }
 
@@ -146,11 +191,14 @@ impl<'a> Visitor<'a> for Picking<'_, 'a> {
     }
 
     fn scalar(&mut self, key: &[u8], value: Scalar<'a>) {
-        let role = self
-            .node()
-            .and_then(|node| node.child(key))
-            .and_then(|child| self.picker.nodes.get(child))
-            .and_then(|node| node.role);
+        let node =
+            self.node().and_then(|node| node.child(key)).and_then(|child| self.picker.nodes.get(child));
+        let (role, slot) = node.map_or((None, None), |node| (node.role, node.slot));
+        if let Some(slot) = slot
+            && value != Scalar::Null
+        {
+            self.keep(slot, value.clone());
+        }
         match (role, value) {
             (Some(Role::Message(rank)), Scalar::Text(text))
                 if !text.is_empty() && self.message.as_ref().is_none_or(|(best, _)| rank < *best) =>
@@ -197,7 +245,7 @@ mod tests {
 
     #[test]
     fn finds_nested_and_literal_paths_and_prefers_the_first() {
-        let picker = Picker::new(&Settings::default());
+        let picker = Picker::new(&Settings::default(), &RuleSet::default());
         let mut picking = picker.start(b"kube.x");
         picking.scalar(b"log", text("second"));
         picking.scalar(b"message", text("first"));
@@ -215,7 +263,7 @@ mod tests {
 
     #[test]
     fn falls_back_to_the_longest_text() {
-        let picker = Picker::new(&Settings::default());
+        let picker = Picker::new(&Settings::default(), &RuleSet::default());
         let mut picking = picker.start(b"t");
         picking.scalar(b"a", text("short"));
         picking.scalar(b"b", text("the longest text"));

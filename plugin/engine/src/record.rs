@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Text is bytes, because logs are not always UTF-8; it is owned only where the host's notation had to be unescaped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar<'a> {
-    /// Absent, null, or of a type that carries no text or number (binary blobs of a codec's choice, ext types).
+    /// Absent or null.
     Null,
+    /// There, but neither text, number nor truth value: an array, an ext type, a map that is not looked into.
+    Opaque,
     /// A boolean.
     Bool(bool),
     /// Any integer; values beyond `i64` are given as `Float`.
@@ -30,7 +32,7 @@ pub trait Visitor<'a> {
     fn enter(&mut self, key: &[u8]) -> bool;
     /// The map entered last ends.
     fn leave(&mut self);
-    /// A leaf. Arrays are passed as `Scalar::Null`.
+    /// A leaf. Arrays are passed as `Scalar::Opaque`.
     fn scalar(&mut self, key: &[u8], value: Scalar<'a>);
 }
 
@@ -53,6 +55,18 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Its word: trace, debug, info, warn, error or fatal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Trace => "trace",
+            Severity::Debug => "debug",
+            Severity::Info => "info",
+            Severity::Warn => "warn",
+            Severity::Error => "error",
+            Severity::Fatal => "fatal",
+        }
+    }
+
     /// Reads a level word (`warn`, `WARNING`, `E`, `crit` …) or a syslog (0..=7) or pino/bunyan (10..=60) number.
     /// `None` if it is neither.
     pub fn parse(text: &[u8]) -> Option<Severity> {
@@ -102,11 +116,28 @@ pub struct Record<'a> {
     pub tag: &'a [u8],
     /// Values of the label paths, in the order of [`crate::Settings::label_paths`]; empty if absent.
     pub labels: Vec<Cow<'a, [u8]>>,
+    /// Values of the fields that rules ask for.
+    pub fields: Fields<'a>,
+}
+
+/// Values of the fields that a set of rules asks for, as a [`crate::Picker`] for that set found them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields<'a> {
+    /// Which set of paths they are for: values for other paths are as good as none.
+    pub(crate) stamp: u64,
+    /// One for each path; empty if the record has none of them.
+    pub(crate) values: Vec<Scalar<'a>>,
 }
 
 impl<'a> Record<'a> {
     /// A record that is only a message, as a line of a file is.
     pub fn from_line(tag: &'a [u8], line: &'a [u8]) -> Self {
-        Record { message: Cow::Borrowed(line), severity: None, tag, labels: Vec::new() }
+        Record {
+            message: Cow::Borrowed(line),
+            severity: None,
+            tag,
+            labels: Vec::new(),
+            fields: Fields::default(),
+        }
     }
 }

@@ -7,24 +7,29 @@
 //! over the message finds which rules can match at all (see [`set`]), so that hundreds of rules cost about as much as one.
 
 mod category;
+mod compile;
+pub mod field;
 mod file;
 mod finder;
 mod literal;
 mod pattern;
+mod rule;
 pub mod set;
 mod text;
 
 #[cfg(test)]
 mod builtin_test;
 #[cfg(test)]
+mod fields_test;
+#[cfg(test)]
 mod limits_test;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 pub use category::Categories;
-pub use set::{Compiled, RuleSet, Scratch};
-
-use crate::record::Severity;
+pub use compile::Compiled;
+pub use rule::{Example, Rule, RuleProblem};
+pub use set::{RuleSet, Scratch, Subject};
 
 /// Longest pattern, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 1 << 10;
@@ -34,104 +39,24 @@ pub const MAX_COMPILED_BYTES: usize = 1 << 20;
 pub const MAX_SET_BYTES: usize = 256 << 20;
 /// Most rules in a set.
 pub const MAX_RULES: usize = 10_000;
+/// Most fields that the rules of a set may ask for.
+pub const MAX_FIELD_PATHS: usize = 64;
 /// Largest rule file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
 /// Longest rule or category name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 /// Longest description, in bytes.
 pub const MAX_DESCRIPTION_BYTES: usize = 512;
+/// Most expressions in `fields`, patterns in `unless`, or words in `tags` of one rule.
+pub const MAX_LIST: usize = 32;
+/// Longest condition in `when`, in bytes.
+pub const MAX_WHEN_BYTES: usize = 4 << 10;
+/// Most examples of each kind in one rule.
+pub const MAX_EXAMPLES: usize = 100;
 /// Score of a rule that gives neither score nor severity.
 pub const DEFAULT_SCORE: f32 = 2.5;
 /// Category of a rule that gives none.
 pub const DEFAULT_CATEGORY: &str = "custom";
-
-/// One rule, as written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// Its name, e.g. `DB_CONNECT_FAILED`.
-    pub name: Arc<str>,
-    /// The pattern; empty only if the rule is disabled.
-    pub pattern: String,
-    /// Severity, 0 to 10.
-    pub score: f32,
-    /// What kind of program it is about, e.g. `application`.
-    pub category: Arc<str>,
-    /// One line for people.
-    pub description: Arc<str>,
-    /// Off rules are kept so that a user's file can turn a built-in rule off by its name.
-    pub enabled: bool,
-    /// The rule also hits records whose own level field says this.
-    pub level: Option<Severity>,
-    /// Messages that it must match.
-    pub matches: Vec<String>,
-    /// Messages that it must not match.
-    pub misses: Vec<String>,
-    /// The file it comes from, and the line there (1-based).
-    pub file: Arc<str>,
-    /// The line it begins on.
-    pub line: usize,
-}
-
-impl Rule {
-    /// Tries the rule on its own examples.
-    pub fn check_examples(&self) -> Vec<RuleProblem> {
-        if !self.enabled {
-            return Vec::new();
-        }
-        let regex = match pattern::parse(&self.pattern)
-            .and_then(|hir| pattern::compile(&[hir], MAX_COMPILED_BYTES))
-        {
-            Ok(regex) => regex,
-            Err(reason) => return vec![RuleProblem::of(self, "pattern", reason)],
-        };
-        let wrong = |lines: &[String], wanted: bool, key, what| {
-            let lines = lines.iter().filter(|line| regex.is_match(line.as_str()) != wanted);
-            lines
-                .map(|line| RuleProblem::of(self, key, format!("the pattern {what} `{line}`")))
-                .collect::<Vec<_>>()
-        };
-        let mut problems = wrong(&self.matches, true, "match", "does not match its example");
-        problems.extend(wrong(&self.misses, false, "miss", "matches its counter-example"));
-        problems
-    }
-
-    /// Whether it ships with Oddline: such a rule gives way to a user's rule of the same name.
-    pub fn is_builtin(&self) -> bool {
-        self.file.starts_with(BUILTIN_PREFIX)
-    }
-}
-
-/// What is wrong with a rule or a rule file. The rest of the file still loads.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct RuleProblem {
-    /// The file, as the caller named it.
-    pub file: Arc<str>,
-    /// The line, 1-based.
-    pub line: usize,
-    /// The rule's name, if it has one.
-    pub rule: Option<Arc<str>>,
-    /// The key or column concerned.
-    pub key: String,
-    /// What is wrong, and what to write instead.
-    pub reason: String,
-}
-
-impl RuleProblem {
-    fn of(rule: &Rule, key: &str, reason: String) -> Self {
-        let (file, name) = (Arc::clone(&rule.file), Some(Arc::clone(&rule.name)));
-        RuleProblem { file, line: rule.line, rule: name, key: key.to_owned(), reason }
-    }
-}
-
-impl fmt::Display for RuleProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
-        if let Some(rule) = &self.rule {
-            write!(f, "rule {rule}: ")?;
-        }
-        write!(f, "{}: {}", self.key, self.reason)
-    }
-}
 
 /// A rule file, read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -198,6 +123,14 @@ fn score_of(text: &str) -> Result<f32, String> {
             }
         },
     }
+}
+
+/// The one of the words that was probably meant.
+fn suggestion<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+    // Longer ones are no slip of the finger, and the comparison is quadratic.
+    let word = (word.len() <= MAX_NAME_BYTES).then_some(word)?;
+    let near = words.iter().map(|known| (strsim::damerau_levenshtein(known, word), *known)).min()?;
+    (near.0 <= 3 && near.0 < word.len()).then_some(near.1)
 }
 
 /// A rule's name: the same letters in every tag, query and dashboard.

@@ -135,6 +135,7 @@ impl Plugin {
     pub fn apply(&mut self, changes: Changes) {
         if let Some(rules) = changes.rules {
             self.engine.set_rules(rules);
+            self.picker = self.engine.picker();
         }
         if let Some(advice) = changes.advice {
             self.engine.set_advice(advice);

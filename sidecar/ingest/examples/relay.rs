@@ -9,7 +9,7 @@ use std::{error::Error, future::Future, pin::Pin, sync::Arc};
 
 use oddline_analyze::ports::{Analysis, Received};
 use oddline_codec::{TagStyle, marker::Secret};
-use oddline_engine::{Mode, Picker, Record, Settings, Status, Summary, Verdict};
+use oddline_engine::{Mode, Picker, Record, Settings, Status, Summary, Verdict, rules::RuleSet};
 use oddline_ingest::{
     Annotator, Budget, Detour, Events, Limits,
     forward::{
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings::default();
     let annotator = Annotator {
         analysis: Arc::new(Confirm),
-        picker: Arc::new(Picker::new(&settings)),
+        picker: Arc::new(Picker::new(&settings, &RuleSet::default())),
         style: TagStyle::of(&settings),
         model: "relay".into(),
     };

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{BUILTIN, Categories, Rule, RuleSet, Scratch, builtin_rules, literal, parse, pattern};
+use super::{
+    BUILTIN, Categories, Example, Rule, RuleSet, Scratch, Subject, builtin_rules, literal, parse,
+    pattern::{self, Caches, Matcher},
+};
 use crate::record::Severity;
 
 fn best(set: &RuleSet, message: &str) -> Option<(String, f32)> {
-    let hit = set.best(message.as_bytes(), None, Categories::ALL, |_| false, &mut Scratch::default())?;
+    let hit = set.best(message.as_bytes().into(), Categories::ALL, |_| false, &mut Scratch::default())?;
     Some((hit.name.to_string(), hit.score))
 }
 
@@ -42,6 +45,9 @@ fn every_rule_holds_its_examples() {
 #[test]
 fn every_rule_has_literals_to_look_for() {
     for rule in builtin_rules() {
+        if rule.pattern.is_empty() {
+            continue;
+        }
         let hir = pattern::parse(&rule.pattern).unwrap();
         assert!(literal::required(&hir).is_some(), "{} has a branch without three letters", rule.name);
     }
@@ -62,7 +68,8 @@ fn a_records_own_level_counts_like_the_word_in_its_message() {
     let set = RuleSet::builtin();
     let mut scratch = Scratch::default();
     let mut hit = |severity, silent: &str| {
-        let hit = set.best(b"worker ended", severity, Categories::ALL, |name| name == silent, &mut scratch);
+        let subject = Subject { severity, ..Subject::from(&b"worker ended"[..]) };
+        let hit = set.best(subject, Categories::ALL, |name| name == silent, &mut scratch);
         hit.map(|hit| hit.name.to_string())
     };
     assert_eq!(hit(None, ""), None);
@@ -76,9 +83,9 @@ fn a_records_own_level_counts_like_the_word_in_its_message() {
 fn categories_and_silence_leave_rules_out() {
     let set = RuleSet::builtin();
     let mut scratch = Scratch::default();
-    let message = b"ERROR: deadlock detected";
+    let message = &b"ERROR: deadlock detected"[..];
     let mut hit = |categories, silent: &str| {
-        set.best(message, None, categories, |name| name == silent, &mut scratch)
+        set.best(message.into(), categories, |name| name == silent, &mut scratch)
             .map(|hit| hit.name.to_string())
     };
     assert_eq!(hit(Categories::ALL, "").as_deref(), Some("DB_DEADLOCK"));
@@ -110,8 +117,13 @@ fn the_hash_ignores_order_and_notices_every_change() {
 /// Messages made of the rules' own examples, cut and joined anywhere, with bytes that are not text between them.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let rules = builtin_rules();
-    let lines: Vec<String> =
-        rules.iter().flat_map(|rule| rule.matches.iter().chain(&rule.misses)).cloned().collect();
+    let examples = rules.iter().flat_map(|rule| rule.matches.iter().chain(&rule.misses));
+    let lines: Vec<String> = examples
+        .filter_map(|example| match example {
+            Example::Message(text) => Some(text.clone()),
+            Example::Record(_) => None,
+        })
+        .collect();
     let piece = prop_oneof![
         8 => (proptest::sample::select(lines), any::<(prop::sample::Index, prop::sample::Index, bool)>()).prop_map(
             |(line, (from, to, upper))| {
@@ -146,10 +158,17 @@ fn small_pattern() -> impl Strategy<Value = String> {
     })
 }
 
+fn matches(pattern: &str, message: &[u8]) -> bool {
+    let hir = pattern::parse(pattern).unwrap();
+    let mut caches = Caches::default();
+    caches.belong_to(1, 1);
+    caches.is_match(0, &Matcher::new(&[hir], usize::MAX).unwrap(), message)
+}
+
 fn alone(rules: &[Rule], message: &[u8]) -> Vec<String> {
     let matching = rules.iter().filter(|rule| {
-        let hir = pattern::parse(&rule.pattern).unwrap();
-        pattern::compile(&[hir], usize::MAX).unwrap().is_match(message)
+        let unless = rule.unless.iter().any(|pattern| matches(pattern, message));
+        !rule.pattern.is_empty() && !unless && matches(&rule.pattern, message)
     });
     let mut names: Vec<String> = matching.map(|rule| rule.name.to_string()).collect();
     names.sort();
@@ -157,7 +176,7 @@ fn alone(rules: &[Rule], message: &[u8]) -> Vec<String> {
 }
 
 fn together(set: &RuleSet, message: &[u8]) -> Vec<String> {
-    let hits = set.matches(message, None, &mut Scratch::default());
+    let hits = set.matches(message.into(), &mut Scratch::default());
     let mut names: Vec<String> = hits.into_iter().map(|hit| hit.name.to_string()).collect();
     names.sort();
     names
@@ -173,8 +192,8 @@ proptest! {
         let mut scratch = Scratch::default();
         for message in &messages {
             prop_assert_eq!(together(&set, message), alone(&rules, message));
-            let all = set.matches(message, None, &mut scratch);
-            let best = set.best(message, None, Categories::ALL, |_| false, &mut scratch);
+            let all = set.matches(message.as_slice().into(), &mut scratch);
+            let best = set.best(message.as_slice().into(), Categories::ALL, |_| false, &mut scratch);
             prop_assert_eq!(best.as_ref(), all.first());
         }
     }

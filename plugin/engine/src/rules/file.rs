@@ -8,14 +8,28 @@ use toml::{
 };
 
 use super::{
-    DEFAULT_CATEGORY, DEFAULT_SCORE, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, Parsed, Rule, RuleProblem,
-    check_name, score_of,
+    DEFAULT_CATEGORY, Example, MAX_DESCRIPTION_BYTES, MAX_EXAMPLES, MAX_LIST, MAX_NAME_BYTES, MAX_WHEN_BYTES,
+    Parsed, Rule, RuleProblem, check_name, field, score_of, suggestion,
 };
 use crate::record::Severity;
 
 const TOP_KEYS: [&str; 2] = ["category", "rules"];
-const RULE_KEYS: [&str; 10] =
-    ["name", "pattern", "score", "severity", "category", "description", "enabled", "level", "match", "miss"];
+const RULE_KEYS: [&str; 14] = [
+    "name",
+    "pattern",
+    "fields",
+    "unless",
+    "when",
+    "score",
+    "severity",
+    "category",
+    "description",
+    "tags",
+    "enabled",
+    "level",
+    "match",
+    "miss",
+];
 
 /// Reads `category = "…"` and `[[rules]]`.
 pub(super) fn parse(file: &Arc<str>, content: &str) -> Parsed {
@@ -75,19 +89,8 @@ impl Reader<'_> {
             );
         };
         let name = table.get("name").and_then(|name| text(name).ok()).map(Arc::<str>::from);
-        let mut rule = Rule {
-            name: name.clone().unwrap_or_else(|| Arc::from("")),
-            pattern: String::new(),
-            score: DEFAULT_SCORE,
-            category: Arc::clone(category),
-            description: Arc::from(""),
-            enabled: true,
-            level: None,
-            matches: Vec::new(),
-            misses: Vec::new(),
-            file: Arc::clone(self.file),
-            line: self.lines.at(at),
-        };
+        let mut rule = Rule::new(name.as_deref().unwrap_or_default(), self.file, self.lines.at(at));
+        rule.category = Arc::clone(category);
         let before = self.parsed.problems.len();
         for (key, value) in table {
             let word = key.get_ref().as_ref();
@@ -100,8 +103,18 @@ impl Reader<'_> {
         if name.is_none() && !table.contains_key("name") {
             self.problem(at, None, "name", "is missing".to_owned());
         }
-        if rule.enabled && !table.contains_key("pattern") {
-            self.problem(at, name.clone(), "pattern", "is missing".to_owned());
+        let given = |key: &str| table.contains_key(key);
+        if rule.enabled && !given("pattern") && !given("fields") {
+            self.problem(
+                at,
+                name.clone(),
+                "pattern",
+                "is missing; a rule needs a pattern or fields".to_owned(),
+            );
+        }
+        if given("level") && given("fields") && !given("pattern") {
+            let reason = "stands in for a pattern, and there is none; write `level == error` into fields";
+            self.problem(at, name.clone(), "level", reason.to_owned());
         }
         if table.contains_key("score") && table.contains_key("severity") {
             self.problem(at, name, "severity", "is given beside score; keep one of them".to_owned());
@@ -150,22 +163,49 @@ fn set(rule: &mut Rule, key: &str, value: &Spanned<DeValue<'_>>) -> Result<(), S
             rule.level =
                 Some(level.ok_or_else(|| format!("`{word}` is not a level such as warn, error or fatal"))?);
         }
-        "match" => rule.matches = texts(value)?,
-        "miss" => rule.misses = texts(value)?,
+        "fields" => {
+            rule.fields = texts(value, MAX_LIST)?;
+            for (number, expression) in (1..).zip(&rule.fields) {
+                field::parse(expression).map_err(|reason| numbered(number, rule.fields.len(), &reason))?;
+            }
+        }
+        "unless" => rule.unless = texts(value, MAX_LIST)?,
+        "when" => {
+            let condition = text(value)?;
+            if condition.len() > MAX_WHEN_BYTES {
+                return Err(format!(
+                    "has {} bytes, more than the limit of {MAX_WHEN_BYTES}",
+                    condition.len()
+                ));
+            }
+            rule.when = Some(condition);
+        }
+        "tags" => {
+            rule.tags = texts(value, MAX_LIST)?;
+            if let Some(long) = rule.tags.iter().find(|tag| tag.len() > MAX_NAME_BYTES) {
+                return Err(format!(
+                    "has a word of {} bytes, more than the limit of {MAX_NAME_BYTES}",
+                    long.len()
+                ));
+            }
+        }
+        "match" => rule.matches = examples(value)?,
+        "miss" => rule.misses = examples(value)?,
         other => return Err(unknown(&RULE_KEYS)(other)),
     }
     Ok(())
 }
 
 fn unknown<'a>(known: &'a [&'a str]) -> impl Fn(&str) -> String + 'a {
-    move |key| {
-        let key: String = key.chars().take(MAX_NAME_BYTES).collect();
-        let near = known.iter().map(|word| (strsim::damerau_levenshtein(word, &key), word)).min();
-        match near {
-            Some((distance, word)) if distance <= 3 => format!("is not a key; did you mean `{word}`?"),
-            _ => format!("is not a key; there are {}", known.join(", ")),
-        }
+    move |key| match suggestion(key, known) {
+        Some(word) => format!("is not a key; did you mean `{word}`?"),
+        None => format!("is not a key; there are {}", known.join(", ")),
     }
+}
+
+/// Says which item of a list is meant, where there are several.
+fn numbered(number: usize, items: usize, reason: &str) -> String {
+    if items > 1 { format!("item {number}: {reason}") } else { reason.to_owned() }
 }
 
 fn check_category(word: &str) -> Result<Arc<str>, String> {
@@ -183,11 +223,60 @@ fn text(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     }
 }
 
-fn texts(value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, String> {
+/// One string, or a list of at most `limit`.
+fn texts(value: &Spanned<DeValue<'_>>, limit: usize) -> Result<Vec<String>, String> {
     match value.get_ref() {
+        DeValue::String(text) => Ok(vec![text.to_string()]),
+        DeValue::Array(items) if items.len() > limit => {
+            Err(format!("has {} items, more than the limit of {limit}", items.len()))
+        }
         DeValue::Array(items) => items.iter().map(text).collect(),
-        other => Err(format!("is a {}, not a list of strings", other.type_str())),
+        other => Err(format!("is a {}, not a string or a list of strings", other.type_str())),
     }
+}
+
+fn examples(value: &Spanned<DeValue<'_>>) -> Result<Vec<Example>, String> {
+    let DeValue::Array(items) = value.get_ref() else {
+        return Err(format!("is a {}, not a list of messages and records", value.get_ref().type_str()));
+    };
+    if items.len() > MAX_EXAMPLES {
+        return Err(format!("has {} items, more than the limit of {MAX_EXAMPLES}", items.len()));
+    }
+    let example = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) => Ok(Example::Message(text.to_string())),
+        DeValue::Table(_) => match json(item.get_ref())? {
+            serde_json::Value::Object(record) => Ok(Example::Record(record)),
+            _ => Err("holds a record that is none".to_owned()),
+        },
+        other => Err(format!("holds a {}; an example is a message or a record", other.type_str())),
+    };
+    items.iter().map(example).collect()
+}
+
+/// A TOML value as a record has it; as deep as the TOML parser lets it be.
+fn json(value: &DeValue<'_>) -> Result<serde_json::Value, String> {
+    use serde_json::Value;
+    let odd = |number: &dyn std::fmt::Display| format!("holds {number}, which is no number of a log record");
+    Ok(match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Boolean(value) => Value::from(*value),
+        DeValue::Datetime(time) => Value::from(time.to_string()),
+        DeValue::Integer(number) => {
+            Value::from(i64::from_str_radix(number.as_str(), number.radix()).map_err(|_| odd(number))?)
+        }
+        DeValue::Float(number) => {
+            let float = number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            Value::Number(float.ok_or_else(|| odd(number))?)
+        }
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| json(item.get_ref())).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => {
+            let pairs =
+                table.iter().map(|(key, value)| Ok((key.get_ref().to_string(), json(value.get_ref())?)));
+            Value::Object(pairs.collect::<Result<_, String>>()?)
+        }
+    })
 }
 
 fn number(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
@@ -246,7 +335,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "my.toml:5: rule BAD: pattern: is missing",
+                "my.toml:5: rule BAD: pattern: is missing; a rule needs a pattern or fields",
                 "my.toml:7: rule BAD: patern: is not a key; did you mean `pattern`?",
                 "my.toml:8: rule BAD: score: 11 is not within 0..=10",
                 "my.toml:10: name: is missing",

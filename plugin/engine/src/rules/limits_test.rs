@@ -70,7 +70,7 @@ fn number_of_rules() {
         let mut find = |message: &[u8]| {
             compiled
                 .set
-                .best(message, None, Categories::ALL, |_| false, &mut scratch)
+                .best(message.into(), Categories::ALL, |_| false, &mut scratch)
                 .map(|hit| hit.name.to_string())
         };
         assert_eq!(find(b"and then thing9999 FAILED").as_deref(), Some("RULE_9999"));
@@ -105,10 +105,14 @@ fn a_repeated_name_is_refused_unless_it_replaces_a_builtin_rule() {
     let found: Vec<_> = compiled.problems.iter().map(ToString::to_string).collect();
     assert_eq!(found, ["my.rules:2: rule SAME: name: is already used by the rule at my.rules:1; rename one"]);
     let mut scratch = Scratch::default();
-    let names: Vec<_> =
-        compiled.set.matches(b"my own text", None, &mut scratch).into_iter().map(|hit| hit.name).collect();
+    let names: Vec<_> = compiled
+        .set
+        .matches(b"my own text".as_slice().into(), &mut scratch)
+        .into_iter()
+        .map(|hit| hit.name)
+        .collect();
     assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["OOM_KILL"]);
-    assert!(compiled.set.matches(b"java invoked oom-killer: x", None, &mut scratch).is_empty());
+    assert!(compiled.set.matches(b"java invoked oom-killer: x".as_slice().into(), &mut scratch).is_empty());
 }
 
 #[test]
@@ -132,7 +136,7 @@ WORD clock 3
     let set = RuleSet::compile(rules.rules).set;
     let mut scratch = Scratch::default();
     let mut find = |message: &[u8]| {
-        set.best(message, None, Categories::ALL, |_| false, &mut scratch).map(|hit| hit.name.to_string())
+        set.best(message.into(), Categories::ALL, |_| false, &mut scratch).map(|hit| hit.name.to_string())
     };
     assert_eq!(find(b"clock 12:34").as_deref(), Some("HIGH"));
     assert_eq!(find(b"clock"), Some("WORD".to_owned()));
@@ -147,6 +151,6 @@ fn a_message_stuffed_with_every_rules_words_still_gets_its_best_rules() {
     let stuffing: String =
         rules.iter().flat_map(|rule| &rule.misses).map(|line| format!("{line} ")).collect();
     let message = format!("Kernel panic - not syncing: x {}", stuffing.repeat((1 << 20) / stuffing.len()));
-    let hit = set.best(message.as_bytes(), None, Categories::ALL, |_| false, &mut Scratch::default());
+    let hit = set.best(message.as_bytes().into(), Categories::ALL, |_| false, &mut Scratch::default());
     assert_eq!(hit.map(|hit| hit.score), Some(9.0));
 }

@@ -38,6 +38,13 @@ const COMMON: [&[u8]; 17] = [
     b"connection",
 ];
 
+/// The literal to look for where this text must occur; `None` if it is too short.
+pub(super) fn of_text(text: &str) -> Option<Vec<u8>> {
+    let mut literal = text.as_bytes().to_ascii_lowercase();
+    literal.truncate(MAX_LITERAL);
+    (literal.len() >= MIN_LITERAL).then_some(literal)
+}
+
 type Texts = Vec<Vec<u8>>;
 
 /// What is known about one node of the tree.

@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    DEFAULT_CATEGORY, DEFAULT_SCORE, MAX_DESCRIPTION_BYTES, Parsed, Rule, RuleProblem, check_name, score_of,
-};
+use super::{DEFAULT_SCORE, MAX_DESCRIPTION_BYTES, Parsed, Rule, RuleProblem, check_name, score_of};
 
 /// Reads one rule a line.
 pub(super) fn parse(file: &Arc<str>, content: &str) -> Parsed {
@@ -52,19 +50,11 @@ fn rule(file: &Arc<str>, line: usize, text: &str) -> Result<Rule, (&'static str,
             format!("has {} bytes, more than the limit of {MAX_DESCRIPTION_BYTES}", description.len());
         return Err(("description", reason));
     }
-    Ok(Rule {
-        name: Arc::from(name),
-        pattern,
-        score,
-        category: Arc::from(DEFAULT_CATEGORY),
-        description: Arc::from(description),
-        enabled: true,
-        level: None,
-        matches: Vec::new(),
-        misses: Vec::new(),
-        file: Arc::clone(file),
-        line,
-    })
+    let mut rule = Rule::new(name, file, line);
+    rule.pattern = pattern;
+    rule.score = score;
+    rule.description = Arc::from(description);
+    Ok(rule)
 }
 
 /// The first word, and what follows it.

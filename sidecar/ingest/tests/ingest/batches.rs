@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use oddline_codec::{Edit, MARKER_KEY, TagStyle, Tags, marker, msgpack, read_summary, summary_record};
-use oddline_engine::{Mode, Picker, Profile, Settings, Status, Summary, Verdict};
+use oddline_engine::{Mode, Picker, Profile, Settings, Status, Summary, Verdict, rules::RuleSet};
 
 use crate::support::{World, body, event, packed, pending, secret};
 
@@ -38,7 +38,7 @@ fn check_returned(returned: &msgpack::Event<'_>, message: &str, number: u16, tag
     let given = msgpack::read_marker(returned.body).unwrap();
     let mut bare = Vec::new();
     msgpack::splice(returned.body, &Edit::remove(&style, &[MARKER_KEY]), &mut bare).unwrap();
-    let picker = Picker::new(settings);
+    let picker = Picker::new(settings, &RuleSet::default());
     let mut picking = picker.start(tag.as_bytes());
     msgpack::walk(&bare, &mut picking).unwrap();
     let message = picking.finish().message;

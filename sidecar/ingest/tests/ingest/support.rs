@@ -12,6 +12,7 @@ use oddline_analyze::ports::{Analysis, Received};
 use oddline_codec::{Edit, TagStyle, Tags, marker::Secret, msgpack};
 use oddline_engine::{
     Level, Mode, Options, Picker, Profile, Record, Settings, Status, Summary, TemplateId, Verdict,
+    rules::RuleSet,
 };
 use oddline_ingest::{
     Annotator, Budget, Deliver, DeliverError, Detour, Events, Limits, Outgoing,
@@ -155,7 +156,7 @@ impl World {
     pub(crate) fn annotator(&self) -> Annotator {
         Annotator {
             analysis: self.judge.clone(),
-            picker: Arc::new(Picker::new(&self.settings)),
+            picker: Arc::new(Picker::new(&self.settings, &RuleSet::default())),
             style: TagStyle::of(&self.settings),
             model: "oddline/test".into(),
         }
