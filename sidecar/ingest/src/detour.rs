@@ -186,7 +186,7 @@ impl Detour {
     fn message(&self, route: &[u8], body: &[u8]) -> Vec<u8> {
         let mut picking = self.annotator.picker.start(route);
         match msgpack::walk(body, &mut picking) {
-            Ok(()) => picking.finish().message.into_owned(),
+            Ok(_) => picking.finish().message.into_owned(),
             Err(_) => Vec::new(),
         }
     }
