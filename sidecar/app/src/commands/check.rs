@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oddline_engine::{Options, Settings};
 
 use super::{
-    offline::Offline,
+    offline::{Offline, Timed},
     print::{Format, Printer},
     run::Configured,
 };
@@ -40,11 +40,11 @@ impl Check {
         let options = Options { warmup_records: Some(0), warmup_seconds: Some(0), ..Options::default() };
         let rules = rule_files::load(&config.engine);
         let mut offline = Offline::joined(Settings::new(&options)?, rules, Arc::clone(app.analyzer()));
-        let lines = [self.message.into_bytes()];
-        let verdicts = offline.look_at(&lines).await;
+        let message = self.message.as_bytes();
+        let verdicts = offline.look_at(&[Timed::line(message)]).await;
         let printer = Printer::new(self.format, offline.model().clone());
-        for (line, verdict) in lines.iter().zip(&verdicts) {
-            printer.print(None, None, line, verdict)?;
+        for verdict in &verdicts {
+            printer.print(None, None, message, verdict)?;
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::Context;
-use oddline_engine::{Level, Options};
+use oddline_engine::Level;
 
 use super::{
     lines::{Lines, read_all},
-    offline::{CHUNK, Offline},
+    offline::{self, CHUNK, Offline, Timed},
     print::{Format, Printer},
 };
 
@@ -48,9 +48,9 @@ impl Scan {
     /// If a file cannot be read.
     pub async fn run(self) -> anyhow::Result<()> {
         let least = if self.all { Level::None } else { Level::parse(&self.min_level).unwrap_or(Level::Low) };
-        let mut offline = Offline::embedded(&options(!self.baseline.is_empty())).await?;
+        let mut offline = Offline::embedded(&offline::options(!self.baseline.is_empty())).await?;
         if !self.baseline.is_empty() {
-            offline.learn(&read_all(&self.baseline)?).await?;
+            offline.learn(read_all(&self.baseline)?.iter().map(|line| Timed::line(line))).await?;
         }
         let printer = Printer::new(self.format, offline.model().clone());
         let (mut seen, mut shown) = (0u64, 0u64);
@@ -65,7 +65,8 @@ impl Scan {
                 }
                 let (numbers, texts): (Vec<u64>, Vec<Vec<u8>>) =
                     chunk.into_iter().map(|line| (line.number, line.text)).unzip();
-                let verdicts = offline.judge(&texts).await;
+                let records: Vec<Timed<'_>> = texts.iter().map(|text| Timed::line(text)).collect();
+                let verdicts = offline.judge(&records).await;
                 seen += texts.len() as u64;
                 for ((number, text), verdict) in numbers.iter().zip(&texts).zip(&verdicts) {
                     if verdict.level >= least {
@@ -80,16 +81,5 @@ impl Scan {
             writeln!(io::stderr(), "{shown} of {seen} lines shown").context("standard error")?;
         }
         Ok(())
-    }
-}
-
-/// A file has no time to warm up: with a baseline everything counts from the first line, without one after 300 lines.
-fn options(baseline: bool) -> Options {
-    Options {
-        warmup_records: baseline.then_some(0),
-        warmup_seconds: Some(0),
-        divert_per_second: Some(100_000),
-        max_templates_per_source: Some(100_000),
-        ..Options::default()
     }
 }

@@ -1,0 +1,113 @@
+//! Oddline as it ships: the engine as a plugin runs it, the analysis as the sidecar runs it with embedded defaults, joined
+//! as `oddline scan` joins them. The variants run the same code with parts left out.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::Context;
+use oddline::commands::offline::{self, CHUNK, Offline, Timed};
+use oddline_codec::json;
+use oddline_engine::{
+    Flag, Level, Mode, Options, Picker, Record, TemplateId, UnixNanos, Verdict, rules::RuleSet, score,
+};
+use tokio::runtime::Runtime;
+
+use crate::detector::{Answer, Detector, Event, Kind};
+
+/// A template can lose no more words than it has.
+const MAX_RENAMES: usize = 64;
+
+/// One Oddline and the thread it runs on.
+pub(crate) struct Shipped {
+    kind: Kind,
+    offline: Offline,
+    picker: Arc<Picker>,
+    /// Template texts by id, once asked for.
+    texts: Option<HashMap<TemplateId, String>>,
+    // Last, so that the tasks of the analysis end before what they run on.
+    runtime: Runtime,
+}
+
+impl Shipped {
+    pub(crate) fn new(kind: Kind, baseline: bool) -> anyhow::Result<Shipped> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut options = offline::options(baseline);
+        if matches!(kind, Kind::Rules | Kind::Statistics) {
+            options = Options { mode: Some(Mode::Inline), ..options };
+        }
+        let rules = match kind {
+            Kind::Oddline | Kind::Rules => RuleSet::builtin(),
+            _ => RuleSet::default(),
+        };
+        let mut offline = runtime.block_on(Offline::embedded_with(&options, Arc::new(rules)))?;
+        let picker = offline.engine().picker();
+        Ok(Shipped { kind, offline, picker, texts: None, runtime })
+    }
+
+    fn answer(&self, verdict: &Verdict) -> Answer {
+        let rule = verdict.rule.as_ref().map_or(0.0, |rule| score::of_rule(rule.score));
+        let template = verdict.template_id.0;
+        match self.kind {
+            Kind::Rules => Answer { score: rule, level: Level::of(rule), rule, template },
+            Kind::Semantics => {
+                let unlike = verdict.similarity.map_or(0.0, |similarity| (1.0 - similarity).clamp(0.0, 1.0));
+                let is_unlike = verdict.flags.contains(Flag::Semantic);
+                let level = if is_unlike { verdict.level.max(Level::Low) } else { Level::None };
+                Answer { score: unlike, level, rule: 0.0, template }
+            }
+            _ => Answer { score: verdict.score, level: verdict.level, rule, template },
+        }
+    }
+}
+
+/// The record that a host would make of an event.
+fn timed<'a>(picker: &Picker, event: &'a Event) -> anyhow::Result<Timed<'a>> {
+    let record = if event.structured {
+        let mut picking = picker.start(event.source.as_bytes());
+        json::walk(&event.line, &mut picking).context("a structured event is not a JSON object")?;
+        picking.finish()
+    } else {
+        Record::from_line(event.source.as_bytes(), &event.line)
+    };
+    Ok(Timed { record, at: event.at.map(UnixNanos) })
+}
+
+impl Detector for Shipped {
+    fn learn(&mut self, events: &[Event]) -> anyhow::Result<()> {
+        let picker = Arc::clone(&self.picker);
+        let records: Vec<Timed<'_>> =
+            events.iter().map(|event| timed(&picker, event)).collect::<Result<_, _>>()?;
+        self.runtime.block_on(self.offline.learn(records))?;
+        Ok(())
+    }
+
+    fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Answer>> {
+        let picker = Arc::clone(&self.picker);
+        let mut answers = Vec::with_capacity(events.len());
+        for chunk in events.chunks(CHUNK) {
+            let records: Vec<Timed<'_>> =
+                chunk.iter().map(|event| timed(&picker, event)).collect::<Result<_, _>>()?;
+            let verdicts = if self.kind == Kind::Semantics {
+                self.runtime.block_on(self.offline.look_at(&records))
+            } else {
+                self.runtime.block_on(self.offline.judge(&records))
+            };
+            answers.extend(verdicts.iter().map(|verdict| self.answer(verdict)));
+        }
+        Ok(answers)
+    }
+
+    fn template(&mut self, id: u64) -> Option<(u64, String)> {
+        let engine = self.offline.engine();
+        let texts = self.texts.get_or_insert_with(|| {
+            // Each summary tells what the ones before did not; the last one is empty.
+            let summaries = std::iter::repeat_with(|| engine.take_summary(UnixNanos(0)).templates);
+            let rows = summaries.take_while(|rows| !rows.is_empty()).flatten();
+            rows.map(|row| (row.id, row.text)).collect()
+        });
+        let mut id = TemplateId(id);
+        for _ in 0..MAX_RENAMES {
+            id = engine.current_id(id);
+        }
+        texts.get(&id).map(|text| (id.0, text.clone()))
+    }
+}
