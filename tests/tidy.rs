@@ -39,6 +39,8 @@ const DIRECTIONS: [Row; 12] = [
         ],
         &[],
     ),
+    // A leaf: it measures what ships, and nothing may use it.
+    ("oddline-quality", &["oddline", "oddline-codec", "oddline-engine"], &[]),
     ("xtask", &[], &["tokio"]),
 ];
 

@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod bench;
+mod quality;
 mod setup;
 mod step;
 mod test;
@@ -57,6 +58,13 @@ enum Command {
         #[arg(long, value_enum, default_value = "table")]
         format: bench::Format,
     },
+    /// Measure detection on labelled logs, beside simpler detectors; `--help` lists the options.
+    #[command(disable_help_flag = true)]
+    Quality {
+        /// Passed on to `oddline-quality`: --data DIR, --set NAME, --format table|json and more.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -85,6 +93,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Test { only, arguments } => test::run(&workspace, source, &only, &arguments),
         Command::Bench { format } => bench::run(&workspace, source, format),
+        Command::Quality { arguments } => quality::measure(&workspace, &arguments),
         Command::Plugin => {
             let toolchain = setup::wasm_toolchain(&workspace, source)?;
             let native = artifacts::native_filter(&workspace)?;

@@ -29,6 +29,9 @@ pub struct Outcome {
     pub templates: Option<Vec<(u64, String)>>,
 }
 
+/// Figures from outcomes in the order of the cases.
+pub type Measure = Box<dyn Fn(&[Outcome]) -> Vec<Figure>>;
+
 /// A set that is ready to run: cases, and what to make of the outcomes. The labels live in `measure` and nowhere else.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Bench {
@@ -37,7 +40,7 @@ pub struct Bench {
     /// The streams.
     pub cases: Vec<Case>,
     /// Figures from outcomes in the order of the cases. A figure that a detector cannot have is left out.
-    pub measure: Box<dyn Fn(&[Outcome]) -> Vec<Figure>>,
+    pub measure: Measure,
 }
 
 /// One measured figure.

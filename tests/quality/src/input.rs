@@ -65,6 +65,11 @@ impl Folder {
     }
 }
 
+/// Where the data is if nobody says: `../shared/data` from the project's root.
+pub fn default_data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data")
+}
+
 /// Folders below `data`, in order.
 ///
 /// # Errors

@@ -16,9 +16,9 @@ use oddline_quality::{
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask quality")]
 struct Arguments {
-    /// Folder with one folder for each data set.
-    #[arg(long, value_name = "DIR", env = "ODDLINE_DATA", default_value = "../shared/data")]
-    data: PathBuf,
+    /// Folder with one folder for each data set [default: ../shared/data from the project's root]
+    #[arg(long, value_name = "DIR", env = "ODDLINE_DATA")]
+    data: Option<PathBuf>,
     /// Only sets of this kind, or this folder; may be given more than once.
     #[arg(long, value_name = "NAME")]
     set: Vec<String>,
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> anyhow::Result<String> {
-    let data = &arguments.data;
+    let data = &arguments.data.clone().unwrap_or_else(input::default_data);
     let folders = input::folders(data).with_context(|| {
         format!("no data: name a folder with --data or ODDLINE_DATA (tried {})", data.display())
     })?;
@@ -63,7 +63,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     for set in sets::ALL {
         let of_set: Vec<&Folder> = folders.iter().filter(|folder| (set.recognises)(folder)).collect();
         if of_set.is_empty() && is_wanted(arguments, set, None) {
-            report.skipped.push(format!("{}: no folder of this kind in {}", set.name, data.display()));
+            report.skipped.push(format!("{}: no folder of this kind", set.name));
         }
         for folder in of_set.into_iter().filter(|folder| is_wanted(arguments, set, Some(folder))) {
             report.measured.push(run(set, folder, detectors)?);

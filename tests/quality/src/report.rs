@@ -179,6 +179,8 @@ fn goal(goal: Goal) -> String {
 
 /// Three digits after the point for shares, fewer the larger the number.
 fn number(value: f64) -> String {
+    // No minus before a nought.
+    let value = value + 0.0;
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),

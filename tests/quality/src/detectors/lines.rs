@@ -7,21 +7,21 @@ use oddline_engine::mask::Masked;
 
 use crate::detector::{Answer, Detector, Event};
 
-/// Words by which a line says that it is an error; as words, in this case, for `error` in prose says little.
+/// Words by which a line says that it is an error; in this case, for `error` in prose says little.
 const WORDS: [&[u8]; 8] =
     [b"ERROR", b"FATAL", b"CRITICAL", b"SEVERE", b"[error]", b"[crit]", b"[alert]", b"[emerg]"];
+/// A line names its level among its first words; further on, an `ERROR` is text.
+const FIRST_WORDS: usize = 8;
 
 /// Any line that calls itself an error.
 pub(crate) struct ErrorLine;
 
 /// Whether a line calls itself an error.
 pub(crate) fn is_error(line: &[u8]) -> bool {
-    let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    WORDS.iter().any(|word| {
-        line.windows(word.len()).enumerate().any(|(at, window)| {
-            let before = at.checked_sub(1).and_then(|at| line.get(at));
-            window == *word && !in_word(before) && !in_word(line.get(at + word.len()))
-        })
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(FIRST_WORDS);
+    words.into_iter().any(|word| {
+        let mut parts = word.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+        WORDS.contains(&word) || parts.any(|part| WORDS.contains(&part))
     })
 }
 
@@ -69,5 +69,24 @@ impl Detector for MaskedLine {
     fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Answer>> {
         let remember = !self.has_baseline;
         Ok(events.iter().map(|event| Answer::yes(self.is_new(event, remember))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_its_level_at_its_head() {
+        for line in [
+            "2018-09-29 02:28:04.370 5933 ERROR cinder.volume x",
+            "[ERROR] failed",
+            "[Sun Dec 4] [error] mod_jk",
+        ] {
+            assert!(is_error(line.as_bytes()), "{line}");
+        }
+        for line in ["no error here", "INFO a b c d e f g h ERROR", "NO_ERROR", ""] {
+            assert!(!is_error(line.as_bytes()), "{line}");
+        }
     }
 }

@@ -19,7 +19,7 @@ const HARMLESS: f64 = 3.0;
 fn has(folder: &Folder, wanted: &[&str], unwanted: &[&str]) -> bool {
     let keys = folder.row_keys();
     let has = |key: &&str| keys.iter().any(|it| it == *key);
-    wanted.iter().all(|key| has(key)) && !unwanted.iter().any(|key| has(key))
+    wanted.iter().all(has) && !unwanted.iter().any(has)
 }
 
 #[derive(Deserialize)]
@@ -65,7 +65,8 @@ pub(super) fn load_levels(folder: &Folder) -> anyhow::Result<Bench> {
 #[derive(Deserialize)]
 struct LineRow {
     line: String,
-    label: u8,
+    /// `null`: nobody said; judged, not scored.
+    label: Option<u8>,
 }
 
 pub(super) fn has_lines(folder: &Folder) -> bool {
@@ -75,7 +76,7 @@ pub(super) fn has_lines(folder: &Folder) -> bool {
 pub(super) fn load_lines(folder: &Folder) -> anyhow::Result<Bench> {
     let rows: Vec<LineRow> = all_rows(folder)?;
     let events = rows.iter().map(|row| Event::line(row.line.as_str())).collect();
-    Ok(two_classes(folder, "lines", events, rows.iter().map(|row| row.label != 0).collect()))
+    Ok(two_classes(folder, "lines", events, rows.iter().map(|row| row.label.map(|it| it != 0)).collect()))
 }
 
 #[derive(Deserialize)]
@@ -95,7 +96,7 @@ pub(super) fn load_events(folder: &Folder) -> anyhow::Result<Bench> {
         ..Event::line(row.event.get())
     };
     let events = rows.iter().map(event).collect();
-    Ok(two_classes(folder, "events", events, rows.iter().map(|row| row.label != 0).collect()))
+    Ok(two_classes(folder, "events", events, rows.iter().map(|row| Some(row.label != 0)).collect()))
 }
 
 #[derive(Deserialize)]
@@ -120,7 +121,7 @@ pub(super) fn load_payloads(folder: &Folder) -> anyhow::Result<Bench> {
         rows.extend(input::table::<PayloadRow>(path)?);
     }
     let events = rows.iter().map(|row| Event::line(row.payload.as_str())).collect();
-    Ok(two_classes(folder, "payloads", events, rows.iter().map(|row| row.label != "norm").collect()))
+    Ok(two_classes(folder, "payloads", events, rows.iter().map(|row| Some(row.label != "norm")).collect()))
 }
 
 fn all_rows<T: serde::de::DeserializeOwned>(folder: &Folder) -> anyhow::Result<Vec<T>> {
@@ -132,13 +133,13 @@ fn all_rows<T: serde::de::DeserializeOwned>(folder: &Folder) -> anyhow::Result<V
     Ok(rows)
 }
 
-fn two_classes(folder: &Folder, unit: &str, events: Vec<Event>, odd: Vec<bool>) -> Bench {
-    let about = format!("{} {unit}, {} of them odd", odd.len(), odd.iter().filter(|odd| **odd).count());
+fn two_classes(folder: &Folder, unit: &str, events: Vec<Event>, labels: Vec<Option<bool>>) -> Bench {
+    let odd = labels.iter().filter(|label| **label == Some(true)).count();
+    let about = format!("{} {unit}, {odd} of them odd", labels.len());
     let measure = move |outcomes: &[Outcome]| {
-        let labels: Vec<Option<bool>> = odd.iter().copied().map(Some).collect();
-        let answers = &outcomes[0].answers;
         let alerted = |wanted: bool| {
-            let of_class = odd.iter().zip(answers).filter(|(odd, _)| **odd == wanted);
+            let of_class =
+                labels.iter().zip(&outcomes[0].answers).filter(|(label, _)| **label == Some(wanted));
             share(&of_class.map(|(_, answer)| answer.is_alert()).collect::<Vec<_>>())
         };
         vec![

@@ -130,7 +130,7 @@ fn mixed(sessions: Vec<(bool, String)>) -> Vec<Session> {
     let wanted = (normal.len() as f64 * ODD_SHARE / (1.0 - ODD_SHARE)).round() as usize;
     let wanted = wanted.clamp(1, odd.len().max(1)).min(odd.len());
     let total = normal.len() + wanted;
-    let gap = if wanted == 0 { usize::MAX } else { (total / wanted).max(1) };
+    let gap = total.checked_div(wanted).unwrap_or(usize::MAX).max(1);
     let stride = odd.len() / wanted.max(1);
     let (mut normal, mut odd) = (normal.into_iter(), odd.into_iter().step_by(stride.max(1)).take(wanted));
     let mut stream = Vec::with_capacity(total);
