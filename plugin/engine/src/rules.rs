@@ -83,12 +83,13 @@ pub fn parse(file: &str, content: &str) -> Parsed {
 }
 
 const BUILTIN_PREFIX: &str = "builtin/";
-const BUILTIN: [(&str, &str); 7] = [
+const BUILTIN: [(&str, &str); 8] = [
     ("builtin/system.toml", include_str!("../../rules/system.toml")),
     ("builtin/system-hardware.toml", include_str!("../../rules/system-hardware.toml")),
     ("builtin/security.toml", include_str!("../../rules/security.toml")),
     ("builtin/network.toml", include_str!("../../rules/network.toml")),
     ("builtin/docker.toml", include_str!("../../rules/docker.toml")),
+    ("builtin/docker-kubernetes.toml", include_str!("../../rules/docker-kubernetes.toml")),
     ("builtin/application.toml", include_str!("../../rules/application.toml")),
     ("builtin/media.toml", include_str!("../../rules/media.toml")),
 ];
