@@ -151,6 +151,7 @@ impl Watch {
         let user_rules = all.len().saturating_sub(before);
         let compiled = RuleSet::compile(all);
         problems.extend(compiled.problems.iter().map(ToString::to_string));
+        let mut notes = Vec::new();
         let gone = files.iter().any(|(_, stamp)| stamp.is_none());
         self.seen_rules = Some(files);
         // A first load takes what is sound; a later one is all or nothing, so that a slip of the editor disarms nobody.
@@ -161,8 +162,10 @@ impl Watch {
             if self.rules.is_some() && !gone {
                 changes.notices.push(format!("rules loaded: {} of yours, {before} built in", user_rules));
             }
+            notes = compiled.left_out.iter().map(ToString::to_string).collect();
             changes.rules = Some(Arc::new(compiled.set));
         }
+        problems.append(&mut notes);
         tell(problems, &mut changes.notices);
     }
 

@@ -54,7 +54,7 @@ fn every_kind_of_value_is_shown() {
             "h=Float(inf)",
             "n=Null",
             "t=Bool(true)",
-            "a=Null",
+            "a=Opaque",
             "m{",
             "k=Bool(false)",
             "}",
