@@ -83,11 +83,15 @@ pub fn parse(file: &str, content: &str) -> Parsed {
 }
 
 const BUILTIN_PREFIX: &str = "builtin/";
-const BUILTIN: [(&str, &str); 8] = [
+const BUILTIN: &[(&str, &str)] = &[
     ("builtin/system.toml", include_str!("../../rules/system.toml")),
     ("builtin/system-hardware.toml", include_str!("../../rules/system-hardware.toml")),
     ("builtin/security.toml", include_str!("../../rules/security.toml")),
+    ("builtin/security-audit.toml", include_str!("../../rules/security-audit.toml")),
+    ("builtin/security-threats.toml", include_str!("../../rules/security-threats.toml")),
+    ("builtin/security-web.toml", include_str!("../../rules/security-web.toml")),
     ("builtin/network.toml", include_str!("../../rules/network.toml")),
+    ("builtin/network-links.toml", include_str!("../../rules/network-links.toml")),
     ("builtin/docker.toml", include_str!("../../rules/docker.toml")),
     ("builtin/docker-kubernetes.toml", include_str!("../../rules/docker-kubernetes.toml")),
     ("builtin/application.toml", include_str!("../../rules/application.toml")),

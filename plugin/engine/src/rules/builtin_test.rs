@@ -44,13 +44,12 @@ fn every_rule_holds_its_examples() {
 
 #[test]
 fn every_rule_has_literals_to_look_for() {
-    for rule in builtin_rules() {
-        if rule.pattern.is_empty() {
-            continue;
-        }
-        let hir = pattern::parse(&rule.pattern).unwrap();
-        assert!(literal::required(&hir).is_some(), "{} has a branch without three letters", rule.name);
-    }
+    let mut without = builtin_rules();
+    without.retain(|rule| {
+        !rule.pattern.is_empty() && literal::required(&pattern::parse(&rule.pattern).unwrap()).is_none()
+    });
+    let without: Vec<_> = without.iter().map(|rule| &*rule.name).collect();
+    assert_eq!(without, Vec::<&str>::new(), "these have a branch without three letters");
 }
 
 #[test]
