@@ -11,6 +11,7 @@ mod compile;
 pub mod field;
 mod file;
 mod finder;
+mod inspect;
 mod literal;
 mod pattern;
 mod rule;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 pub use category::Categories;
 pub use compile::Compiled;
+pub use inspect::{Inspection, inspect};
 pub use rule::{Example, Rule, RuleProblem};
 pub use set::{RuleSet, Scratch, Subject};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oddline_engine::rules::{self, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES};
+use oddline_engine::rules::{self, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, Rule};
 use serde::Serialize;
 
 /// A rule as its file says it; only what differs from the defaults is written.
@@ -48,6 +48,29 @@ pub enum Example {
     Record(serde_json::Map<String, serde_json::Value>),
 }
 
+/// What an import gave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Imported {
+    /// The rules.
+    pub rules: Vec<Taken>,
+    /// What was left out, and why.
+    pub left_out: Vec<Remark>,
+    /// What was taken over with a loss.
+    pub notes: Vec<Remark>,
+}
+
+/// A rule that was taken over.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Taken {
+    /// The rule as it is now.
+    #[serde(flatten)]
+    pub draft: Draft,
+    /// The file it comes from.
+    pub file: String,
+    /// The kind of log it is about, as `product/service` or the like.
+    pub source: String,
+}
+
 /// What an import could not take over, or took over with a loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remark {
@@ -89,6 +112,35 @@ impl Draft {
             matches: Vec::new(),
             misses: Vec::new(),
             comments: Vec::new(),
+        }
+    }
+}
+
+impl From<rules::Example> for Example {
+    fn from(example: rules::Example) -> Example {
+        match example {
+            rules::Example::Message(text) => Example::Message(text),
+            rules::Example::Record(fields) => Example::Record(fields),
+        }
+    }
+}
+
+impl From<&Rule> for Draft {
+    fn from(rule: &Rule) -> Draft {
+        Draft {
+            pattern: (!rule.pattern.is_empty()).then(|| rule.pattern.clone()),
+            fields: rule.fields.clone(),
+            unless: rule.unless.clone(),
+            when: rule.when.clone(),
+            tags: rule.tags.clone(),
+            level: rule.level.map(|level| level.as_str().to_owned()),
+            score: rule.score,
+            category: Some(rule.category.to_string()),
+            description: rule.description.to_string(),
+            enabled: rule.enabled,
+            matches: rule.matches.iter().cloned().map(Example::from).collect(),
+            misses: rule.misses.iter().cloned().map(Example::from).collect(),
+            ..Draft::named(&rule.name)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Longest text of one item before a list of `or` is better told as several rules.
+/// What a segment of a path may consist of without quotes.
 const BARE: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@";
 
 /// A condition on a record.
@@ -193,7 +193,18 @@ impl fmt::Display for Literal {
 
 /// A text in double quotes.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// A dotted path; what is no plain word is quoted, segment by segment.

@@ -5,16 +5,20 @@
 //! * Must not know files, terminals or how a record is judged: the program reads and writes, the engine matches.
 //!
 //! ```
-//! use oddline_rulebook::sigma;
+//! use oddline_rulebook::{import::Importing, sigma};
 //!
 //! let text = "title: Who am I\nlogsource: {product: linux}\ndetection:\n  a: {CommandLine|contains: whoami}\n  condition: a\n";
-//! let imported = sigma::import("who.yml", text, &sigma::Importing::default(), &mut Default::default());
+//! let imported = sigma::import("who.yml", text, &Importing::default(), &mut Default::default());
 //! assert_eq!(imported.rules[0].fields, [r#"CommandLine contains "whoami""#]);
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod document;
 pub mod draft;
+pub mod export;
 pub mod expression;
+pub mod grok;
+pub mod import;
 mod pattern;
 pub mod sigma;
+pub mod when;

@@ -13,13 +13,15 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use oddline_engine::rules::MAX_LIST;
 use rsigma_parser::{Level, SigmaRule, parse_sigma_yaml};
 
 pub use source::{Names, Naming};
 
 use crate::{
-    draft::{Draft, Remark, name_of, one_line, unique_name},
+    draft::{Draft, Imported, Remark, Taken, name_of, one_line, unique_name},
     expression::{Expr, Op, Test},
+    import::Importing,
     pattern,
 };
 
@@ -27,37 +29,6 @@ use crate::{
 pub const MAX_SIGMA_BYTES: usize = 1 << 20;
 /// Most links that YAML aliases may add up to in one file: a few lines of them can stand for billions of values.
 const MAX_ALIASES: usize = 100;
-
-/// What one file gave.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Imported {
-    /// The rules.
-    pub rules: Vec<Draft>,
-    /// Log source of each rule, in the same order.
-    pub sources: Vec<String>,
-    /// What was left out, and why.
-    pub left_out: Vec<Remark>,
-    /// What was taken over with a loss.
-    pub notes: Vec<Remark>,
-}
-
-/// How rules are taken over.
-#[derive(Clone, Debug)]
-pub struct Importing {
-    /// Put before each name, so that no built-in rule is replaced by accident.
-    pub prefix: String,
-    /// Category of the rules.
-    pub category: String,
-    /// Names of fields.
-    pub names: Names,
-}
-
-impl Default for Importing {
-    fn default() -> Self {
-        // Security rules are always consulted, whatever the program.
-        Importing { prefix: "SIGMA_".to_owned(), category: "security".to_owned(), names: Names::default() }
-    }
-}
 
 /// Reads one Sigma file, which may hold several documents. `taken` are names in use; those given are added.
 pub fn import(file: &str, text: &str, importing: &Importing, taken: &mut BTreeSet<String>) -> Imported {
@@ -105,17 +76,16 @@ pub fn import(file: &str, text: &str, importing: &Importing, taken: &mut BTreeSe
         let names = importing.names.for_source(&rule.logsource);
         match detection::expression(&rule.detection, &names) {
             Ok(expr) => {
-                let mut drafts = split(draft(rule, importing), expr);
                 if rule.detection.timeframe.is_some() {
                     imported
                         .notes
                         .push(remark("`timeframe` is dropped: each record counts alone".to_owned()));
                 }
-                for draft in &mut drafts {
+                for mut draft in split(draft(rule, importing), expr) {
                     draft.name = unique_name(&draft.name, taken);
-                    imported.sources.push(source.clone());
+                    let (file, source) = (file.to_owned(), source.clone());
+                    imported.rules.push(Taken { draft, file, source });
                 }
-                imported.rules.append(&mut drafts);
             }
             Err(reason) => imported.left_out.push(remark(reason)),
         }
@@ -133,9 +103,10 @@ fn draft(rule: &SigmaRule, importing: &Importing) -> Draft {
         Some(Level::High) => 4.0,
         Some(Level::Critical) => 6.0,
     };
-    draft.category = Some(importing.category.clone());
+    // Security rules are always consulted, whatever the program.
+    draft.category = importing.category.clone().or_else(|| Some("security".to_owned()));
     draft.description = one_line(&rule.title);
-    draft.tags = rule.tags.iter().map(|tag| one_line(tag)).collect();
+    draft.tags = rule.tags.iter().take(MAX_LIST).map(|tag| one_line(tag)).collect();
     let told = [
         ("Sigma", rule.id.as_deref()),
         ("description:", rule.description.as_deref()),
@@ -174,8 +145,8 @@ fn split(draft: Draft, expr: Expr) -> Vec<Draft> {
     parts.into_iter().flat_map(|part| split(draft.clone(), part)).collect()
 }
 
-/// What a field expression may have at most.
-const MAX_EXPRESSION_BYTES: usize = 2_048;
+/// A field expression that has more is split; the engine would take longer ones, but people read them.
+const MAX_EXPRESSION_BYTES: usize = 4 << 10;
 
 fn halves<T>(mut items: Vec<T>) -> [Vec<T>; 2] {
     let second = items.split_off(items.len() / 2);

@@ -104,7 +104,7 @@ impl Reader<'_> {
             self.problem(at, None, "name", "is missing".to_owned());
         }
         let given = |key: &str| table.contains_key(key);
-        if rule.enabled && !given("pattern") && !given("fields") {
+        if rule.enabled && !given("pattern") && !given("fields") && !given("when") {
             self.problem(
                 at,
                 name.clone(),

@@ -5,7 +5,8 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{Imported, Importing, MAX_SIGMA_BYTES, Names, Naming, import};
+use super::{MAX_SIGMA_BYTES, Names, Naming, import};
+use crate::{draft::Imported, import::Importing};
 
 fn read(detection: &str) -> Imported {
     let text = format!("title: A title\nlogsource: {{product: linux}}\ndetection:\n{detection}level: high\n");
@@ -16,7 +17,7 @@ fn read(detection: &str) -> Imported {
 fn told(detection: &str) -> String {
     let imported = read(detection);
     let mut out = String::new();
-    for rule in &imported.rules {
+    for rule in imported.rules.iter().map(|it| &it.draft) {
         let parts = [
             rule.pattern.iter().map(|it| format!("pattern {it}")).collect::<Vec<_>>(),
             rule.fields.clone(),
@@ -157,7 +158,7 @@ fn what_is_known_about_a_rule_comes_along() {
     let mut importing = Importing::default();
     let mut taken = BTreeSet::from(["SIGMA_ODD_THING_SEEN".to_owned()]);
     let imported = import("web.yml", text, &importing, &mut taken);
-    let rule = &imported.rules[0];
+    let rule = &imported.rules[0].draft;
     assert_eq!((rule.name.as_str(), rule.score), ("SIGMA_ODD_THING_SEEN_2", 6.0));
     assert_eq!(
         (rule.description.as_str(), rule.tags.as_slice()),
@@ -165,23 +166,23 @@ fn what_is_known_about_a_rule_comes_along() {
     );
     assert_eq!(rule.comments, ["Sigma 0b1c", "description: It is odd.", "by Someone", "see there"]);
     assert_eq!(rule.fields, ["code == 500", r#"cs-cookie == "a""#]);
-    assert_eq!(imported.sources, ["webserver"]);
+    assert_eq!(imported.rules[0].source, "webserver");
     importing.names =
         Names { naming: Naming::Ecs, map: BTreeMap::from([("cs-cookie".to_owned(), "cookie".to_owned())]) };
     let imported = import("web.yml", text, &importing, &mut BTreeSet::new());
-    assert_eq!(imported.rules[0].fields, ["http.response.status_code == 500", r#"cookie == "a""#]);
+    assert_eq!(imported.rules[0].draft.fields, ["http.response.status_code == 500", r#"cookie == "a""#]);
 }
 
 #[test]
 fn a_condition_too_large_for_one_rule_becomes_several() {
     let many: String = (0..400).map(|n| format!("      - /path/number/{n}\n")).collect();
     let imported = read(&format!("  s:\n    x|contains:\n{many}    y: 1\n  condition: s\n"));
-    assert!(imported.rules.len() > 4 && imported.left_out.is_empty(), "{}", imported.rules.len());
-    let names: BTreeSet<&str> = imported.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert!(imported.rules.len() > 2 && imported.left_out.is_empty(), "{}", imported.rules.len());
+    let names: BTreeSet<&str> = imported.rules.iter().map(|it| it.draft.name.as_str()).collect();
     assert_eq!(names.len(), imported.rules.len());
-    let all = imported.rules.iter().flat_map(|rule| &rule.fields).cloned().collect::<String>();
+    let all = imported.rules.iter().flat_map(|it| &it.draft.fields).cloned().collect::<String>();
     assert!((0..400).all(|n| all.contains(&format!("\"/path/number/{n}\""))));
-    assert!(imported.rules.iter().all(|rule| rule.fields.iter().any(|field| field == "y == 1")));
+    assert!(imported.rules.iter().all(|it| it.draft.fields.iter().any(|field| field == "y == 1")));
 }
 
 #[test]
