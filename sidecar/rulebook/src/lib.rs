@@ -19,6 +19,7 @@ pub mod export;
 pub mod expression;
 pub mod grok;
 pub mod import;
+pub mod lint;
 mod pattern;
 pub mod sigma;
 pub mod when;

@@ -15,7 +15,8 @@ pub(super) fn find(fields: &[String]) -> Option<String> {
     }
     paths.into_iter().find_map(|(path, ops)| {
         ops.iter().enumerate().find_map(|(place, one)| {
-            let other = ops.iter().skip(place + 1).find(|other| exclude(one, other) || exclude(other, one))?;
+            let other =
+                ops.iter().skip(place + 1).find(|other| exclude(one, other) || exclude(other, one))?;
             Some(format!("{path} can never be both {} and {}", told(one), told(other)))
         })
     })
@@ -39,9 +40,15 @@ fn exclude(one: &Op, other: &Op) -> bool {
         (Op::Is(a), Op::IsNot(b)) => !differ(a, b),
         (Op::In(a), Op::In(b)) => a.iter().all(|a| b.iter().all(|b| differ(a, b))),
         (Op::Is(Literal { number: Some(number), .. }), range) => outside(*number, range),
-        (Op::Is(Literal { text, number: None }), Op::Contains(part)) => !holds(text, part, |a, b| a.contains(b)),
-        (Op::Is(Literal { text, number: None }), Op::StartsWith(part)) => !holds(text, part, |a, b| a.starts_with(b)),
-        (Op::Is(Literal { text, number: None }), Op::EndsWith(part)) => !holds(text, part, |a, b| a.ends_with(b)),
+        (Op::Is(Literal { text, number: None }), Op::Contains(part)) => {
+            !holds(text, part, |a, b| a.contains(b))
+        }
+        (Op::Is(Literal { text, number: None }), Op::StartsWith(part)) => {
+            !holds(text, part, |a, b| a.starts_with(b))
+        }
+        (Op::Is(Literal { text, number: None }), Op::EndsWith(part)) => {
+            !holds(text, part, |a, b| a.ends_with(b))
+        }
         (Op::More(low) | Op::AtLeast(low), Op::Less(high)) => low >= high,
         (Op::More(low), Op::AtMost(high)) => low >= high,
         (Op::AtLeast(low), Op::AtMost(high)) => low > high,
@@ -110,7 +117,10 @@ mod tests {
         check(&["a > 5 and a < 5"], Some("a can never be both above 5 and below 5"));
         check(&["a in 1..4 and a in 5..9"], Some("a can never be both within 1..4 and within 5..9"));
         check(&["a == GET and a in [POST, PUT]"], Some("a can never be both `GET` and in that list"));
-        check(&["a == apple and a starts_with \"b\""], Some("a can never be both `apple` and a text that begins with `b`"));
+        check(
+            &["a == apple and a starts_with \"b\""],
+            Some("a can never be both `apple` and a text that begins with `b`"),
+        );
     }
 
     #[test]
