@@ -2,9 +2,9 @@
 //!
 //! Each text is known by one window of four of its bytes, the one that ordinary log lines have least. Every window of a
 //! message is looked up in a table, and only where it is somebody's the text itself is compared. No look-up waits for
-//! the one before, so this costs about the same for a hundred rules as for thousands; an automaton, whose every step
-//! needs the last one's answer, took three times as long and grew with the rules. It still serves the sets whose texts
-//! are too many or too much alike for the table. Must not know rules or regexes.
+//! the one before, so this costs about the same for a hundred rules as for thousands. An automaton, whose every step
+//! needs the last one's answer, took longer, and much longer with ten times the rules (plugin/README.md has figures); it
+//! still serves the sets whose texts are too many or too much alike for the table. Must not know rules or regexes.
 
 mod window;
 
@@ -25,7 +25,7 @@ pub(super) struct Finder {
 enum Search {
     Few(Windows<FEW>),
     Many(Windows<MANY>),
-    Automaton(NFA),
+    Automaton(Box<NFA>),
 }
 
 impl Finder {
@@ -38,7 +38,7 @@ impl Finder {
             None => {}
             Some(Search::Few(windows)) => windows.each(message, literal),
             Some(Search::Many(windows)) => windows.each(message, literal),
-            Some(Search::Automaton(automaton)) => literals_in(automaton, message, literal),
+            Some(Search::Automaton(automaton)) => literals_in(&**automaton, message, literal),
         }
     }
 }
@@ -84,7 +84,8 @@ impl Literals {
                 let mut builder = NFA::builder();
                 builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
                 let automaton = builder.build(&self.texts);
-                Search::Automaton(automaton.map_err(|error| format!("the literals do not fit: {error}"))?)
+                let automaton = automaton.map_err(|error| format!("the literals do not fit: {error}"))?;
+                Search::Automaton(Box::new(automaton))
             }
         };
         Ok(Finder { search: Some(search), spoken_for: self.spoken_for })
