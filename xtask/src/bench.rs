@@ -20,8 +20,9 @@ pub(crate) enum Format {
 }
 
 /// Package, kind (`--bench` or `--example`) and name.
-const BENCHES: [(&str, &str, &str); 4] = [
+const BENCHES: [(&str, &str, &str); 5] = [
     ("oddline-engine", "--bench", "observe"),
+    ("oddline-engine", "--bench", "compile"),
     ("oddline-backends", "--bench", "figures"),
     ("acceptance", "--bench", "sidecar"),
     ("acceptance", "--bench", "fluent_bit"),

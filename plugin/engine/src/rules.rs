@@ -75,13 +75,43 @@ pub fn parse(file: &str, content: &str) -> Parsed {
     if content.len() > MAX_FILE_BYTES {
         let reason =
             format!("has {} bytes, more than the limit of {MAX_FILE_BYTES}; split it", content.len());
-        let problem = RuleProblem { file: name, line: 1, rule: None, key: "file".to_owned(), reason };
-        return Parsed { rules: Vec::new(), problems: vec![problem] };
+        return Parsed { rules: Vec::new(), problems: vec![RuleProblem::of_file(&name, 1, reason)] };
     }
-    match file.rsplit_once('.') {
-        Some((_, ending)) if ending.eq_ignore_ascii_case("toml") => file::parse(&name, content),
-        _ => text::parse(&name, content),
+    // Some editors begin a file with a byte order mark.
+    let content = content.strip_prefix('\u{feff}').unwrap_or(content);
+    if is_toml(file) { file::parse(&name, content) } else { text::parse(&name, content) }
+}
+
+/// Reads a rule file as it lies on disk. A line that is not UTF-8 is left out; a TOML file with one is left out whole.
+/// After so many such lines as a list may be long the file is taken for no text, and its rest is not read.
+pub fn parse_bytes(file: &str, content: &[u8]) -> Parsed {
+    if let Ok(content) = std::str::from_utf8(content) {
+        return parse(file, content);
     }
+    let (name, mut text, mut problems): (Arc<str>, _, _) = (Arc::from(file), String::new(), Vec::new());
+    for (number, line) in (1..).zip(content.split_inclusive(|byte| *byte == b'\n')) {
+        match std::str::from_utf8(line) {
+            Ok(line) => text.push_str(line),
+            Err(error) => {
+                let byte = error.valid_up_to().saturating_add(1);
+                let reason = format!("byte {byte} of the line is not UTF-8 text; save the file as UTF-8");
+                problems.push(RuleProblem::of_file(&name, number, reason));
+                text.push('\n');
+            }
+        }
+        if problems.len() >= MAX_LIST {
+            break;
+        }
+    }
+    // Where a line is left out of a TOML file, what its neighbours mean is not certain.
+    let mut parsed = if is_toml(file) { Parsed::default() } else { parse(file, &text) };
+    parsed.problems.append(&mut problems);
+    parsed.problems.sort_by_key(|problem| problem.line);
+    parsed
+}
+
+fn is_toml(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("toml"))
 }
 
 const BUILTIN_PREFIX: &str = "builtin/";

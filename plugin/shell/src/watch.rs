@@ -137,11 +137,9 @@ impl Watch {
             if stamp.is_none() {
                 continue;
             }
-            match read_limited(path, MAX_FILE_BYTES)
-                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8 text")))
-            {
-                Ok(text) => {
-                    let parsed = rules::parse(&path.display().to_string(), &text);
+            match read_limited(path, MAX_FILE_BYTES) {
+                Ok(content) => {
+                    let parsed = rules::parse_bytes(&path.display().to_string(), &content);
                     all.extend(parsed.rules);
                     problems.extend(parsed.problems.iter().map(ToString::to_string));
                 }

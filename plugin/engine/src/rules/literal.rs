@@ -101,6 +101,11 @@ fn exactly(texts: Texts) -> Facts {
 fn concat(parts: &[Hir]) -> Facts {
     let (mut run, mut best, mut whole): (Texts, Option<Texts>, bool) = (vec![Vec::new()], None, true);
     for part in parts {
+        // Most parts of most patterns: no need for lists of lists.
+        if let Some(letter) = letter(part) {
+            run.iter_mut().for_each(|text| text.push(letter));
+            continue;
+        }
         let facts = walk(part);
         best = better(best, facts.required);
         let joined = facts.exact.as_deref().and_then(|texts| product(&run, texts));
@@ -117,6 +122,28 @@ fn concat(parts: &[Hir]) -> Facts {
         return Facts { exact: Some(run), required: best };
     }
     Facts { exact: None, required: better(best, Some(run)) }
+}
+
+/// The one lower-case byte that a part stands for, such as `a` for `[Aa]`.
+fn letter(part: &Hir) -> Option<u8> {
+    match part.kind() {
+        HirKind::Literal(literal) => match *literal.0 {
+            [byte] => Some(byte.to_ascii_lowercase()),
+            _ => None,
+        },
+        HirKind::Class(Class::Bytes(class)) => match class.ranges() {
+            [one] if one.start() == one.end() => Some(one.start().to_ascii_lowercase()),
+            [upper, lower]
+                if upper.start() == upper.end()
+                    && lower.start() == lower.end()
+                    && upper.start().to_ascii_lowercase() == lower.start() =>
+            {
+                Some(lower.start())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Every branch must have its literal, else a match through the one without would be missed.

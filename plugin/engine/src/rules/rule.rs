@@ -181,6 +181,10 @@ pub struct RuleProblem {
 }
 
 impl RuleProblem {
+    pub(super) fn of_file(file: &Arc<str>, line: usize, reason: String) -> Self {
+        RuleProblem { file: Arc::clone(file), line, rule: None, key: "file".to_owned(), reason }
+    }
+
     pub(super) fn of(rule: &Rule, key: &str, reason: String) -> Self {
         let (file, name) = (Arc::clone(&rule.file), Some(Arc::clone(&rule.name)));
         RuleProblem { file, line: rule.line, rule: name, key: key.to_owned(), reason }

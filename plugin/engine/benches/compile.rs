@@ -1,0 +1,78 @@
+//! How long the built-in rules take to read and compile, and what they keep in memory. Prints one JSON line.
+
+#![expect(clippy::print_stdout, reason = "a bench reports on the terminal")]
+
+use std::{
+    alloc,
+    hint::black_box,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use oddline_engine::rules::{Categories, Example, RuleSet, Scratch, builtin_rules};
+
+/// Counts live bytes and their peak, so that memory is measured and not guessed.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(
+    unsafe_code,
+    reason = "a global allocator is unsafe by its trait; it only counts and passes through"
+)]
+// SAFETY: every call is passed to the system allocator with the caller's own layout.
+unsafe impl alloc::GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: alloc::Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { alloc::System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: alloc::Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { alloc::System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUNDS: usize = 20;
+
+fn main() {
+    // The fastest round, because a busy machine only ever adds time.
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        black_box(RuleSet::compile(builtin_rules()));
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let set = RuleSet::builtin();
+    let kept = LIVE.load(Ordering::Relaxed) - before;
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    // Every rule is made to match, so that what matchers build on the way counts too.
+    let mut scratch = Scratch::default();
+    let used = LIVE.load(Ordering::Relaxed);
+    let examples: Vec<Example> =
+        builtin_rules().into_iter().flat_map(|rule| rule.matches.into_iter().chain(rule.misses)).collect();
+    let held = LIVE.load(Ordering::Relaxed) - used;
+    for example in &examples {
+        if let Example::Message(text) = example {
+            black_box(set.best(text.as_bytes().into(), Categories::ALL, |_| false, &mut scratch));
+        }
+    }
+    let warm = LIVE.load(Ordering::Relaxed) - used - held;
+    println!(
+        r#"{{"bench":"rules","rules":{},"read_and_compile_ms":{:.1},"kept_kib":{},"peak_kib":{},"kib_more_once_all_have_matched":{}}}"#,
+        set.len(),
+        best * 1e3,
+        kept >> 10,
+        peak >> 10,
+        warm >> 10,
+    );
+}
