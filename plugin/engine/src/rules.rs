@@ -127,6 +127,9 @@ const BUILTIN: &[(&str, &str)] = &[
     ("builtin/docker.toml", include_str!("../../rules/docker.toml")),
     ("builtin/docker-kubernetes.toml", include_str!("../../rules/docker-kubernetes.toml")),
     ("builtin/application.toml", include_str!("../../rules/application.toml")),
+    ("builtin/application-build.toml", include_str!("../../rules/application-build.toml")),
+    ("builtin/application-database.toml", include_str!("../../rules/application-database.toml")),
+    ("builtin/application-runtime.toml", include_str!("../../rules/application-runtime.toml")),
     ("builtin/media.toml", include_str!("../../rules/media.toml")),
 ];
 
