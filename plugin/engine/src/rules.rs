@@ -120,6 +120,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("builtin/system-hardware.toml", include_str!("../../rules/system-hardware.toml")),
     ("builtin/security.toml", include_str!("../../rules/security.toml")),
     ("builtin/security-audit.toml", include_str!("../../rules/security-audit.toml")),
+    ("builtin/security-cloud.toml", include_str!("../../rules/security-cloud.toml")),
     ("builtin/security-threats.toml", include_str!("../../rules/security-threats.toml")),
     ("builtin/security-web.toml", include_str!("../../rules/security-web.toml")),
     ("builtin/network.toml", include_str!("../../rules/network.toml")),
