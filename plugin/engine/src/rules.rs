@@ -132,6 +132,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("builtin/application-database.toml", include_str!("../../rules/application-database.toml")),
     ("builtin/application-runtime.toml", include_str!("../../rules/application-runtime.toml")),
     ("builtin/media.toml", include_str!("../../rules/media.toml")),
+    ("builtin/media-nas.toml", include_str!("../../rules/media-nas.toml")),
 ];
 
 /// The rules that ship with Oddline, to be compiled together with a user's own.

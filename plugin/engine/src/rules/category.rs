@@ -68,7 +68,8 @@ fn concern(word: &[u8]) -> Option<Categories> {
     lower.make_ascii_lowercase();
     Some(match &*lower {
         b"sshd" | b"sudo" | b"su" | b"kernel" | b"systemd" | b"cron" | b"crond" | b"auditd" | b"polkitd"
-        | b"smartd" | b"mdadm" | b"sssd" | b"logind" => Categories::SYSTEM,
+        | b"sssd" | b"logind" => Categories::SYSTEM,
+        b"smartd" | b"mdadm" | b"zed" | b"smbd" | b"rsync" | b"borg" | b"restic" => Categories::MEDIA,
         b"nginx" | b"httpd" | b"haproxy" | b"traefik" | b"envoy" | b"caddy" | b"squid" | b"varnish" => {
             Categories::NETWORK.union(Categories::APPLICATION)
         }
