@@ -118,6 +118,7 @@ const BUILTIN_PREFIX: &str = "builtin/";
 const BUILTIN: &[(&str, &str)] = &[
     ("builtin/system.toml", include_str!("../../rules/system.toml")),
     ("builtin/system-hardware.toml", include_str!("../../rules/system-hardware.toml")),
+    ("builtin/system-upkeep.toml", include_str!("../../rules/system-upkeep.toml")),
     ("builtin/security.toml", include_str!("../../rules/security.toml")),
     ("builtin/security-audit.toml", include_str!("../../rules/security-audit.toml")),
     ("builtin/security-cloud.toml", include_str!("../../rules/security-cloud.toml")),
