@@ -29,7 +29,7 @@ fn files_are_without_fault_and_categories_are_the_files_names() {
     }
     let compiled = RuleSet::compile(builtin_rules());
     assert_eq!(compiled.problems, []);
-    assert!(compiled.set.len() >= 80);
+    assert!(compiled.set.len() >= 320);
 }
 
 #[test]

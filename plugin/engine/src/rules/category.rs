@@ -111,6 +111,7 @@ mod tests {
         check("postgres:17", &["application"], &["docker", "media"]);
         check("Jellyfin", &["media"], &["docker"]);
         check("sshd.plex", &["media"], &["docker"]);
+        check("host.smartd", &["media"], &["docker", "application"]);
     }
 
     #[test]
