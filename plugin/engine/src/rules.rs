@@ -132,6 +132,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("builtin/application-build.toml", include_str!("../../rules/application-build.toml")),
     ("builtin/application-database.toml", include_str!("../../rules/application-database.toml")),
     ("builtin/application-runtime.toml", include_str!("../../rules/application-runtime.toml")),
+    ("builtin/application-services.toml", include_str!("../../rules/application-services.toml")),
     ("builtin/media.toml", include_str!("../../rules/media.toml")),
     ("builtin/media-nas.toml", include_str!("../../rules/media-nas.toml")),
 ];
