@@ -1,6 +1,10 @@
 //! The rules that ship: each on its own examples, and all together against running every pattern alone.
 
-use std::sync::Arc;
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use proptest::prelude::*;
 
@@ -157,11 +161,18 @@ fn small_pattern() -> impl Strategy<Value = String> {
     })
 }
 
+thread_local! {
+    /// Each pattern's own matcher: hundreds of them, built once and not for every message.
+    static MATCHERS: RefCell<HashMap<String, Matcher>> = RefCell::default();
+}
+
 fn matches(pattern: &str, message: &[u8]) -> bool {
-    let hir = pattern::parse(pattern).unwrap();
+    let build = || Matcher::new(&[pattern::parse(pattern).unwrap()], usize::MAX).unwrap();
     let mut caches = Caches::default();
     caches.belong_to(1, 1);
-    caches.is_match(0, &Matcher::new(&[hir], usize::MAX).unwrap(), message)
+    MATCHERS.with_borrow_mut(|matchers| {
+        caches.is_match(0, matchers.entry(pattern.to_owned()).or_insert_with(build), message)
+    })
 }
 
 fn alone(rules: &[Rule], message: &[u8]) -> Vec<String> {
@@ -186,11 +197,11 @@ proptest! {
 
     #[test]
     fn the_builtin_set_finds_what_each_pattern_alone_finds(messages in proptest::collection::vec(message(), 1..8)) {
-        let rules = builtin_rules();
-        let set = RuleSet::compile(rules.clone()).set;
+        static RULES: LazyLock<(Vec<Rule>, RuleSet)> = LazyLock::new(|| (builtin_rules(), RuleSet::builtin()));
+        let (rules, set) = &*RULES;
         let mut scratch = Scratch::default();
         for message in &messages {
-            prop_assert_eq!(together(&set, message), alone(&rules, message));
+            prop_assert_eq!(together(set, message), alone(rules, message));
             let all = set.matches(message.as_slice().into(), &mut scratch);
             let best = set.best(message.as_slice().into(), Categories::ALL, |_| false, &mut scratch);
             prop_assert_eq!(best.as_ref(), all.first());
