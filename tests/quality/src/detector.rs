@@ -30,7 +30,7 @@ impl Event {
 }
 
 /// What a detector says of one event.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// For ranking: higher is odder, 0..1.
     pub score: f32,
@@ -40,6 +40,8 @@ pub struct Answer {
     pub rule: f32,
     /// The template the line was put under, if the detector mines templates.
     pub template: u64,
+    /// Why, if the detector says why.
+    pub reason: Option<String>,
 }
 
 impl Answer {
@@ -129,6 +131,11 @@ impl Kind {
             Kind::Drain3 => "drain3",
             Kind::Forest => "isolation forest",
         }
+    }
+
+    /// Oddline or a part of it.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Kind::Oddline | Kind::Rules | Kind::Statistics | Kind::Semantics)
     }
 
     /// A fresh detector; `baseline`: whether [`Detector::learn`] will be called.

@@ -112,21 +112,26 @@ pub struct Result {
     pub seconds: f64,
 }
 
-/// Runs one detector over a set.
+/// Runs one detector over a set, and shows each case with what was made of it to `witness`.
 ///
 /// # Errors
-/// If the detector fails, naming the case.
-pub fn run(bench: &Bench, detector: Kind) -> anyhow::Result<Result> {
-    let started = Instant::now();
+/// If the detector or the witness fails, naming the case.
+pub fn run(
+    bench: &Bench,
+    detector: Kind,
+    mut witness: impl FnMut(&Case, &Outcome) -> anyhow::Result<()>,
+) -> anyhow::Result<Result> {
     let mut outcomes = Vec::with_capacity(bench.cases.len());
-    let mut lines = 0;
+    let (mut lines, mut seconds) = (0, 0.0);
     for case in &bench.cases {
-        let outcome = judge(case, detector)
-            .map_err(|error| error.context(format!("{}: {}", detector.name(), case.name)))?;
+        let named = |error: anyhow::Error| error.context(format!("{}: {}", detector.name(), case.name));
+        let started = Instant::now();
+        let outcome = judge(case, detector).map_err(named)?;
+        seconds += started.elapsed().as_secs_f64();
         lines += (case.events.len() + case.baseline.as_ref().map_or(0, |baseline| baseline.len())) as u64;
+        witness(case, &outcome).map_err(named)?;
         outcomes.push(outcome);
     }
-    let seconds = started.elapsed().as_secs_f64();
     Ok(Result { detector, figures: (bench.measure)(&outcomes), lines, seconds })
 }
 

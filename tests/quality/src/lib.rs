@@ -15,5 +15,7 @@ mod detectors;
 pub mod harness;
 pub mod input;
 pub mod metrics;
+pub mod readme;
 pub mod report;
 pub mod sets;
+pub mod synthetic;

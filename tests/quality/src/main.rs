@@ -1,15 +1,21 @@
 //! `oddline-quality`: arguments in, tables or JSON out. `cargo xtask quality` builds it in release and calls it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Parser;
 use oddline_quality::{
     detector::Kind,
-    harness,
+    harness::{self, Bench, Case, Outcome},
     input::{self, Folder},
+    readme,
     report::{Measured, Report},
-    sets::{self, Set},
+    sets, synthetic,
 };
 
 /// Measure how well Oddline detects, on folders of labelled logs, beside simpler detectors.
@@ -28,6 +34,28 @@ struct Arguments {
     /// How the figures are printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// Also write the tables into the README files, between their marks.
+    #[arg(long)]
+    write: bool,
+    /// Also write what every detector said of every line, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
+}
+
+/// What one detector said of one line.
+#[derive(serde::Serialize)]
+struct Said<'a> {
+    folder: &'a str,
+    detector: &'a str,
+    case: &'a str,
+    /// 1-based.
+    line: usize,
+    score: f32,
+    level: &'a str,
+    rule: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    text: std::borrow::Cow<'a, str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,11 +68,12 @@ enum Format {
 
 fn main() -> ExitCode {
     match measure(&Arguments::parse()) {
-        Ok(text) => {
-            use std::io::Write as _;
-            // Whoever reads may have seen enough; then there is nobody to tell.
-            let _ = writeln!(std::io::stdout(), "{text}");
-            ExitCode::SUCCESS
+        Ok(is_whole) => {
+            if is_whole {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             tell(&format!("error: {error:#}"));
@@ -53,55 +82,122 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &Arguments) -> anyhow::Result<String> {
+/// One folder to measure as one kind of data.
+struct Job<'a> {
+    set: &'static str,
+    folder: &'a str,
+    load: Box<dyn Fn() -> anyhow::Result<Bench> + 'a>,
+}
+
+/// Measures and prints; whether everything that was asked for could be read.
+fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     let data = &arguments.data.clone().unwrap_or_else(input::default_data);
-    let folders = input::folders(data).with_context(|| {
-        format!("no data: name a folder with --data or ODDLINE_DATA (tried {})", data.display())
-    })?;
-    let detectors = if arguments.detector.is_empty() { &Kind::ALL[..] } else { &arguments.detector };
     let mut report = Report::default();
-    for set in sets::ALL {
-        let of_set: Vec<&Folder> = folders.iter().filter(|folder| (set.recognises)(folder)).collect();
-        if of_set.is_empty() && is_wanted(arguments, set, None) {
-            report.skipped.push(format!("{}: no folder of this kind", set.name));
+    let folders = input::folders(data).unwrap_or_else(|error| {
+        report.skipped.push(format!("all data: name a folder with --data or ODDLINE_DATA ({error:#})"));
+        Vec::new()
+    });
+    let mut answers = match &arguments.answers {
+        Some(path) => {
+            let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
+            Some(BufWriter::new(file))
         }
-        for folder in of_set.into_iter().filter(|folder| is_wanted(arguments, set, Some(folder))) {
-            report.measured.push(run(set, folder, detectors)?);
+        None => None,
+    };
+    let detectors = if arguments.detector.is_empty() { &Kind::ALL[..] } else { &arguments.detector };
+    for job in jobs(arguments, &folders, &mut report) {
+        match run(&job, detectors, answers.as_mut()) {
+            Ok(measured) => report.measured.push(measured),
+            Err(error) => report.unreadable.push(format!("{} in {}: {error:#}", job.set, job.folder)),
         }
     }
-    for folder in folders.iter().filter(|folder| !sets::ALL.iter().any(|set| (set.recognises)(folder))) {
-        report.skipped.push(format!("{}: not a kind of data that is known", folder.name));
-    }
+    answers.map(|mut file| file.flush()).transpose().context("the answers cannot be written")?;
     anyhow::ensure!(
         !report.measured.is_empty(),
-        "nothing to measure in {}: {}",
-        data.display(),
-        report.skipped.join("; ")
+        "nothing to measure: {}",
+        [report.skipped, report.unreadable].concat().join("; ")
     );
-    Ok(match arguments.format {
+    if arguments.write {
+        readme::write(&report)?;
+    }
+    let text = match arguments.format {
         Format::Table => report.table(),
         Format::Json => serde_json::to_string_pretty(&report.json())?,
-    })
+    };
+    // Whoever reads may have seen enough; then there is nobody to tell.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(report.unreadable.is_empty())
 }
 
-fn is_wanted(arguments: &Arguments, set: &Set, folder: Option<&Folder>) -> bool {
-    let names = &arguments.set;
-    names.is_empty()
-        || names.iter().any(|name| name == set.name || folder.is_some_and(|folder| *name == folder.name))
+/// What to measure, in the order of the sets; what is not there is noted in the report.
+fn jobs<'a>(arguments: &Arguments, folders: &'a [Folder], report: &mut Report) -> Vec<Job<'a>> {
+    let is_wanted = |set: &str, folder: &str| {
+        arguments.set.is_empty() || arguments.set.iter().any(|name| name == set || name == folder)
+    };
+    let mut jobs = Vec::new();
+    if is_wanted(synthetic::NAME, synthetic::NAME) {
+        let load = Box::new(|| Ok(synthetic::bench(synthetic::SEED)));
+        jobs.push(Job { set: synthetic::NAME, folder: synthetic::NAME, load });
+    }
+    for set in sets::ALL {
+        let mut of_set = folders.iter().filter(|folder| (set.recognises)(folder)).peekable();
+        if of_set.peek().is_none() && is_wanted(set.name, set.name) {
+            report.skipped.push(format!("{}: no folder of this kind", set.name));
+        }
+        for folder in of_set.filter(|folder| is_wanted(set.name, &folder.name)) {
+            let load = Box::new(|| (set.load)(folder));
+            jobs.push(Job { set: set.name, folder: &folder.name, load });
+        }
+    }
+    let unknown = folders.iter().filter(|folder| !sets::ALL.iter().any(|set| (set.recognises)(folder)));
+    report.skipped.extend(unknown.map(|folder| format!("{}: not a kind of data that is known", folder.name)));
+    jobs
 }
 
-fn run(set: &Set, folder: &Folder, detectors: &[Kind]) -> anyhow::Result<Measured> {
-    let bench = (set.load)(folder).with_context(|| format!("{} in {}", set.name, folder.name))?;
+fn run(
+    job: &Job<'_>,
+    detectors: &[Kind],
+    mut answers: Option<&mut BufWriter<File>>,
+) -> anyhow::Result<Measured> {
+    let bench = (job.load)()?;
     let mut results = Vec::new();
     for detector in detectors {
-        tell(&format!("{}: {} ({})", folder.name, detector.name(), bench.about));
-        results.push(harness::run(&bench, *detector)?);
+        tell(&format!("{}: {} ({})", job.folder, detector.name(), bench.about));
+        let witness = |case: &Case, outcome: &Outcome| match &mut answers {
+            Some(file) => write_answers(file, job.folder, *detector, case, outcome),
+            None => Ok(()),
+        };
+        results.push(harness::run(&bench, *detector, witness)?);
     }
-    Ok(Measured { set: set.name, folder: folder.name.clone(), about: bench.about, results })
+    Ok(Measured { set: job.set, folder: job.folder.to_owned(), about: bench.about, results })
+}
+
+fn write_answers(
+    file: &mut BufWriter<File>,
+    folder: &str,
+    detector: Kind,
+    case: &Case,
+    outcome: &Outcome,
+) -> anyhow::Result<()> {
+    for (at, (event, answer)) in case.events.iter().zip(&outcome.answers).enumerate() {
+        let said = Said {
+            folder,
+            detector: detector.name(),
+            case: &case.name,
+            line: at + 1,
+            score: answer.score,
+            level: answer.level.as_str(),
+            rule: answer.rule,
+            reason: answer.reason.as_deref(),
+            text: String::from_utf8_lossy(&event.line),
+        };
+        serde_json::to_writer(&mut *file, &said)?;
+        file.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Progress and errors are not part of the output.
 fn tell(text: &str) {
-    use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -29,42 +29,92 @@ pub struct Report {
     pub measured: Vec<Measured>,
     /// Kinds of data of which there was no folder, and folders of no known kind.
     pub skipped: Vec<String>,
+    /// Folders with a file that could not be read, which is named.
+    pub unreadable: Vec<String>,
+}
+
+impl Measured {
+    fn of(&self, kind: Kind) -> Option<&Result> {
+        self.results.iter().find(|result| result.detector == kind)
+    }
 }
 
 impl Report {
-    /// Two tables: figures by detector, and what they cost.
+    /// All tables, with what was skipped.
     pub fn table(&self) -> String {
-        let kinds: Vec<Kind> =
-            Kind::ALL.into_iter().filter(|kind| self.results().any(|it| it.detector == *kind)).collect();
-        let mut rows = vec![["data", "figure", "goal"].map(String::from).to_vec()];
-        rows[0].extend(kinds.iter().map(|kind| kind.name().to_owned()));
-        let mut costs = vec![["data", "units"].map(String::from).to_vec()];
-        costs[0].extend(kinds.iter().map(|kind| format!("{}, lines/s", kind.name())));
-        for measured in &self.measured {
-            let of = |kind: &Kind| measured.results.iter().find(|result| result.detector == *kind);
-            for figure in names(measured) {
-                let cell = |kind: &Kind| {
-                    of(kind)?.figures.iter().find(|it| it.name == figure.name).map(|it| value(it, *kind))
-                };
-                let mut row = vec![
-                    measured.folder.clone(),
-                    figure.name.clone(),
-                    figure.goal.map(goal).unwrap_or_default(),
-                ];
-                row.extend(kinds.iter().map(|kind| cell(kind).unwrap_or_else(|| "-".into())));
-                rows.push(row);
-            }
-            let mut cost = vec![measured.folder.clone(), measured.about.clone()];
-            cost.extend(kinds.iter().map(|kind| {
-                of(kind).map_or_else(|| "-".into(), |it| thousands(it.lines as f64 / it.seconds))
-            }));
-            costs.push(cost);
-        }
-        let mut text = format!("{}\n{}", markdown(&rows), markdown(&costs));
+        let mut text = format!("{}\n{}\n{}", self.goals(), self.details(), self.costs());
         for skipped in &self.skipped {
             let _ = writeln!(text, "\nskipped: {skipped}");
         }
+        for unreadable in &self.unreadable {
+            let _ = writeln!(text, "\nNOT MEASURED: {unreadable}");
+        }
         text
+    }
+
+    /// Figures that have a goal: ours with its interval, and the best of the other detectors.
+    pub fn goals(&self) -> String {
+        let mut rows = vec![row(["data", "figure", "goal", "oddline [95 %]", "best of the others"])];
+        for measured in &self.measured {
+            let ours = measured.results.iter().find(|result| result.detector == Kind::Oddline);
+            for figure in ours.into_iter().flat_map(|ours| &ours.figures) {
+                let Some(wanted) = figure.goal else { continue };
+                let others = measured.results.iter().filter(|result| !result.detector.is_ours());
+                let values = others.filter_map(|result| {
+                    let same = result.figures.iter().find(|it| it.name == figure.name)?;
+                    Some((result.detector, same.estimate.value?))
+                });
+                let better = |left: &(Kind, f64), right: &(Kind, f64)| match wanted {
+                    Goal::AtLeast(_) => left.1.total_cmp(&right.1),
+                    Goal::AtMost(_) => right.1.total_cmp(&left.1),
+                };
+                let best =
+                    values.max_by(better).map(|(kind, value)| format!("{} ({})", number(value), kind.name()));
+                let ours = value(figure, Kind::Oddline);
+                let best = best.unwrap_or_else(|| "-".into());
+                rows.push(row([&measured.folder, &figure.name, &goal(wanted), &ours, &best]));
+            }
+        }
+        markdown(&rows)
+    }
+
+    /// Every figure of every detector.
+    pub fn details(&self) -> String {
+        let kinds = self.kinds();
+        let mut rows = vec![row(["data", "figure", "goal"])];
+        rows[0].extend(kinds.iter().map(|kind| kind.name().to_owned()));
+        for measured in &self.measured {
+            for figure in names(measured) {
+                let cell = |kind: &Kind| {
+                    let same = measured.of(*kind)?.figures.iter().find(|it| it.name == figure.name)?;
+                    Some(value(same, *kind))
+                };
+                let mut cells =
+                    row([&measured.folder, &figure.name, &figure.goal.map(goal).unwrap_or_default()]);
+                cells.extend(kinds.iter().map(|kind| cell(kind).unwrap_or_else(|| "-".into())));
+                rows.push(cells);
+            }
+        }
+        markdown(&rows)
+    }
+
+    /// Lines a second, learning and setting up included, with the seconds that ours took.
+    pub fn costs(&self) -> String {
+        let kinds = self.kinds();
+        let mut rows = vec![row(["data", "units", "oddline, s"])];
+        rows[0].extend(kinds.iter().map(|kind| format!("{}, lines/s", kind.name())));
+        for measured in &self.measured {
+            let seconds = measured.of(Kind::Oddline).map_or_else(|| "-".into(), |ours| number(ours.seconds));
+            let mut cells = row([&measured.folder, &measured.about, &seconds]);
+            let speed = |result: &Result| thousands(result.lines as f64 / result.seconds);
+            cells.extend(kinds.iter().map(|kind| measured.of(*kind).map_or_else(|| "-".into(), speed)));
+            rows.push(cells);
+        }
+        markdown(&rows)
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.results().any(|it| it.detector == *kind)).collect()
     }
 
     fn results(&self) -> impl Iterator<Item = &Result> {
@@ -92,6 +142,7 @@ impl Report {
             "version": env!("CARGO_PKG_VERSION"),
             "sets": sets.collect::<Vec<_>>(),
             "skipped": self.skipped,
+            "unreadable": self.unreadable,
         })
     }
 }
@@ -191,6 +242,10 @@ fn number(value: f64) -> String {
 
 fn thousands(value: f64) -> String {
     if value >= 1e4 { format!("{:.0}k", value / 1e3) } else { format!("{value:.0}") }
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
 }
 
 /// Rows as a Markdown table with even columns; the first is the header.

@@ -43,18 +43,22 @@ impl Shipped {
         Ok(Shipped { kind, offline, picker, texts: None, runtime })
     }
 
-    fn answer(&self, verdict: &Verdict) -> Answer {
+    fn answer(&self, verdict: Verdict) -> Answer {
         let rule = verdict.rule.as_ref().map_or(0.0, |rule| score::of_rule(rule.score));
-        let template = verdict.template_id.0;
+        let Verdict { score, level, similarity, flags, reason, .. } = verdict;
+        let answer = Answer { score, level, rule, template: verdict.template_id.0, reason };
         match self.kind {
-            Kind::Rules => Answer { score: rule, level: Level::of(rule), rule, template },
+            Kind::Rules => Answer { score: rule, level: Level::of(rule), ..answer },
             Kind::Semantics => {
-                let unlike = verdict.similarity.map_or(0.0, |similarity| (1.0 - similarity).clamp(0.0, 1.0));
-                let is_unlike = verdict.flags.contains(Flag::Semantic);
-                let level = if is_unlike { verdict.level.max(Level::Low) } else { Level::None };
-                Answer { score: unlike, level, rule: 0.0, template }
+                let unlike = similarity.map_or(0.0, |similarity| (1.0 - similarity).clamp(0.0, 1.0));
+                let is_unlike = flags.contains(Flag::Semantic);
+                Answer {
+                    score: unlike,
+                    level: if is_unlike { level.max(Level::Low) } else { Level::None },
+                    ..answer
+                }
             }
-            _ => Answer { score: verdict.score, level: verdict.level, rule, template },
+            _ => answer,
         }
     }
 }
@@ -91,7 +95,7 @@ impl Detector for Shipped {
             } else {
                 self.runtime.block_on(self.offline.judge(&records))
             };
-            answers.extend(verdicts.iter().map(|verdict| self.answer(verdict)));
+            answers.extend(verdicts.into_iter().map(|verdict| self.answer(verdict)));
         }
         Ok(answers)
     }

@@ -1,6 +1,6 @@
 //! Runs of a system with and without an injected fault: `runs.csv` tells which run is which, `<run>.tsv` has
-//! `service<TAB>line`. Every second fault-free run is baseline, the others show the false alarms. Every judged run meets a
-//! detector that has just learned the baseline, and follows it in time.
+//! `service<TAB>line`. One half of the fault-free runs is baseline, the other shows the false alarms; then the halves change
+//! places. Every judged run meets a detector that has just learned the baseline, and follows it in time.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -51,35 +51,34 @@ pub(super) fn load(folder: &Folder) -> anyhow::Result<Bench> {
         rows.into_iter().partition(|row| row.fault_injected == 0);
     anyhow::ensure!(fault_free.len() > 1, "{} has fewer than two fault-free runs", folder.name);
 
-    let (mut baseline, mut held_out) = (Vec::new(), Vec::new());
-    let mut now = 0;
-    for (at, row) in fault_free.into_iter().enumerate() {
-        if at % 2 == 0 {
+    let (mut cases, mut labels) = (Vec::new(), Vec::new());
+    for half in 0..2 {
+        let (learned, held_out): (Vec<_>, Vec<_>) =
+            fault_free.iter().enumerate().partition(|(at, _)| at % 2 == half);
+        let (mut baseline, mut now) = (Vec::new(), 0);
+        for (_, row) in learned {
             let (_, events) = read(files[&row.run], now)?;
             now = events.last().and_then(|event: &Event| event.at).unwrap_or(now);
             baseline.extend(events);
-        } else {
-            held_out.push(row);
+        }
+        let baseline: Arc<[Event]> = baseline.into();
+        let failing = faulty.iter().filter(|row| row.failure == 1);
+        for row in held_out.into_iter().map(|(_, row)| row).chain(failing) {
+            let (first, events) = read(files[&row.run], now)?;
+            let trigger = input::timestamp(row.trigger_time_local.as_bytes()).zip(first);
+            labels.push(Label {
+                is_failing: row.fault_injected == 1,
+                is_silent: !events.iter().any(|event| is_error(&event.line)),
+                trigger: trigger.map(|(at, first)| now + at - first),
+                times: events.iter().map(|event| event.at.unwrap_or(now)).collect(),
+            });
+            cases.push(Case { baseline: Some(baseline.clone()), ..Case::new(row.run.as_str(), events) });
         }
     }
-    let baseline: Arc<[Event]> = baseline.into();
-    let (mut cases, mut labels) = (Vec::new(), Vec::new());
-    for row in held_out.into_iter().chain(faulty).filter(|row| row.fault_injected == 0 || row.failure == 1) {
-        let (first, events) = read(files[&row.run], now)?;
-        let trigger = input::timestamp(row.trigger_time_local.as_bytes())
-            .zip(first)
-            .map(|(at, first)| now + at - first);
-        labels.push(Label {
-            is_failing: row.fault_injected == 1,
-            is_silent: !events.iter().any(|event| is_error(&event.line)),
-            trigger,
-            times: events.iter().map(|event| event.at.unwrap_or(now)).collect(),
-        });
-        cases.push(Case { baseline: Some(baseline.clone()), ..Case::new(row.run, events) });
-    }
-    let failing = labels.iter().filter(|label| label.is_failing).count();
-    let silent = labels.iter().filter(|label| label.is_failing && label.is_silent).count();
-    let about = format!("{failing} failing runs ({silent} silent), {} fault-free", labels.len() - failing);
+    // Failing runs are judged once with each half as baseline.
+    let failing = labels.iter().filter(|label| label.is_failing).count() / 2;
+    let silent = labels.iter().filter(|label| label.is_failing && label.is_silent).count() / 2;
+    let about = format!("{failing} failing runs ({silent} silent), {} fault-free", fault_free.len());
     Ok(Bench { about, cases, measure: Box::new(move |outcomes| measure(&labels, outcomes)) })
 }
 
