@@ -55,6 +55,9 @@ struct Said<'a> {
     rule: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// Where templates are asked for: that of the line in the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'a str>,
     text: std::borrow::Cow<'a, str>,
 }
 
@@ -179,6 +182,7 @@ fn write_answers(
     case: &Case,
     outcome: &Outcome,
 ) -> anyhow::Result<()> {
+    let templates = outcome.templates.as_ref();
     for (at, (event, answer)) in case.events.iter().zip(&outcome.answers).enumerate() {
         let said = Said {
             folder,
@@ -189,6 +193,7 @@ fn write_answers(
             level: answer.level.as_str(),
             rule: answer.rule,
             reason: answer.reason.as_deref(),
+            template: templates.and_then(|templates| Some(templates.get(at)?.1.as_str())),
             text: String::from_utf8_lossy(&event.line),
         };
         serde_json::to_writer(&mut *file, &said)?;

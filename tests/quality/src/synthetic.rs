@@ -194,6 +194,10 @@ fn line(rng: &mut Rng, program: &str, text: &str, at: i64, fault: Option<usize>,
             template.push_str("<*>");
         }
     }
+    if program == "edge" && text.contains('"') {
+        // An access log is one message: what was asked for is its variable.
+        template = "<*> - - \"<*>\" <*> <*> <*>".into();
+    }
     let event = Event { source: program.into(), at: Some(at), ..Event::line(filled) };
     Line { event, template, fault, is_scored }
 }
