@@ -18,7 +18,7 @@ use native::Native;
 use oddline_codec::{Tags, json};
 use oddline_engine::{
     Engine, Options, Settings, UnixNanos,
-    rules::{RuleSet, builtin_rules},
+    rules::{RuleSet, builtin_rules, parse},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -32,6 +32,9 @@ const START: i64 = 1_700_000_000_000_000_000;
 struct Case {
     #[serde(default)]
     options: Options,
+    /// A TOML rule file, beside the built-in rules.
+    #[serde(default)]
+    rules: String,
     lines: Vec<Line>,
 }
 
@@ -106,13 +109,18 @@ impl Front for WasmFront {
     }
 }
 
-/// Every front, started with a case's options.
-fn fronts(options: &Options) -> Vec<(&'static str, Box<dyn Front>)> {
-    let settings = Settings::new(options).unwrap();
-    let rules = if settings.builtin_rules() { builtin_rules() } else { Vec::new() };
-    let engine = Engine::new(settings, Arc::new(RuleSet::compile(rules).set));
+/// Every front, started with a case's options and rules.
+fn fronts(options: &Options, rules: &str) -> Vec<(&'static str, Box<dyn Front>)> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("case.toml");
+    fs::write(&file, rules).unwrap();
+    let options = Options { rules: Some(file.display().to_string()), ..options.clone() };
+    let settings = Settings::new(&options).unwrap();
+    let mut all = if settings.builtin_rules() { builtin_rules() } else { Vec::new() };
+    all.extend(parse("case.toml", rules).rules);
+    let engine = Engine::new(settings, Arc::new(RuleSet::compile(all).set));
 
-    let Value::Object(set) = serde_json::to_value(options).unwrap() else { panic!("options are an object") };
+    let Value::Object(set) = serde_json::to_value(&options).unwrap() else { panic!("options are an object") };
     let properties: Vec<(String, String)> = set
         .iter()
         .filter_map(|(name, value)| match value {
@@ -128,7 +136,6 @@ fn fronts(options: &Options) -> Vec<(&'static str, Box<dyn Front>)> {
     let properties: Vec<_> = properties.iter().map(|(name, value)| (&**name, &**value)).collect();
     let native = Native::start(&properties).unwrap_or_else(|log| panic!("{log:?}"));
 
-    let directory = tempfile::tempdir().unwrap();
     let set: Map<_, _> = set.into_iter().filter(|(_, value)| !value.is_null()).collect();
     fs::write(directory.path().join("oddline.toml"), toml::to_string(&set).unwrap()).unwrap();
     let wasm = Wasm::start(vec![directory.path().to_owned()]);
@@ -141,7 +148,7 @@ fn fronts(options: &Options) -> Vec<(&'static str, Box<dyn Front>)> {
 }
 
 fn run(name: &str, case: &Case, faults: &mut Vec<String>) {
-    let mut fronts = fronts(&case.options);
+    let mut fronts = fronts(&case.options, &case.rules);
     let mut now = START;
     for (index, line) in case.lines.iter().enumerate() {
         for time in 0..line.times {

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use oddline_engine::rules::{Categories, Example, RuleSet, Scratch, builtin_rules};
+use oddline_engine::rules::{Categories, Example, MAX_RULES, RuleSet, Scratch, builtin_rules, parse};
 
 /// Counts live bytes and their peak, so that memory is measured and not guessed.
 struct Counting;
@@ -67,6 +67,7 @@ fn main() {
         }
     }
     let warm = LIVE.load(Ordering::Relaxed) - used - held;
+    many();
     println!(
         r#"{{"bench":"rules","rules":{},"read_and_compile_ms":{:.1},"kept_kib":{},"peak_kib":{},"kib_more_once_all_have_matched":{}}}"#,
         set.len(),
@@ -74,5 +75,27 @@ fn main() {
         kept >> 10,
         peak >> 10,
         warm >> 10,
+    );
+}
+
+/// A file with as many rules as a set may have: half of them patterns, half conditions on one field.
+fn many() {
+    let file: String = (0..MAX_RULES)
+        .map(|number| match number % 2 {
+            0 => format!(
+                "[[rules]]\nname = \"R{number}\"\npattern = 'unit{number} (failed|lost) after \\d+'\n"
+            ),
+            _ => format!("[[rules]]\nname = \"R{number}\"\nfields = 'url contains \"/p{number}/\"'\n"),
+        })
+        .collect();
+    let before = LIVE.load(Ordering::Relaxed);
+    let start = Instant::now();
+    let compiled = RuleSet::compile(parse("many.toml", &file).rules);
+    let seconds = start.elapsed().as_secs_f64();
+    assert_eq!((compiled.set.len(), compiled.problems.len()), (MAX_RULES, 0));
+    println!(
+        r#"{{"bench":"rules, as many as may be","rules":{MAX_RULES},"read_and_compile_ms":{:.0},"kept_mib":{:.1}}}"#,
+        seconds * 1e3,
+        (LIVE.load(Ordering::Relaxed) - before) as f64 / f64::from(1 << 20),
     );
 }

@@ -304,7 +304,7 @@ impl Engine {
         let name = source_name(record);
         let hint: Vec<&[u8]> =
             std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label)).collect();
-        let categories = Categories::from_hint(&hint.join(&b'\n')).unwrap_or(Categories::ALL);
+        let categories = self.settings.rule_categories.of(&hint.join(&b'\n'));
         self.sources.insert(key, Box::new(Source::new(name.into(), categories, now)));
         key
     }

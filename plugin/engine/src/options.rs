@@ -107,6 +107,13 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     option("builtin_rules", Kind::Bool, "true", "true|false", "whether the built-in rules apply"),
     option(
+        "rule_categories",
+        Kind::List,
+        "auto",
+        "auto, all, or WORD=CATEGORY+CATEGORY; WORD * stands for every other source",
+        "which built-in rules apply to a source, by the words in its tag and labels; auto knows common programs, and where nothing is known all rules apply",
+    ),
+    option(
         "rules",
         Kind::Text,
         "",
@@ -218,6 +225,7 @@ pub struct Options {
     pub severity_paths: Option<Vec<String>>,
     pub label_paths: Option<Vec<String>>,
     pub builtin_rules: Option<bool>,
+    pub rule_categories: Option<Vec<String>>,
     pub rules: Option<String>,
     pub advice_dir: Option<String>,
     pub state_file: Option<String>,
@@ -307,6 +315,14 @@ pub enum OptionError {
         /// What it takes.
         allowed: &'static str,
     },
+    /// A part of a value that the option does not take.
+    #[error("option `{name}`: {reason}")]
+    Part {
+        /// The option.
+        name: &'static str,
+        /// The part, and what to write instead.
+        reason: String,
+    },
 }
 
 impl OptionSpec {
@@ -382,6 +398,7 @@ impl Options {
             severity_paths: over.severity_paths.or(self.severity_paths),
             label_paths: over.label_paths.or(self.label_paths),
             builtin_rules: over.builtin_rules.or(self.builtin_rules),
+            rule_categories: over.rule_categories.or(self.rule_categories),
             rules: over.rules.or(self.rules),
             advice_dir: over.advice_dir.or(self.advice_dir),
             state_file: over.state_file.or(self.state_file),

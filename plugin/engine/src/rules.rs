@@ -23,11 +23,13 @@ mod builtin_test;
 #[cfg(test)]
 mod fields_test;
 #[cfg(test)]
+mod hostile_test;
+#[cfg(test)]
 mod limits_test;
 
 use std::sync::Arc;
 
-pub use category::Categories;
+pub use category::{Categories, Selection};
 pub use compile::Compiled;
 pub use inspect::{Inspection, inspect};
 pub use rule::{Example, Rule, RuleProblem};

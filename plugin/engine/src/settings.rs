@@ -1,6 +1,9 @@
 //! What the engine runs on: options checked once, nothing optional left. All faults are reported together.
 
-use crate::options::{Annotate, Detail, Mode, OptionError, OptionSpec, Options, Profile, in_range};
+use crate::{
+    options::{Annotate, Detail, Mode, OptionError, OptionSpec, Options, Profile, in_range},
+    rules::Selection,
+};
 
 /// Checked settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +17,7 @@ pub struct Settings {
     severity_paths: Vec<String>,
     label_paths: Vec<String>,
     builtin_rules: bool,
+    pub(crate) rule_categories: Selection,
     rules: Option<String>,
     advice_dir: Option<String>,
     state_file: Option<String>,
@@ -92,6 +96,11 @@ impl Settings {
         let message_paths = paths("message_paths", all.message_paths, 1);
         let severity_paths = paths("severity_paths", all.severity_paths, 0);
         let label_paths = paths("label_paths", all.label_paths, 0);
+        let words = all.rule_categories.unwrap_or_default();
+        let rule_categories = Selection::new(&words).unwrap_or_else(|reason| {
+            errors.push(OptionError::Part { name: "rule_categories", reason });
+            Selection::everything()
+        });
         if !errors.is_empty() {
             return Err(OptionErrors(errors));
         }
@@ -106,6 +115,7 @@ impl Settings {
             severity_paths,
             label_paths,
             builtin_rules: all.builtin_rules.unwrap_or(true),
+            rule_categories,
             rules: path(all.rules),
             advice_dir: path(all.advice_dir),
             state_file: path(all.state_file),

@@ -112,6 +112,8 @@ struct Mark {
 }
 
 type Refusal = (&'static str, String);
+/// A rule's field expressions, joined, and what a record must have for them to hold.
+type Conditions = (Option<Box<Expr<Check>>>, Needs);
 
 impl Builder {
     fn mark(&self) -> Mark {
@@ -186,8 +188,7 @@ impl Builder {
         u32::try_from(self.set.entries.len()).unwrap_or(u32::MAX)
     }
 
-    /// A rule's field expressions, joined, and what a record must have for them to hold.
-    fn fields(&mut self, rule: &Rule) -> Result<(Option<Box<Expr<Check>>>, Needs), String> {
+    fn fields(&mut self, rule: &Rule) -> Result<Conditions, String> {
         if rule.fields.is_empty() {
             return Ok((None, Needs::Nothing));
         }

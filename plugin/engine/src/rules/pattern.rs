@@ -1,12 +1,14 @@
 //! A rule's pattern: takes its text, gives its syntax tree and its matcher, or says what to write instead.
 //!
 //! A matcher is a lazily built DFA without the engines that a general regex keeps beside it: a rule set asks only
-//! whether a pattern matches, and only where its literal has been seen. That makes hundreds of them quick to build.
+//! whether a pattern matches, and only where its literal has been seen. That makes hundreds of them quick to build. Where
+//! a text leads it to ever new states (`a.{0,60}b` against many `a`s), it gives up and the pattern's NFA is walked instead:
+//! slower by the number of the NFA's states, and linear all the same.
 
 use regex_automata::{
     Input, MatchKind, PatternSet,
     hybrid::dfa::{Cache, DFA},
-    nfa::thompson::{self, WhichCaptures},
+    nfa::thompson::{self, WhichCaptures, pikevm::PikeVM},
 };
 use regex_syntax::{ParserBuilder, ast::ErrorKind, hir::Hir};
 
@@ -33,9 +35,17 @@ pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
     Ok(hir)
 }
 
+/// A matcher gives up after its states were thrown away so often,
+const MIN_CLEARED: usize = 3;
+/// if on average each of them was good for fewer bytes than this.
+const MIN_BYTES_PER_STATE: usize = 10;
+
 /// Says whether patterns match; what it builds on the way is kept in [`Caches`].
 #[derive(Debug)]
-pub(super) struct Matcher(DFA);
+pub(super) struct Matcher {
+    dfa: DFA,
+    nfa: PikeVM,
+}
 
 impl Matcher {
     /// A matcher for patterns that together may take `limit` bytes.
@@ -53,20 +63,29 @@ impl Matcher {
         let config = DFA::config()
             .match_kind(MatchKind::All)
             .cache_capacity(CACHE_BYTES)
+            .minimum_cache_clear_count(Some(MIN_CLEARED))
+            .minimum_bytes_per_state(Some(MIN_BYTES_PER_STATE))
             .skip_cache_capacity_check(true);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa);
-        let matcher = dfa.map(Matcher).map_err(|error| format!("cannot be compiled: {error}"))?;
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone());
+        let dfa = dfa.map_err(|error| format!("cannot be compiled: {error}"))?;
+        let vm = PikeVM::builder().configure(PikeVM::config().match_kind(MatchKind::All)).build_from_nfa(nfa);
+        let matcher = Matcher { dfa, nfa: vm.map_err(|error| format!("cannot be compiled: {error}"))? };
         if matcher.memory_usage() > limit { Err(too_large()) } else { Ok(matcher) }
     }
 
     /// Bytes that it takes for good.
     pub(super) fn memory_usage(&self) -> usize {
-        self.0.memory_usage().saturating_add(self.0.get_nfa().memory_usage())
+        self.dfa.memory_usage().saturating_add(self.dfa.get_nfa().memory_usage())
     }
 
     /// Number of its patterns.
     pub(super) fn pattern_len(&self) -> usize {
-        self.0.pattern_len()
+        self.dfa.pattern_len()
+    }
+
+    /// What a byte may cost where the DFA gave up.
+    pub(super) fn states(&self) -> usize {
+        self.dfa.get_nfa().states().len()
     }
 }
 
@@ -77,27 +96,28 @@ pub(super) struct Caches {
     stamp: u64,
     caches: Vec<Option<Box<Cache>>>,
     bytes: usize,
+    /// Steps through states since the last [`Caches::take_steps`].
+    steps: usize,
 }
 
 impl Caches {
     /// Must come before every use: drops what belongs to another set.
     pub(super) fn belong_to(&mut self, stamp: u64, matchers: usize) {
         if self.stamp != stamp || self.caches.len() != matchers {
-            *self = Caches { stamp, caches: Vec::new(), bytes: 0 };
+            *self = Caches { stamp, ..Caches::default() };
             self.caches.resize_with(matchers, || None);
         }
     }
 
     /// Whether a matcher, the set's `number`th, matches somewhere in the text.
     pub(super) fn is_match(&mut self, number: usize, matcher: &Matcher, text: &[u8]) -> bool {
-        self.with(number, matcher, |cache| {
-            // Nothing can fail: no byte is configured to stop the search, and the cache never gives up.
-            matcher
-                .0
-                .try_search_fwd(cache, &Input::new(text).earliest(true))
-                .is_ok_and(|found| found.is_some())
-        })
-        .unwrap_or(false)
+        let input = Input::new(text).earliest(true);
+        let found = self.with(number, matcher, text, |cache| matcher.dfa.try_search_fwd(cache, &input));
+        match found {
+            Some(Ok(found)) => found.is_some(),
+            Some(Err(_)) => matcher.nfa.is_match(&mut matcher.nfa.create_cache(), input),
+            None => false,
+        }
     }
 
     /// Which of a matcher's patterns match somewhere in the text.
@@ -108,26 +128,37 @@ impl Caches {
         text: &[u8],
         found: &mut PatternSet,
     ) {
-        self.with(number, matcher, |cache| {
-            let _ = matcher.0.try_which_overlapping_matches(cache, &Input::new(text), found);
-        });
+        let input = Input::new(text);
+        let search = |cache: &mut Cache| matcher.dfa.try_which_overlapping_matches(cache, &input, found);
+        if let Some(Err(_)) = self.with(number, matcher, text, search) {
+            found.clear();
+            matcher.nfa.which_overlapping_matches(&mut matcher.nfa.create_cache(), &input, found);
+        }
     }
 
-    fn with<T>(
+    /// Steps that searches took since the last call: bytes, or bytes times states where a DFA gave up.
+    pub(super) fn take_steps(&mut self) -> usize {
+        std::mem::take(&mut self.steps)
+    }
+
+    fn with<T, E>(
         &mut self,
         number: usize,
         matcher: &Matcher,
-        search: impl FnOnce(&mut Cache) -> T,
-    ) -> Option<T> {
+        text: &[u8],
+        search: impl FnOnce(&mut Cache) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
         let slot = self.caches.get_mut(number)?;
         let before = slot.as_ref().map_or(0, |cache| cache.memory_usage());
-        let cache = slot.get_or_insert_with(|| Box::new(matcher.0.create_cache()));
+        let cache = slot.get_or_insert_with(|| Box::new(matcher.dfa.create_cache()));
         let answer = search(cache);
         self.bytes = self.bytes.saturating_add(cache.memory_usage()).saturating_sub(before);
         if self.bytes > ALL_CACHES_BYTES {
             self.caches.fill_with(|| None);
             self.bytes = 0;
         }
+        let factor = if answer.is_ok() { 1 } else { matcher.states() };
+        self.steps = self.steps.saturating_add(text.len().saturating_mul(factor));
         Some(answer)
     }
 }

@@ -130,7 +130,12 @@ impl Tries {
     pub(super) fn is_match(&mut self, matchers: &[Matcher], number: u32, text: &[u8]) -> bool {
         let number = number as usize;
         let Some(matcher) = matchers.get(number) else { return false };
-        self.spend(text.len()) && self.caches.is_match(number, matcher, text)
+        if self.left == 0 {
+            return false;
+        }
+        let found = self.caches.is_match(number, matcher, text);
+        let steps = self.caches.take_steps();
+        self.spend(steps) && found
     }
 }
 
