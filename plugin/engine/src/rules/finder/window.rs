@@ -3,6 +3,8 @@
 //! A window is made lower case and multiplied into a hash, which names one bit of the table: five windows from each
 //! eight bytes read, none of which waits for another. Must not know what a literal speaks for.
 
+use super::super::literal::MAX_LITERAL;
+
 /// Words of the table of a set of ordinary size: 32 KiB, which a processor's first cache holds.
 pub(super) const FEW: usize = 1 << 13;
 /// Words of the table of a very large set.
@@ -13,8 +15,6 @@ pub(super) const fn room(words: usize) -> usize {
 }
 /// Literals that may share a word of the table: bounds what one position of a message can cost.
 const MAX_SHARED: usize = 16;
-/// Literals have no more bytes than this; see [`super::super::literal`].
-const LONGEST: usize = 12;
 /// The bit that makes an ASCII letter lower case, in each byte.
 const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
 /// The bytes that a literal of three bytes has of a window.
@@ -34,11 +34,31 @@ const ORDINARY: &str = "the request from user for session connection to server a
     between already exists found unable cannot could would should no such or as an this that returned result results \
     information operation command execution executing scheduled schedule log logging logger level trace thread main \
     java lang org apache com google android python module init reset unload true false null none ok done end begin \
-    jan feb mar apr may jun jul aug sep oct nov dec mon tue wed thu fri sat sun warn fatal critical invalid attack";
+    jan feb mar apr may jun jul aug sep oct nov dec mon tue wed thu fri sat sun warn fatal critical invalid attack \
+    last first next previous current old more less than other each every some which when where what only also now then \
+    here there both but if else all any one two new same different available active enabled disabled required expected \
+    allowed denied permission permitted rejected refused reset locked lock blocked alive dead down up online offline \
+    resource resources runtime store stored storage volume mount mounted unmounted partition device devices drive link \
+    group groups role rule rules policy policies key keys certificate signed secure security session sessions uid gid \
+    pid ppid node nodes core cores slot slots stack buffer buffers table tables row rows column query queries schema \
+    database replica primary secondary master slave leader follower election broker topic partition consumer producer \
+    terminate terminated terminating kill killed crash crashed reboot rebooted boot booted shutdown interrupted restart \
+    restarted recovered recovery backup restore snapshot image images pull pulled push pushed build built deploy test \
+    tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames";
 
-/// How common each letter is, by its low five bits, in steps of about a factor of two; other bytes count as common.
+/// How common each letter is, by its low five bits, in steps of about a factor of two.
 const COMMON: [u8; 32] =
-    [8, 7, 4, 6, 5, 8, 4, 4, 5, 7, 1, 3, 5, 5, 7, 7, 5, 1, 7, 7, 7, 5, 4, 4, 2, 4, 1, 5, 5, 5, 5, 5];
+    [0, 7, 4, 6, 5, 8, 4, 4, 5, 7, 1, 3, 5, 5, 7, 7, 5, 1, 7, 7, 7, 5, 4, 4, 2, 4, 1, 0, 0, 0, 0, 0];
+
+/// The same for any byte, as log lines have it.
+fn common(byte: u8) -> u32 {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' => COMMON.get(usize::from(byte & 0x1f)).copied().unwrap_or_default().into(),
+        b' ' | b':' => 8,
+        b'0'..=b'9' | b'.' | b',' | b'/' | b'-' | b'=' | b'_' | b'(' | b')' | b'[' | b']' => 7,
+        _ => 4,
+    }
+}
 
 /// Literals by their windows, with a table of `WORDS` words of 32 bits, a power of two.
 #[derive(Debug)]
@@ -59,7 +79,7 @@ struct Item {
     /// Bytes of the literal before the window.
     before: u8,
     length: u8,
-    text: [u8; LONGEST],
+    text: [u8; MAX_LITERAL],
 }
 
 impl<const WORDS: usize> Windows<WORDS> {
@@ -72,7 +92,7 @@ impl<const WORDS: usize> Windows<WORDS> {
         for (literal, text) in (0u32..).zip(texts) {
             let (before, window, mask) = choose::<WORDS>(text, &usual, &shared);
             let length = u8::try_from(text.len()).ok()?;
-            let mut item = Item { window, mask, literal, before, length, text: [0; LONGEST] };
+            let mut item = Item { window, mask, literal, before, length, text: [0; MAX_LITERAL] };
             item.text.get_mut(..text.len())?.copy_from_slice(text);
             // What follows three bytes is not known: they are put under all that may follow.
             let fourths = if mask == SHORT { 0..=u8::MAX } else { 0..=0 };
@@ -151,8 +171,7 @@ fn choose<const WORDS: usize>(text: &[u8], usual: &[u32], shared: &[Vec<Item>]) 
     let choices =
         (0u8..).zip(text.windows(4)).filter_map(|(before, bytes)| Some((before, bytes, window(bytes)?)));
     let best = choices.min_by_key(|(_, bytes, window)| {
-        let letters = bytes.iter().filter_map(|byte| COMMON.get(usize::from(byte & 0x1f)));
-        let letters: u32 = letters.map(|common| u32::from(*common)).sum();
+        let letters: u32 = bytes.iter().map(|byte| common(*byte)).sum();
         (times(*window), shared.get(place::<WORDS>(*window).0).map_or(0, Vec::len), letters)
     });
     let short =
