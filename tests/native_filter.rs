@@ -463,7 +463,10 @@ fn state_comes_back_and_a_damaged_file_is_refused_by_name() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no half-written file stays");
     drop(start(&properties));
     let log = native::log();
-    assert!(log[0].ends_with("state: restored") && log.last().unwrap().contains("templates=2 "), "{log:?}");
+    assert!(
+        log[0].ends_with("state_file: restored") && log.last().unwrap().contains("templates=2 "),
+        "{log:?}"
+    );
     for (bad, part) in [(&saved[..saved.len() - 1], "checksum mismatch"), (b"junk", "header line")] {
         fs::write(&path, bad).unwrap();
         drop(start(&properties));

@@ -111,9 +111,14 @@ pub enum AdviceError {
 
 /// Frames a body with header line and checksum.
 pub(crate) fn frame(word: &str, version: u32, body: &[u8]) -> Vec<u8> {
-    let mut out = format!("{word} {version} {:016x}\n", twox_hash::XxHash3_64::oneshot(body)).into_bytes();
+    let mut out = header(word, version, twox_hash::XxHash3_64::oneshot(body)).into_bytes();
     out.extend_from_slice(body);
     out
+}
+
+/// The first line, of a body with this hash.
+pub(crate) fn header(word: &str, version: u32, hash: u64) -> String {
+    format!("{word} {version} {hash:016x}\n")
 }
 
 /// Checks header and checksum; gives the body.

@@ -53,6 +53,6 @@ pub use options::{Annotate, Detail, Kind, Mode, OPTIONS, OptionError, OptionSpec
 pub use pick::{Picker, Picking};
 pub use record::{Fields, Record, Scalar, Severity, Visitor};
 pub use settings::{OptionErrors, Settings};
-pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, SnapshotError};
+pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, Saving, SnapshotError};
 pub use summary::{Counters, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount};
 pub use verdict::{Flag, Flags, Level, RuleHit, Status, TemplateId, Verdict};

@@ -21,6 +21,7 @@ pub struct Settings {
     rules: Option<String>,
     advice_dir: Option<String>,
     state_file: Option<String>,
+    state_interval_seconds: u64,
     summary_interval_seconds: u64,
     pub(crate) threshold: f32,
     pub(crate) sigma: f64,
@@ -75,6 +76,7 @@ impl Settings {
         let max_templates = whole("max_templates", all.max_templates);
         let max_sources = whole("max_sources", all.max_sources);
         let divert_per_second = whole("divert_per_second", all.divert_per_second);
+        let state_interval_seconds = whole("state_interval_seconds", all.state_interval_seconds);
         let summary_interval_seconds = whole("summary_interval_seconds", all.summary_interval_seconds);
         let threshold = number("threshold", all.threshold);
         let sigma = number("sigma", all.sigma);
@@ -119,6 +121,7 @@ impl Settings {
             rules: path(all.rules),
             advice_dir: path(all.advice_dir),
             state_file: path(all.state_file),
+            state_interval_seconds,
             summary_interval_seconds,
             threshold: threshold as f32,
             sigma,
@@ -192,6 +195,11 @@ impl Settings {
     /// Where learned state is kept over restarts.
     pub fn state_file(&self) -> Option<&str> {
         self.state_file.as_deref()
+    }
+
+    /// Seconds between two savings of learned state; 0: none while the shell runs.
+    pub fn state_interval_seconds(&self) -> u64 {
+        self.state_interval_seconds
     }
 
     /// Seconds between summaries; 0: never.

@@ -1,15 +1,25 @@
 //! Learned state, saved and restored: one header line `oddline-state <version> <checksum>` and a JSON body.
 //!
-//! What a restart may forget (the run a source is in, numbers' sketches, the current window) is not saved.
+//! Saving is done in slices, so that whoever holds the engine may let records through between two of them. What a
+//! restart may forget (the run a source is in, numbers' sketches, the current window) is not saved.
+
+use std::{
+    cmp::Reverse,
+    fmt,
+    hash::Hasher,
+    io::{self, Write},
+};
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use crate::{
-    advice::{AdviceError, frame, unframe},
+    advice::{AdviceError, header, unframe},
     detect::{entropy::Entropy, error_rate::ErrorRate, novelty::Novelty, rate::Rate},
     engine::Engine,
     rules::Categories,
     source::Source,
+    template::Template,
     verdict::TemplateId,
 };
 
@@ -17,6 +27,8 @@ use crate::{
 pub const STATE_VERSION: u32 = 1;
 /// Largest state file that is read, in bytes.
 pub const MAX_STATE_BYTES: usize = 256 << 20;
+/// Room kept for the brackets that close a snapshot.
+const CLOSING_BYTES: usize = 64;
 
 /// Why a state file was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,13 +74,57 @@ struct SavedTemplate {
 impl Engine {
     /// Everything worth keeping over a restart. The same state gives the same bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut sources: Vec<SavedSource> =
-            self.sources.iter().map(|(key, source)| save(*key, source)).collect();
-        sources.sort_by_key(|source| source.key);
-        let mut aliases: Vec<_> = self.aliases.iter().map(|(old, new)| (TemplateId(*old), *new)).collect();
-        aliases.sort();
-        let body = serde_json::to_vec(&State { sources, aliases }).unwrap_or_default();
-        frame("oddline-state", STATE_VERSION, &body)
+        let mut saving = self.start_saving(MAX_STATE_BYTES);
+        while !self.save_some(&mut saving, usize::MAX) {}
+        saving.finish().concat()
+    }
+
+    /// Begins a snapshot of at most so many bytes; what does not fit is left out.
+    pub fn start_saving(&self, limit: usize) -> Saving {
+        // Those that are longest silent go last, and are what is left out.
+        let mut sources: Vec<_> =
+            self.sources.iter().map(|(key, source)| (source.last_seen, Reverse(*key))).collect();
+        sources.sort_unstable();
+        Saving {
+            body: Vec::new(),
+            hash: XxHash3_64::new(),
+            hashed: 0,
+            limit,
+            sources: sources.into_iter().map(|(_, Reverse(key))| key).collect(),
+            source: None,
+            is_first: true,
+        }
+    }
+
+    /// Takes the next templates into a snapshot, at most so many (and one source's worth at most); `true` when it is
+    /// complete. Records may be observed in between: each template is saved as it is when its turn comes.
+    pub fn save_some(&self, saving: &mut Saving, most: usize) -> bool {
+        if saving.body.is_empty() {
+            saving.append(b"{\"sources\":[");
+        }
+        if saving.source.is_none() {
+            let Some(key) = saving.sources.pop() else {
+                saving.end(self);
+                return true;
+            };
+            saving.begin_source(key, self.sources.get(&key).map(|source| &**source));
+        }
+        if let Some((key, slots)) = &mut saving.source {
+            let rest = slots.len().saturating_sub(most.max(1));
+            let (key, turn) = (*key, slots.split_off(rest));
+            let is_done = slots.is_empty();
+            let source = self.sources.get(&key);
+            for slot in turn.into_iter().rev() {
+                if let Some(template) = source.and_then(|source| source.miner.get(slot)) {
+                    saving.template(template);
+                }
+            }
+            if is_done {
+                saving.end_source();
+            }
+        }
+        saving.hash_new();
+        false
     }
 
     /// Takes saved state in the place of what was learned so far; more than the settings allow is left out.
@@ -97,22 +153,128 @@ impl Engine {
     }
 }
 
-fn save(key: u64, source: &Source) -> SavedSource {
-    let rate = |rate: &Rate| (rate.mean, rate.variance, rate.windows);
-    let mut templates: Vec<SavedTemplate> = source
-        .miner
-        .iter()
-        .map(|template| SavedTemplate {
+/// A snapshot under way.
+pub struct Saving {
+    body: Vec<u8>,
+    hash: XxHash3_64,
+    /// Bytes of `body` that are in `hash`.
+    hashed: usize,
+    limit: usize,
+    /// Those whose turn has not come, the next one last.
+    sources: Vec<u64>,
+    /// The one whose turn it is, and its templates that are still to come, the next one last.
+    source: Option<(u64, Vec<u32>)>,
+    /// Whether nothing precedes what is written next, so that no comma is needed.
+    is_first: bool,
+}
+
+impl Saving {
+    /// The bytes to write, in two parts.
+    pub fn finish(self) -> [Vec<u8>; 2] {
+        [header("oddline-state", STATE_VERSION, self.hash.finish()).into_bytes(), self.body]
+    }
+
+    fn begin_source(&mut self, key: u64, source: Option<&Source>) {
+        let Some(source) = source else { return };
+        let before = self.body.len();
+        let comma = if self.is_first { "" } else { "," };
+        // Ends with the empty list of templates, which is opened again.
+        if !self.item(comma, &save(key, source)) {
+            return;
+        }
+        if !self.body.ends_with(b"[]}") {
+            return self.body.truncate(before);
+        }
+        self.body.truncate(self.body.len().saturating_sub(2));
+        self.is_first = true;
+        // Most recent first: if a smaller limit cuts the list, the oldest go.
+        let mut slots: Vec<_> = source
+            .miner
+            .slots()
+            .map(|(slot, template)| (template.last_seen, Reverse(template.id), slot))
+            .collect();
+        slots.sort_unstable();
+        self.source = Some((key, slots.into_iter().map(|(.., slot)| slot).collect()));
+    }
+
+    fn template(&mut self, template: &Template) {
+        let saved = SavedTemplate {
             text: template.text.to_string(),
             count: template.count,
             first_seen: template.first_seen,
             last_seen: template.last_seen,
-            rate: rate(&template.rate),
+            rate: (template.rate.mean, template.rate.variance, template.rate.windows),
             usual_run: template.usual_run,
-        })
-        .collect();
-    // Most recent first: if a smaller limit cuts the list, the oldest go.
-    templates.sort_by(|left, right| (right.last_seen, &left.text).cmp(&(left.last_seen, &right.text)));
+        };
+        let comma = if self.is_first { "" } else { "," };
+        if self.item(comma, &saved) {
+            self.is_first = false;
+        }
+    }
+
+    fn end_source(&mut self) {
+        self.append(b"]}");
+        self.source = None;
+        self.is_first = false;
+    }
+
+    fn end(&mut self, engine: &Engine) {
+        let mut aliases: Vec<_> = engine.aliases.iter().map(|(old, new)| (TemplateId(*old), *new)).collect();
+        aliases.sort();
+        self.append(b"]");
+        self.item(",\"aliases\":", &aliases);
+        self.append(b"}");
+        self.hash_new();
+    }
+
+    /// Appends one item; `false`, and nothing appended, if there is no room.
+    fn item(&mut self, before: &str, item: &impl Serialize) -> bool {
+        let start = self.body.len();
+        let mut body = Bounded(&mut self.body);
+        let written = body.write_all(before.as_bytes()).is_ok() && serde_json::to_writer(body, item).is_ok();
+        if !written || self.body.len() > self.limit.saturating_sub(CLOSING_BYTES) {
+            self.body.truncate(start);
+            return false;
+        }
+        true
+    }
+
+    /// Appends a few bytes. Memory that is short fails in [`Saving::item`]; what closes brackets fits into the room that
+    /// the last item has left.
+    fn append(&mut self, bytes: &[u8]) {
+        self.body.extend_from_slice(bytes);
+    }
+
+    fn hash_new(&mut self) {
+        // What is still to be cut off again is not hashed yet: only whole items are here.
+        self.hash.write(self.body.get(self.hashed..).unwrap_or_default());
+        self.hashed = self.body.len();
+    }
+}
+
+impl fmt::Debug for Saving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Saving").field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// Appends to memory, and fails where the allocator does: in a wasm module that must not be a trap.
+struct Bounded<'b>(&'b mut Vec<u8>);
+
+impl Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_reserve(bytes.len().saturating_add(CLOSING_BYTES)).map_err(io::Error::other)?;
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A source with an empty list of templates.
+fn save(key: u64, source: &Source) -> SavedSource {
     SavedSource {
         key: TemplateId(key),
         name: source.name.to_string(),
@@ -120,10 +282,10 @@ fn save(key: u64, source: &Source) -> SavedSource {
         last_seen: source.last_seen,
         records: source.records,
         novelty: source.novelty.share,
-        rate: rate(&source.rate),
+        rate: (source.rate.mean, source.rate.variance, source.rate.windows),
         errors: (source.errors.share, source.errors.windows),
         entropy: (source.entropy.mean, source.entropy.variance, source.entropy.count),
-        templates,
+        templates: Vec::new(),
     }
 }
 

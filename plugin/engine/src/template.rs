@@ -145,6 +145,10 @@ impl Miner {
         self.templates.iter().map(|(_, template)| template)
     }
 
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Template)> {
+        self.templates.iter()
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Template> {
         self.templates.values_mut()
     }

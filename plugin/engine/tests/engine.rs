@@ -192,6 +192,36 @@ fn snapshots_of_another_version_are_refused_and_leave_the_engine_as_it_is() {
 }
 
 #[test]
+fn a_snapshot_taken_in_slices_between_records_is_whole_and_bounded() {
+    let mut engine = settled(|_| {});
+    let whole = engine.snapshot();
+    let saved = |engine: &mut Engine, limit: usize, most: usize, between: bool| {
+        let mut saving = engine.start_saving(limit);
+        let mut slices = 1;
+        while !engine.save_some(&mut saving, most) {
+            slices += 1;
+            if between {
+                see(engine, &format!("a message of shape {}", "x".repeat(slices)), 5_000);
+            }
+        }
+        (saving.finish().concat(), slices)
+    };
+    assert_eq!(saved(&mut engine, 1 << 20, usize::MAX, false).0, whole);
+    let (sliced, slices) = saved(&mut engine, 1 << 20, 1, false);
+    assert_eq!(sliced, whole);
+    assert!(slices as u64 > engine.counters().templates, "{slices}");
+    for limit in [whole.len() - 100, whole.len() / 2, 100, 0] {
+        let (cut, _) = saved(&mut engine, limit, 2, false);
+        assert!(cut.len() <= limit.max(64) + 64, "{} of {limit}", cut.len());
+        self::engine(|_| {}).restore(&cut).unwrap();
+    }
+    let (moving, _) = saved(&mut engine, 1 << 20, 1, true);
+    let mut restored = self::engine(|_| {});
+    restored.restore(&moving).unwrap();
+    assert!(restored.counters().templates >= 2);
+}
+
+#[test]
 fn memory_stays_within_the_settings_whatever_comes() {
     let mut engine = engine(|options| {
         options.max_templates_per_source = Some(100);

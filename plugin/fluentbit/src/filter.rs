@@ -102,16 +102,13 @@ impl Filter {
         )
     }
 
-    /// What was learned, as bytes to keep.
-    pub fn snapshot(&self) -> Vec<u8> {
-        self.plugin.snapshot()
+    /// The plugin in it, for its state to be saved.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
     }
 
-    /// Takes back what was learned.
-    ///
-    /// # Errors
-    /// One line that names what is wrong with the bytes.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.plugin.restore(bytes)
+    /// The plugin in it, for its state to be restored.
+    pub fn plugin_mut(&mut self) -> &mut Plugin {
+        &mut self.plugin
     }
 }

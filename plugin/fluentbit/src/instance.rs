@@ -1,22 +1,26 @@
 //! Takes a host's properties and chunks, gives filtered chunks: one `[FILTER]` section while the shipper runs.
 //!
 //! Holds what threads share: the filter behind a lock (an input's own thread may filter too), the mailbox in which the
-//! watcher leaves what changed on disk, the state file. Must not know C.
+//! watcher leaves what changed on disk, the saver of what was learned. Must not know C.
 
 use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
+    fmt,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use oddline_engine::{MAX_STATE_BYTES, UnixNanos};
-use oddline_shell::{Changes, Plugin, Watch};
+use oddline_engine::UnixNanos;
+use oddline_shell::{Changes, Plugin, StateFile, Watch};
 
-use crate::{filter::Filter, properties, watcher::Watcher};
+use crate::{
+    filter::Filter,
+    properties,
+    saver::{KEEPING, Saver, hold},
+    watcher::Watcher,
+};
 
 /// How urgent a line for the shipper's log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +35,17 @@ pub enum Log {
 
 /// One filter instance.
 pub struct Instance {
-    // std's lock: held for one chunk, never across a wait; a panic inside is caught and the state stays usable.
-    filter: Mutex<Filter>,
+    // std's lock: held for one chunk or one slice of its state, never across a wait.
+    filter: Arc<Mutex<Filter>>,
     watcher: Option<Watcher>,
-    state_file: Option<PathBuf>,
+    saver: Option<Saver>,
     panics: AtomicU64,
     log: fn(Log, &str),
 }
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance").field("state_file", &self.state_file).finish_non_exhaustive()
+        f.debug_struct("Instance").field("saver", &self.saver).finish_non_exhaustive()
     }
 }
 
@@ -53,20 +57,27 @@ impl Instance {
     pub fn new(log: fn(Log, &str), property: impl Fn(&str) -> Option<String>) -> Result<Instance, String> {
         let settings = properties::settings(property)?;
         let mut watch = Watch::new(&settings);
-        let state_file = settings.state_file().map(PathBuf::from);
+        let state_file = StateFile::new(&settings, KEEPING);
         let mut filter = Filter::new(Plugin::new(settings));
-        if let Some(path) = &state_file {
-            restore(&mut filter, path, log);
+        match state_file.as_ref().map(|file| file.restore(filter.plugin_mut())) {
+            Some(Ok(true)) => log(Log::Info, "state_file: restored"),
+            Some(Err(error)) => log(Log::Error, &format!("{error}; starting empty")),
+            Some(Ok(false)) | None => {}
         }
         let changes = watch.poll(now());
         take(&mut filter, changes, log);
         let watcher = if watch.is_idle() { None } else { Some(Watcher::start(watch, now)?) };
-        Ok(Instance { filter: Mutex::new(filter), watcher, state_file, panics: AtomicU64::new(0), log })
+        let filter = Arc::new(Mutex::new(filter));
+        let saver = state_file.map(|file| Saver::start(file, Arc::clone(&filter), now)).transpose()?;
+        Ok(Instance { filter, watcher, saver, panics: AtomicU64::new(0), log })
     }
 
     /// One chunk. `give` gets the filtered bytes; `None` if the chunk stays as it is.
     pub fn filter<T>(&self, tag: &[u8], chunk: &[u8], give: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        let mut filter = self.lock();
+        if let Some(fault) = self.saver.as_ref().and_then(Saver::fault) {
+            (self.log)(Log::Error, &fault);
+        }
+        let mut filter = hold(&self.filter);
         if let Some(changes) = self.watcher.as_ref().and_then(Watcher::take) {
             take(&mut filter, changes, self.log);
         }
@@ -86,17 +97,14 @@ impl Instance {
     /// Stops the watcher, saves the state, and tells the counters.
     pub fn exit(self) {
         drop(self.watcher);
-        let filter = self.filter.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let file = self.saver.and_then(Saver::stop);
+        let filter = hold(&self.filter);
         (self.log)(Log::Info, &format!("{} panics={}", filter.counters(), self.panics.into_inner()));
-        if let Some(path) = self.state_file
-            && let Err(error) = replace(&path, &filter.snapshot())
+        if let Some(mut file) = file
+            && let Err(error) = file.save(filter.plugin())
         {
-            (self.log)(Log::Error, &format!("state_file {}: not saved: {error}", path.display()));
+            (self.log)(Log::Error, &error);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Filter> {
-        self.filter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,42 +113,6 @@ fn take(filter: &mut Filter, mut changes: Changes, log: fn(Log, &str)) {
         log(Log::Warn, &notice);
     }
     filter.apply(changes);
-}
-
-fn restore(filter: &mut Filter, path: &Path, log: fn(Log, &str)) {
-    let size = match fs::metadata(path) {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => {
-            return log(Log::Error, &format!("state_file {}: {error}; starting empty", path.display()));
-        }
-    };
-    let read = if size > MAX_STATE_BYTES as u64 {
-        Err(format!("has {size} bytes, more than the limit of {MAX_STATE_BYTES}"))
-    } else {
-        fs::read(path).map_err(|error| error.to_string())
-    };
-    match read.and_then(|bytes| filter.restore(&bytes)) {
-        Ok(()) => log(Log::Info, &format!("state_file {}: restored", path.display())),
-        Err(error) => log(Log::Error, &format!("state_file {}: {error}; starting empty", path.display())),
-    }
-}
-
-/// Replaces a file so that a reader, or the next start, finds the old bytes or the new ones, never a part.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let written = fs::File::create(&new).and_then(|mut file| {
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    });
-    if written.is_err() {
-        // A half-written file on a full disk only takes room.
-        let _ = fs::remove_file(&new);
-    }
-    written
 }
 
 fn now() -> UnixNanos {

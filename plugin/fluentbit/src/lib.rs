@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ffi.rs         the host's C interface, and nothing else
-//! instance.rs    one [FILTER] section: lock, watcher, state file
+//! instance.rs    one [FILTER] section: lock, watcher, saver
+//! saver.rs       a thread that saves what was learned, slice by slice
 //! watcher.rs     a thread that looks at rules, advice, secret and heartbeat twice a second
 //! properties.rs  the host's properties become checked settings
 //! filter.rs      a chunk in, a chunk out
@@ -27,4 +28,5 @@ pub mod ffi;
 pub mod filter;
 pub mod instance;
 pub mod properties;
+pub mod saver;
 pub mod watcher;

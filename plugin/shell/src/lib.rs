@@ -1,7 +1,8 @@
 //! What every shell shares. Takes settings, files and records; gives tagged records and what changed on disk.
 //!
 //! A shell (native Fluent Bit, wasm, lua) speaks to its host and calls [`Plugin::record`] for each record. The files
-//! that the sidecar and the user change under way come in by [`Watch::poll`], from whatever thread the host affords.
+//! that the sidecar and the user change under way come in by [`Watch::poll`], from whatever thread the host affords;
+//! what was learned goes out to a [`StateFile`] and comes back at the next start.
 //!
 //! Must not know: hosts, threads, clocks, rules of detection.
 #![forbid(unsafe_code)]
@@ -17,7 +18,9 @@
 )]
 
 mod plugin;
+mod state;
 mod watch;
 
 pub use plugin::{Format, Json, Msgpack, Outcome, Plugin, RESERVED_TAG_PREFIX};
+pub use state::{Keeping, StateFile};
 pub use watch::{Changes, HEARTBEAT_TTL_NANOS, MAX_RULE_FILES, Watch};

@@ -11,7 +11,7 @@ use oddline_codec::{
     msgpack,
 };
 use oddline_engine::{
-    Counters, Engine, Mode, Picker, Picking, Scalar, Settings, Summary, UnixNanos, Verdict, Visitor,
+    Counters, Engine, Mode, Picker, Picking, Saving, Scalar, Settings, Summary, UnixNanos, Verdict, Visitor,
     rules::RuleSet,
 };
 
@@ -250,6 +250,16 @@ impl Plugin {
     /// What was learned, as bytes to keep.
     pub fn snapshot(&self) -> Vec<u8> {
         self.engine.snapshot()
+    }
+
+    /// Begins a snapshot of at most so many bytes, to be taken in slices.
+    pub fn start_saving(&self, limit: usize) -> Saving {
+        self.engine.start_saving(limit)
+    }
+
+    /// Takes at most `most` templates further into a snapshot; `true` when it is complete.
+    pub fn save_some(&self, saving: &mut Saving, most: usize) -> bool {
+        self.engine.save_some(saving, most)
     }
 
     /// Takes back what was learned.

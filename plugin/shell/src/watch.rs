@@ -229,7 +229,7 @@ fn rule_files(path: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
 }
 
 /// Reads a file of at most `limit` bytes.
-fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
     fs::File::open(path)?.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
