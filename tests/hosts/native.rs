@@ -114,10 +114,19 @@ extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -
     };
     // SAFETY: the caller's struct.
     unsafe { (*time).tv_sec = nanos.div_euclid(1_000_000_000) };
+    let nanos = if nanos == BROKEN { -1 } else { nanos.rem_euclid(1_000_000_000) };
     // SAFETY: as above.
-    unsafe { (*time).tv_nsec = nanos.rem_euclid(1_000_000_000) };
+    unsafe { (*time).tv_nsec = nanos };
     0
 }
+
+/// Lets the wall clock of this thread answer what no clock may: Rust's library panics on it, in the midst of a call.
+pub(crate) fn break_clock() {
+    CLOCK.set(Some(BROKEN));
+}
+
+/// The time by which a broken clock is known.
+const BROKEN: i64 = i64::MIN;
 
 /// Holds the wall clock of this thread at a time, or lets it run.
 pub(crate) fn hold_clock(nanos: Option<i64>) {
