@@ -19,7 +19,7 @@ use oddline_codec::{
     msgpack,
 };
 use oddline_engine::{Advice, Class, Level, OPTIONS, Settings, Status, TemplateAdvice, TemplateId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const FAULT: &str = "CRITICAL: Failed to connect to primary database after 5 retries.";
 const QUIET: &str = "INFO: User 'guest' logged in from IP 192.168.1.50";
@@ -446,8 +446,38 @@ fn rules_are_read_when_they_change_and_a_broken_file_changes_nothing() {
     });
     let told = told.join("\n");
     assert!(told.contains("mine.toml:") && told.contains("BROKEN") && told.contains("stay in use"), "{told}");
+    fs::write(&path, rule("MENDED") + "when = '.a == 1'\n" + &rule("LILAC")).unwrap();
+    eventually("the mended file applies, without the rule that is not for here", || {
+        (hit() == "LILAC").then_some(())
+    });
+    let told = native::log().join("\n");
+    assert!(told.contains("rule MENDED: when: is VRL, which runs in the sidecar"), "{told}");
     fs::remove_file(&path).unwrap();
     eventually("removed rules are gone", || (hit() == Value::Null).then_some(()));
+    native::log();
+    drop(filter);
+    let counters = native::log().pop().unwrap();
+    assert!(counters.contains(" rules_reloaded=3 rules_refused=1"), "{counters}");
+}
+
+#[test]
+fn rules_over_fields_apply_as_soon_as_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.toml");
+    let rule = |path: &str| format!("[[rules]]\nname = \"SLOW\"\nfields = '{path} > 100'\nscore = 6\n");
+    fs::write(&path, rule("took_ms")).unwrap();
+    let filter = start(&[("rules", path.to_str().unwrap())]);
+    let hit = |field: &str| {
+        let record = json!({ "log": "GET /", "http": { (field): 101 }, (field): 101 });
+        let body = rmp_serde::to_vec(&record).unwrap();
+        let filtered = filter.filter("app", &chunk::event(1, b"\x80", &body)).expect("tagged");
+        records(&filtered).remove(0)["anomaly"]["rule"].clone()
+    };
+    assert_eq!((hit("took_ms"), hit("wait_ms")), ("SLOW".into(), Value::Null));
+    // Another field than before: what is picked from records changes with the rules.
+    fs::write(&path, rule("http.wait_ms")).unwrap();
+    eventually("the new field is looked at", || (hit("wait_ms") == "SLOW").then_some(()));
+    assert_eq!(hit("took_ms"), Value::Null);
 }
 
 #[test]

@@ -132,7 +132,12 @@ impl Engine {
 
     /// What was done since the start.
     pub fn counters(&self) -> Counters {
-        Counters { templates: self.templates as u64, sources: self.sources.len() as u64, ..self.counters }
+        Counters {
+            templates: self.templates as u64,
+            sources: self.sources.len() as u64,
+            rules: self.rules.len() as u64,
+            ..self.counters
+        }
     }
 
     /// For the shell's own counts: returned, forged, unread.

@@ -60,4 +60,10 @@ pub struct Counters {
     pub evicted: u64,
     /// Sources held now.
     pub sources: u64,
+    /// Rules in force now.
+    pub rules: u64,
+    /// Times that changed rule files were taken.
+    pub rules_reloaded: u64,
+    /// Times that changed rule files did not check out, so that the rules before them stayed.
+    pub rules_refused: u64,
 }

@@ -88,7 +88,7 @@ impl Filter {
         let counters = self.plugin.counters();
         format!(
             "counters: records={} flagged={} pending={} skipped={} returned={} forged={} unread={} templates={} \
-             evicted={} sources={}",
+             evicted={} sources={} rules={} rules_reloaded={} rules_refused={}",
             counters.records,
             counters.flagged,
             counters.pending,
@@ -99,6 +99,9 @@ impl Filter {
             counters.templates,
             counters.evicted,
             counters.sources,
+            counters.rules,
+            counters.rules_reloaded,
+            counters.rules_refused,
         )
     }
 

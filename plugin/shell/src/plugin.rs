@@ -133,6 +133,9 @@ impl Plugin {
 
     /// Takes what changed on disk.
     pub fn apply(&mut self, changes: Changes) {
+        let counters = self.engine.counters_mut();
+        counters.rules_reloaded = counters.rules_reloaded.saturating_add(changes.rules_reloaded);
+        counters.rules_refused = counters.rules_refused.saturating_add(changes.rules_refused);
         if let Some(rules) = changes.rules {
             self.engine.set_rules(rules);
             self.picker = self.engine.picker();

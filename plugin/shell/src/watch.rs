@@ -31,6 +31,10 @@ const MAX_TOLD_PROBLEMS: usize = 20;
 pub struct Changes {
     /// A new rule set.
     pub rules: Option<Arc<RuleSet>>,
+    /// Times that changed rule files were taken.
+    pub rules_reloaded: u64,
+    /// Times that they were not, and the rules before stay.
+    pub rules_refused: u64,
     /// A new advice table.
     pub advice: Option<Arc<AdviceTable>>,
     /// A new secret for markers.
@@ -45,6 +49,8 @@ impl Changes {
     /// Lays a later look over this one.
     pub fn merge(&mut self, later: Changes) {
         self.rules = later.rules.or(self.rules.take());
+        self.rules_reloaded = self.rules_reloaded.saturating_add(later.rules_reloaded);
+        self.rules_refused = self.rules_refused.saturating_add(later.rules_refused);
         self.advice = later.advice.or(self.advice.take());
         self.secret = later.secret.or(self.secret.take());
         self.alive = later.alive;
@@ -154,9 +160,11 @@ impl Watch {
         self.seen_rules = Some(files);
         // A first load takes what is sound; a later one is all or nothing, so that a slip of the editor disarms nobody.
         if !first && self.have_user_rules && (gone || !problems.is_empty()) {
+            changes.rules_refused = 1;
             problems.push("rules not reloaded: the ones read before stay in use".to_owned());
         } else {
             self.have_user_rules = user_rules > 0;
+            changes.rules_reloaded = u64::from(!first);
             if self.rules.is_some() && !gone {
                 changes.notices.push(format!("rules loaded: {} of yours, {before} built in", user_rules));
             }
@@ -333,6 +341,7 @@ mod tests {
         fs::write(&path, rule("OTHER") + broken + broken).unwrap();
         let second = watch.poll(NOW);
         assert!(second.rules.is_none() && second.notices.last().unwrap().contains("stay in use"));
+        assert_eq!((second.rules_reloaded, second.rules_refused), (0, 1));
         fs::remove_file(&path).unwrap();
         assert!(watch.poll(NOW).rules.is_none(), "a file that is gone for a moment disarms nobody");
         assert!(watch.poll(NOW).notices.is_empty(), "and is told once");

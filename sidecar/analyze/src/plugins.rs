@@ -57,6 +57,13 @@ impl Plugins {
             figure("plugin_templates", "Templates held by the plugin", last.templates),
             figure("plugin_evicted", "Templates evicted by the plugin", last.evicted),
             figure("plugin_sources", "Sources held by the plugin", last.sources),
+            figure("plugin_rules", "Rules in force in the plugin", last.rules),
+            figure("plugin_rules_reloaded", "Times the plugin took changed rule files", last.rules_reloaded),
+            figure(
+                "plugin_rules_refused",
+                "Times the plugin kept its rules because changed files did not check out",
+                last.rules_refused,
+            ),
         ];
         figures.extend(self.sources.iter().map(|(source, count)| Figure {
             name: "source_records".into(),
