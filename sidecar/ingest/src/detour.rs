@@ -5,7 +5,9 @@
 //! |---|---|
 //! | `oddline.pending.<tag>` | judged; goes back under `<tag>` (divert), or a companion goes out (copy) |
 //! | `oddline.summary.<tag>` | summaries are taken; nothing goes back |
-//! | any other | records of a shipper without plugin: screened here, then as above |
+//! | `oddline.loop.<tag>` | records that came back twice: the loop is cut, they are counted and not sent again |
+//! | any other | records of a shipper without plugin: screened here, then as above; a record that was sent back before |
+//! |  | goes out once more, under `oddline.loop.<tag>` |
 
 use std::{fmt, sync::Arc};
 
@@ -32,6 +34,10 @@ pub const SUMMARY_PREFIX: &[u8] = b"oddline.summary.";
 /// What we prefix the tag of companion records with.
 pub const VERDICT_PREFIX: &[u8] = b"oddline.verdict.";
 
+/// What we prefix the tag of records with that have come again after they were sent back. Not matched by the outputs that
+/// lead here, it breaks the loop; matched all the same, the record comes a second time and stays.
+pub const LOOP_PREFIX: &[u8] = b"oddline.loop.";
+
 /// A delivery is closed when it has so many bytes: in_forward takes 6 MB by default.
 const PIECE_BYTES: usize = 2 << 20;
 
@@ -54,8 +60,10 @@ struct Entry<'a> {
 }
 
 enum Kind {
-    /// Not ours to touch, but readable: group markers, records that loop.
+    /// Not ours to touch, but readable: group markers.
     AsIs,
+    /// It was sent back and has come again.
+    Looped,
     /// No map.
     Unread,
     /// Tagged by a plugin, whose name is kept.
@@ -86,9 +94,11 @@ impl Detour {
             self.summaries(chunk);
             return Ok(());
         }
-        let route = tag.strip_prefix(PENDING_PREFIX).unwrap_or(tag);
+        let around = tag.strip_prefix(LOOP_PREFIX);
+        let route = around.or(tag.strip_prefix(PENDING_PREFIX)).unwrap_or(tag);
         let source: Arc<str> = String::from_utf8_lossy(route).into();
         let mut back = Pieces::new(&*self.deliver, &self.events, self.out_tag(route));
+        let mut again = Pieces::new(&*self.deliver, &self.events, [LOOP_PREFIX, route].concat());
         let (mut strays, mut tail) = (Vec::new(), &b""[..]);
         let mut events = msgpack::events(chunk);
         loop {
@@ -113,7 +123,9 @@ impl Detour {
                         self.events.records_unread.add(1);
                         strays.extend_from_slice(entry.event.raw);
                     }
-                    (Kind::AsIs, Mode::Copy) => {}
+                    (Kind::AsIs | Kind::Looped, Mode::Copy) => {}
+                    (Kind::Looped, _) if around.is_some() => self.events.loops_cut.add(1),
+                    (Kind::Looped, _) => again.push(entry.event.raw).await?,
                     (Kind::AsIs, _) => bytes.extend_from_slice(entry.event.raw),
                     (_, Mode::Copy) => self.write_companion(route, entry, verdict, &mut bytes),
                     _ => self.write(route, entry, verdict, &mut bytes),
@@ -122,6 +134,7 @@ impl Detour {
             }
         }
         back.flush().await?;
+        again.flush().await?;
         self.events.records_unread.add(usize::from(!tail.is_empty()));
         strays.extend_from_slice(tail);
         self.send_strays(back.has_sent, route, strays).await
@@ -154,7 +167,7 @@ impl Detour {
         }
         if self.has_been_here(route, event.body) {
             self.events.records_looped.add(1);
-            return entry(Kind::AsIs, Verdict::default());
+            return entry(Kind::Looped, Verdict::default());
         }
         entry(Kind::Screened, self.annotator.analysis.screen(&picking.finish()))
     }

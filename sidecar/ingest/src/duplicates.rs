@@ -1,11 +1,13 @@
-//! Recognises a resent chunk: takes (tag, chunk id, payload length), says deliver, wait, or acknowledge at once.
+//! Recognises a resent chunk: takes (peer, tag, chunk id, payload length), says whether it is to be delivered or was.
 //!
-//! A sender resends when our acknowledgement got lost with the connection. Fluent Bit's chunk id is a hash of the
-//! payload, so equal payloads have equal ids: a repeat on the *same* connection is therefore new data (the sender has
-//! read our acknowledgement before it sent more), and what is remembered is forgotten soon.
+//! Equal payloads are not always a resend: Fluent Bit's chunk id is a hash of the payload, and two like ones may both be
+//! meant. So only what was delivered while its acknowledgement could *not* be sent is remembered: its sender has to send
+//! it again, and exactly one equal chunk of the same peer is then acknowledged without being delivered. In every other
+//! case a chunk is delivered: a duplicate is the worst that can come of it, never a loss.
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,12 +17,9 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-/// Which connection a chunk came on.
-pub type ConnectionId = u64;
-
 type Key = [u8; 32];
 
-/// The chunks that are on their way or were acknowledged a short while ago. Clones share them.
+/// The chunks that are on their way, or were delivered without their sender knowing. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Duplicates {
     // A std mutex: held for a look-up, never across an await.
@@ -32,74 +31,63 @@ pub struct Duplicates {
 #[derive(Debug, Default)]
 struct State {
     chunks: HashMap<Key, Chunk>,
-    acknowledged: VecDeque<(Instant, Key)>,
+    unacknowledged: VecDeque<(Instant, Key)>,
 }
 
 #[derive(Debug)]
 enum Chunk {
-    InProgress(watch::Receiver<Option<bool>>),
-    Acknowledged { at: Instant, connection: ConnectionId },
+    /// Closed when it is decided.
+    InProgress(watch::Receiver<()>),
+    Unacknowledged(Instant),
 }
 
-/// What to do with a chunk.
-#[derive(Debug)]
-pub enum Admission {
-    /// Deliver it and tell the ticket.
-    Deliver(Ticket),
-    /// An equal one is on its way: share its answer.
-    Wait(Pending),
-    /// An equal one was delivered: acknowledge.
-    Acknowledge,
-}
-
-/// An equal chunk on its way.
-#[derive(Debug)]
-pub struct Pending(watch::Receiver<Option<bool>>);
-
-impl Pending {
-    /// Whether it was delivered; `false` also if whoever delivered it gave up.
-    pub async fn delivered(mut self) -> bool {
-        self.0.wait_for(Option::is_some).await.is_ok_and(|answer| *answer == Some(true))
-    }
-}
-
-/// The duty to deliver a chunk. Dropping it unfinished counts as a failure.
+/// The duty to deliver a chunk, if it was not delivered before, and to acknowledge it. Dropped between the two, the
+/// chunk is remembered; dropped before, it is forgotten.
 #[derive(Debug)]
 pub struct Ticket {
     duplicates: Duplicates,
     key: Key,
-    connection: ConnectionId,
-    answer: watch::Sender<Option<bool>>,
+    is_delivered: bool,
+    is_acknowledged: bool,
+    /// Those who wait for the decision hold the other end.
+    _decided: watch::Sender<()>,
 }
 
 impl Duplicates {
-    /// Remembers at most `remembered` acknowledged chunks, each for `remember`.
+    /// Remembers at most `remembered` chunks without acknowledgement, each for `remember`.
     pub fn new(remember: Duration, remembered: usize) -> Self {
         Duplicates { state: Arc::default(), remember, remembered }
     }
 
-    /// Decides about a chunk that has just come.
-    pub fn admit(&self, connection: ConnectionId, tag: &[u8], chunk: &[u8], length: usize) -> Admission {
+    /// Admits a chunk that has just come; waits while an equal one of the same peer is on its way.
+    pub async fn admit(&self, peer: IpAddr, tag: &[u8], chunk: &[u8], length: usize) -> Ticket {
         let mut hash = Sha256::new();
-        for part in [tag, chunk] {
+        for part in [peer.to_canonical().to_string().as_bytes(), tag, chunk] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         hash.update((length as u64).to_be_bytes());
         let key: Key = hash.finalize().into();
+        loop {
+            match self.try_admit(key) {
+                Ok(ticket) => return ticket,
+                // Ends with an error, which says that the other end is gone: it is decided.
+                Err(mut decided) => while decided.changed().await.is_ok() {},
+            }
+        }
+    }
 
+    fn try_admit(&self, key: Key) -> Result<Ticket, watch::Receiver<()>> {
         let mut state = self.lock();
         state.forget(Instant::now(), self.remember, self.remembered);
-        match state.chunks.get(&key) {
-            Some(Chunk::InProgress(answer)) => return Admission::Wait(Pending(answer.clone())),
-            Some(Chunk::Acknowledged { connection: first, .. }) if *first != connection => {
-                return Admission::Acknowledge;
-            }
-            _ => {}
-        }
-        let (answer, receiver) = watch::channel(None);
-        state.chunks.insert(key, Chunk::InProgress(receiver));
-        Admission::Deliver(Ticket { duplicates: self.clone(), key, connection, answer })
+        let is_delivered = match state.chunks.get(&key) {
+            Some(Chunk::InProgress(decided)) => return Err(decided.clone()),
+            Some(Chunk::Unacknowledged(_)) => true,
+            None => false,
+        };
+        let (decided, waiting) = watch::channel(());
+        state.chunks.insert(key, Chunk::InProgress(waiting));
+        Ok(Ticket { duplicates: self.clone(), key, is_delivered, is_acknowledged: false, _decided: decided })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,13 +97,13 @@ impl Duplicates {
 
 impl State {
     fn forget(&mut self, now: Instant, remember: Duration, remembered: usize) {
-        while let Some((at, key)) = self.acknowledged.front().copied() {
-            if now.duration_since(at) < remember && self.acknowledged.len() <= remembered {
+        while let Some((at, key)) = self.unacknowledged.front().copied() {
+            if now.duration_since(at) < remember && self.unacknowledged.len() <= remembered {
                 break;
             }
-            self.acknowledged.pop_front();
-            // The key may since have been delivered again; then the newer entry decides.
-            if matches!(self.chunks.get(&key), Some(Chunk::Acknowledged { at: then, .. }) if *then == at) {
+            self.unacknowledged.pop_front();
+            // The key may since have come again; then the newer entry decides.
+            if matches!(self.chunks.get(&key), Some(Chunk::Unacknowledged(then)) if *then == at) {
                 self.chunks.remove(&key);
             }
         }
@@ -123,84 +111,123 @@ impl State {
 }
 
 impl Ticket {
+    /// Whether the chunk has been delivered: now, or when it came the first time.
+    pub fn is_delivered(&self) -> bool {
+        self.is_delivered
+    }
+
     /// The chunk was delivered.
-    pub fn delivered(self) {
-        let now = Instant::now();
-        {
-            let mut state = self.duplicates.lock();
-            state.chunks.insert(self.key, Chunk::Acknowledged { at: now, connection: self.connection });
-            state.acknowledged.push_back((now, self.key));
-            state.forget(now, self.duplicates.remember, self.duplicates.remembered);
-        }
-        self.answer.send_replace(Some(true));
+    pub fn delivered(&mut self) {
+        self.is_delivered = true;
+    }
+
+    /// The acknowledgement is on its way: an equal chunk is a new one from now on.
+    pub fn acknowledged(mut self) {
+        self.is_acknowledged = true;
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.answer.borrow().is_none() {
-            self.duplicates.lock().chunks.remove(&self.key);
-            self.answer.send_replace(Some(false));
+        let now = Instant::now();
+        let mut state = self.duplicates.lock();
+        if self.is_delivered && !self.is_acknowledged {
+            state.chunks.insert(self.key, Chunk::Unacknowledged(now));
+            state.unacknowledged.push_back((now, self.key));
+            state.forget(now, self.duplicates.remember, self.duplicates.remembered);
+        } else {
+            state.chunks.remove(&self.key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
     fn chunks() -> Duplicates {
         Duplicates::new(Duration::from_secs(60), 10)
     }
 
-    fn deliver(duplicates: &Duplicates, connection: ConnectionId, chunk: &str) -> Ticket {
-        match duplicates.admit(connection, b"app", chunk.as_bytes(), 7) {
-            Admission::Deliver(ticket) => ticket,
-            other => panic!("{chunk}: {other:?}"),
-        }
+    /// Delivered, and its sender was gone before it could be told.
+    async fn unacknowledged(duplicates: &Duplicates, chunk: &str) {
+        let mut ticket = duplicates.admit(PEER, b"app", chunk.as_bytes(), 7).await;
+        ticket.delivered();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_resend_is_acknowledged_while_remembered() {
+    async fn what_was_acknowledged_is_new_when_it_comes_again() {
         let duplicates = chunks();
-        deliver(&duplicates, 1, "a").delivered();
-        assert!(matches!(duplicates.admit(2, b"app", b"a", 7), Admission::Acknowledge));
-        // Another length, tag or split of the same bytes is another chunk; so is a repeat on the same connection.
-        assert!(matches!(duplicates.admit(2, b"app", b"a", 8), Admission::Deliver(_)));
-        assert!(matches!(duplicates.admit(2, b"ap", b"pa", 7), Admission::Deliver(_)));
-        assert!(matches!(duplicates.admit(1, b"app", b"a", 7), Admission::Deliver(_)));
-        deliver(&duplicates, 1, "a").delivered();
-        tokio::time::advance(Duration::from_secs(60)).await;
-        deliver(&duplicates, 2, "a");
+        for _ in 0..3 {
+            let mut ticket = duplicates.admit(PEER, b"app", b"a", 7).await;
+            assert!(!ticket.is_delivered());
+            ticket.delivered();
+            ticket.acknowledged();
+        }
+        assert!(duplicates.lock().chunks.is_empty());
     }
 
-    #[tokio::test]
-    async fn an_equal_chunk_on_its_way_shares_the_answer() {
+    #[tokio::test(start_paused = true)]
+    async fn one_resend_of_the_same_peer_is_recognised_while_remembered() {
         let duplicates = chunks();
-        for outcome in [true, false] {
-            let ticket = deliver(&duplicates, 1, "b");
-            let Admission::Wait(pending) = duplicates.admit(2, b"app", b"b", 7) else { panic!("not joined") };
-            if outcome {
-                ticket.delivered()
-            } else {
-                drop(ticket)
-            }
-            assert_eq!(pending.delivered().await, outcome);
-            duplicates.lock().chunks.clear();
+        unacknowledged(&duplicates, "a").await;
+        // Another peer, length, tag or split of the same bytes is another chunk.
+        for (peer, tag, chunk, length) in
+            [(OTHER, "app", "a", 7), (PEER, "app", "a", 8), (PEER, "ap", "pa", 7)]
+        {
+            let ticket = duplicates.admit(peer, tag.as_bytes(), chunk.as_bytes(), length).await;
+            assert!(!ticket.is_delivered(), "{peer} {tag} {chunk} {length}");
         }
-        deliver(&duplicates, 2, "b");
+        // A resend whose acknowledgement cannot be sent either leaves things as they were.
+        assert!(duplicates.admit(PEER, b"app", b"a", 7).await.is_delivered());
+        let resend = duplicates.admit(PEER, b"app", b"a", 7).await;
+        assert!(resend.is_delivered());
+        resend.acknowledged();
+        assert!(!duplicates.admit(PEER, b"app", b"a", 7).await.is_delivered(), "only one");
+        unacknowledged(&duplicates, "a").await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!duplicates.admit(PEER, b"app", b"a", 7).await.is_delivered());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_equal_chunk_waits_for_the_one_on_its_way() {
+        let duplicates = chunks();
+        for (delivered, acknowledged) in [(false, false), (true, false), (true, true)] {
+            let mut first = duplicates.admit(PEER, b"app", b"b", 7).await;
+            let second = duplicates.admit(PEER, b"app", b"b", 7);
+            tokio::pin!(second);
+            assert!(timeout(Duration::from_secs(1), &mut second).await.is_err(), "did not wait");
+            if delivered {
+                first.delivered();
+            }
+            if acknowledged {
+                first.acknowledged()
+            } else {
+                drop(first)
+            }
+            let second = second.await;
+            assert_eq!(second.is_delivered(), delivered && !acknowledged);
+            second.acknowledged();
+        }
     }
 
     #[tokio::test]
     async fn memory_is_bounded_at_the_limit_one_over_and_ten_times() {
         let duplicates = chunks();
         for number in 0..100 {
-            deliver(&duplicates, 1, &number.to_string()).delivered();
+            unacknowledged(&duplicates, &number.to_string()).await;
             let state = duplicates.lock();
             assert_eq!(state.chunks.len(), (number + 1).min(10));
-            assert_eq!(state.acknowledged.len(), state.chunks.len());
+            assert_eq!(state.unacknowledged.len(), state.chunks.len());
         }
-        assert!(matches!(duplicates.admit(2, b"app", b"90", 7), Admission::Acknowledge));
-        assert!(matches!(duplicates.admit(2, b"app", b"89", 7), Admission::Deliver(_)));
+        assert!(duplicates.admit(PEER, b"app", b"90", 7).await.is_delivered());
+        assert!(!duplicates.admit(PEER, b"app", b"89", 7).await.is_delivered());
     }
 }

@@ -34,17 +34,19 @@ events! {
     records_sent,
     /// Records that went back as they came, because they were not understood.
     records_unread,
-    /// Records that came with a valid marker: a loop in the shipper's routing, cut here.
+    /// Records that came with a valid marker: a loop in the shipper's routing.
     records_looped,
+    /// Of these, records that came a second time and were not sent back again.
+    loops_cut,
     /// Entries that nobody can decode and that the return input refused too.
     entries_discarded,
-    /// Frames without chunk id whose delivery failed: the sender did not ask for acknowledgement.
+    /// Frames without chunk id whose delivery failed for a minute: the sender did not ask for acknowledgement.
     frames_discarded,
     /// Summaries taken.
     summaries_received,
     /// Records under the summary tag that are no summary.
     summaries_unread,
-    /// Frames that were acknowledged from memory, because an equal one had been delivered or was on its way.
+    /// Frames that were acknowledged from memory: delivered before, while the acknowledgement could not be sent.
     duplicates,
     /// Deliveries to the return input that failed; the sender was not acknowledged and resends.
     delivery_errors,
@@ -79,7 +81,7 @@ mod tests {
         let all = events.all();
         assert!(all.contains(&(
             "duplicates",
-            "Frames that were acknowledged from memory, because an equal one had been delivered or was on its way.",
+            "Frames that were acknowledged from memory: delivered before, while the acknowledgement could not be sent.",
             3
         )));
         assert!(all.iter().all(|(name, help, _)| !name.is_empty() && !help.is_empty()));

@@ -27,9 +27,11 @@ pub struct Limits {
     pub write: Duration,
     /// From the wish to stop until connections are cut.
     pub drain: Duration,
-    /// How long an acknowledged chunk is remembered, to recognise its resend.
+    /// How long the delivery of a frame is tried whose sender asked for no acknowledgement and will not resend.
+    pub insist: Duration,
+    /// How long a chunk is remembered that was delivered but could not be acknowledged, to recognise its resend.
     pub remember: Duration,
-    /// How many acknowledged chunks are remembered.
+    /// How many such chunks are remembered.
     pub remembered: usize,
 }
 
@@ -47,6 +49,7 @@ impl Default for Limits {
             idle: Duration::from_secs(600),
             write: Duration::from_secs(10),
             drain: Duration::from_secs(10),
+            insist: Duration::from_secs(60),
             remember: Duration::from_secs(60),
             remembered: 10_000,
         }

@@ -3,11 +3,8 @@
 
 use std::{
     io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -15,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -32,12 +29,16 @@ use crate::{
     budget::Budget,
     deliver::DeliverError,
     detour::Detour,
-    duplicates::{Admission, ConnectionId, Duplicates},
+    duplicates::{Duplicates, Ticket},
     events::Events,
 };
 
 /// From so many compressed bytes on, expanding leaves the runtime's threads.
 const EXPAND_ELSEWHERE: usize = 16 << 10;
+/// Between the first two attempts at a frame that nobody will send again; doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Between two later ones.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Takes Forward connections.
 #[derive(Debug)]
@@ -49,7 +50,6 @@ pub struct Server {
     tls: Option<ServerTls>,
     duplicates: Duplicates,
     events: Arc<Events>,
-    next_connection: AtomicU64,
 }
 
 /// Why a connection was closed.
@@ -69,16 +69,15 @@ enum ConnectionError {
     Expand(#[from] ExpandError),
     #[error("not delivered, so not acknowledged: {0}")]
     Deliver(#[from] DeliverError),
-    #[error("the same chunk on another connection was not delivered, so not acknowledged")]
-    Shared,
+    #[error("closed before the acknowledgement of what was delivered; a resend will be recognised")]
+    Gone,
 }
 
 impl Server {
     /// A server; nothing runs yet. The budget may be shared with other ways in.
     pub fn new(detour: Arc<Detour>, limits: Limits, budget: Budget, events: Arc<Events>) -> Self {
         let duplicates = Duplicates::new(limits.remember, limits.remembered);
-        let next_connection = AtomicU64::new(0);
-        Server { detour, limits, budget, security: None, tls: None, duplicates, events, next_connection }
+        Server { detour, limits, budget, security: None, tls: None, duplicates, events }
     }
 
     /// Asks every client for the shared key (and a user, if there are any).
@@ -139,7 +138,7 @@ impl Server {
         self.events.connections.add(1);
         // Acknowledgements are small and waited for.
         let _ = socket.set_nodelay(true);
-        if let Err(error) = self.converse(socket, &shutdown).await {
+        if let Err(error) = self.converse(socket, peer.ip(), &shutdown).await {
             self.events.connections_failed.add(1);
             warn!(%peer, %error, "forward connection closed");
         } else {
@@ -147,8 +146,12 @@ impl Server {
         }
     }
 
-    async fn converse(&self, socket: TcpStream, shutdown: &CancellationToken) -> Result<(), ConnectionError> {
-        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+    async fn converse(
+        &self,
+        socket: TcpStream,
+        peer: IpAddr,
+        shutdown: &CancellationToken,
+    ) -> Result<(), ConnectionError> {
         let patience = Patience { first: self.limits.idle, last: self.limits.frame };
         let late = |_| ConnectionError::HandshakeLate(self.limits.handshake.as_secs_f32());
         let mut wire = tokio::select! {
@@ -162,8 +165,13 @@ impl Server {
                 frame = wire.frame(self.limits.frame_bytes, patience, &self.budget) => frame?,
             };
             let Some((frame, _held)) = frame else { break };
-            if let Some(ack) = self.take(id, frame.into()).await? {
+            if let Some((ack, ticket)) = self.take(peer, frame.into()).await? {
+                // Writing to a sender that has given up succeeds: the refusal only comes later.
+                if wire.has_ended().await {
+                    return Err(ConnectionError::Gone);
+                }
                 wire.write(&[&ack], self.limits.write).await?;
+                ticket.acknowledged();
             }
         }
         wire.close().await;
@@ -187,33 +195,43 @@ impl Server {
     }
 
     /// Takes one frame all the way; the acknowledgement to write, if the sender wants one.
-    async fn take(&self, connection: ConnectionId, bytes: Bytes) -> Result<Option<Vec<u8>>, ConnectionError> {
+    async fn take(&self, peer: IpAddr, bytes: Bytes) -> Result<Option<(Vec<u8>, Ticket)>, ConnectionError> {
         let frame = Frame::parse(&bytes)?;
         self.events.frames_received.add(1);
         self.events.bytes_received.add(bytes.len());
         let Some(chunk) = frame.chunk else {
-            return match self.carry(&bytes, frame).await {
+            self.insist(&bytes, &frame).await?;
+            return Ok(None);
+        };
+        let mut ticket = self.duplicates.admit(peer, frame.tag, chunk, frame.entries.bytes().len()).await;
+        if ticket.is_delivered() {
+            self.events.duplicates.add(1);
+        } else {
+            self.carry(&bytes, frame.clone()).await?;
+            ticket.delivered();
+        }
+        Ok(Some((write_ack(chunk), ticket)))
+    }
+
+    /// A frame that nobody will send again: tried until [`Limits::insist`] is over. Meanwhile nothing more is read from
+    /// its connection, so that its sender feels it.
+    async fn insist(&self, bytes: &Bytes, frame: &Frame<'_>) -> Result<(), ConnectionError> {
+        let end = Instant::now() + self.limits.insist;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.carry(bytes, frame.clone()).await {
+                Err(ConnectionError::Deliver(error)) if Instant::now() + pause < end => {
+                    debug!(%error, "a frame without chunk id is tried again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
                 Err(error) => {
                     self.events.frames_discarded.add(1);
-                    Err(error)
+                    return Err(error);
                 }
-                Ok(()) => Ok(None),
-            };
-        };
-        match self.duplicates.admit(connection, frame.tag, chunk, frame.entries.bytes().len()) {
-            Admission::Deliver(ticket) => {
-                self.carry(&bytes, frame.clone()).await?;
-                ticket.delivered();
+                Ok(()) => return Ok(()),
             }
-            Admission::Wait(pending) => {
-                if !pending.delivered().await {
-                    return Err(ConnectionError::Shared);
-                }
-                self.events.duplicates.add(1);
-            }
-            Admission::Acknowledge => self.events.duplicates.add(1),
         }
-        Ok(Some(write_ack(chunk)))
     }
 
     async fn carry(&self, bytes: &Bytes, frame: Frame<'_>) -> Result<(), ConnectionError> {

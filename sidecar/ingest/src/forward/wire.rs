@@ -145,6 +145,15 @@ impl Wire {
         Ok(timeout(patience, write).await.map_err(|_| late("room to write", patience))??)
     }
 
+    /// Whether the other side is known to be gone. Does not wait; what it has sent meanwhile is kept.
+    pub(super) async fn has_ended(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            read = self.more(FREE_BYTES), if self.buffer.is_empty() => matches!(read, Ok(0) | Err(_)),
+            () = std::future::ready(()) => false,
+        }
+    }
+
     /// Says goodbye, as TLS wants it. Failure changes nothing.
     pub(crate) async fn close(mut self) {
         let _ = timeout(Duration::from_secs(1), self.socket.shutdown()).await;

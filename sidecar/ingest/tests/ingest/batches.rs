@@ -218,7 +218,7 @@ async fn summaries_are_taken_alone_and_from_pending_records() {
 }
 
 #[tokio::test]
-async fn a_record_that_loops_is_passed_on_untouched_and_counted() {
+async fn a_record_that_loops_goes_out_once_more_under_a_tag_of_its_own_and_is_cut_then() {
     let world = World::new();
     let detour = world.detour();
     detour.carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings))).await.unwrap();
@@ -226,14 +226,19 @@ async fn a_record_that_loops_is_passed_on_untouched_and_counted() {
     world.back.arrived.lock().unwrap().clear();
     for tag in [&b"app"[..], b"oddline.pending.app"] {
         detour.carry(tag, &once).await.unwrap();
-        assert_eq!(world.back.events("app"), once);
+        assert_eq!((world.back.events("oddline.loop.app"), world.back.events("app")), (once.clone(), vec![]));
         world.back.arrived.lock().unwrap().clear();
     }
-    assert_eq!(world.events.records_looped.get(), 2);
+    assert_eq!((world.events.records_looped.get(), world.events.loops_cut.get()), (2, 0));
+    // Routes that lead even that tag here: it stays.
+    detour.carry(b"oddline.loop.app", &once).await.unwrap();
+    assert!(world.back.arrived.lock().unwrap().is_empty());
+    assert_eq!((world.events.records_looped.get(), world.events.loops_cut.get()), (3, 1));
     assert_eq!(world.judge.judged.lock().unwrap().len(), 1);
-    // Under another tag the marker does not hold.
-    detour.carry(b"other", &once).await.unwrap();
-    assert_eq!(world.events.records_looped.get(), 2);
+    // Under another tag the marker does not hold: nothing is cut on a record's own word.
+    detour.carry(b"oddline.loop.other", &once).await.unwrap();
+    assert_eq!(world.events.loops_cut.get(), 1);
+    assert!(!world.back.events("other").is_empty());
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn refusals_name_what_is_wrong() {
     };
     check(
         refused(&world, JSON, "[{},7]").await,
-        (400, "invalid_record", "record 2 of 2: record is not readable at byte 1: not a JSON object"),
+        (400, "invalid_record", "record 2 of 2: record is not readable at byte 0: not a JSON object"),
     );
     check(
         refused(&world, JSON, "{}").await,
