@@ -6,5 +6,11 @@ pub mod learn;
 pub mod lines;
 pub mod offline;
 pub mod print;
+pub mod rules;
 pub mod run;
 pub mod scan;
+
+/// What the caller can put right: a name that does not exist, options that do not fit together. Exit code 64.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);

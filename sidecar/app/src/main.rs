@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use oddline::{commands, config::ConfigErrors};
+use clap::{CommandFactory, Parser};
+use oddline::{
+    commands::{self, Usage},
+    config::ConfigErrors,
+};
 
 /// Exit code for what the caller can put right: arguments and configuration.
 const USAGE: u8 = 64;
@@ -23,6 +26,12 @@ enum Command {
     Scan(commands::scan::Scan),
     Learn(commands::learn::Learn),
     Check(commands::check::Check),
+    Rules(commands::rules::Rules),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,7 +59,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     complain(&error);
-    ExitCode::from(if error.is::<ConfigErrors>() { USAGE } else { 1 })
+    ExitCode::from(if error.is::<ConfigErrors>() || error.is::<Usage>() { USAGE } else { 1 })
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command, after any logging")]
@@ -68,6 +77,11 @@ impl Command {
             Command::Scan(scan) => scan.run().await,
             Command::Learn(learn) => learn.run().await,
             Command::Check(check) => check.run().await,
+            Command::Rules(rules) => rules.run().await,
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Arguments::command(), "oddline", &mut std::io::stdout());
+                Ok(())
+            }
         }
     }
 }

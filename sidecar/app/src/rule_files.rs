@@ -37,8 +37,15 @@ pub fn load(settings: &Settings) -> Arc<RuleSet> {
     Arc::new(compiled.set)
 }
 
+/// Where a user's rules lie if nothing else is said: `$XDG_CONFIG_HOME/oddline/rules`.
+pub fn usual_path() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
+    home.map(|home| home.join("oddline/rules"))
+}
+
 /// Names and texts, in the order of the names.
-fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
     let mut files: Vec<PathBuf> = if path.is_dir() {
         fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?
     } else {
@@ -51,7 +58,7 @@ fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
     files.iter().map(|file| Ok((file.display().to_string(), read_one(file)?))).collect()
 }
 
-fn read_one(file: &Path) -> io::Result<String> {
+pub(crate) fn read_one(file: &Path) -> io::Result<String> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
     let bytes = fs::metadata(file).map_err(named)?.len();
     if bytes > MAX_FILE_BYTES {

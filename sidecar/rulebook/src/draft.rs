@@ -145,6 +145,17 @@ impl From<&Rule> for Draft {
     }
 }
 
+/// The score that a severity word stands for in rule files.
+pub fn severity_score(word: &str) -> Option<f32> {
+    Some(match word {
+        "low" => 1.0,
+        "medium" => 2.5,
+        "high" => 4.0,
+        "critical" => 6.0,
+        _ => return None,
+    })
+}
+
 /// A rule's name made of any text: `Failed Sudo (root)` becomes `FAILED_SUDO_ROOT`. `prefix` comes first.
 pub fn name_of(prefix: &str, text: &str) -> String {
     let mut name = prefix.to_owned();
@@ -193,6 +204,14 @@ pub fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn severity_words_are_the_engines() {
+        for word in ["low", "medium", "high", "critical"] {
+            let text = format!("[[rules]]\nname = \"A\"\npattern = 'abc'\nseverity = \"{word}\"\n");
+            assert_eq!(severity_score(word), Some(rules::parse("a.toml", &text).rules[0].score));
+        }
+    }
 
     #[test]
     fn any_title_makes_a_name() {

@@ -38,7 +38,7 @@ pub struct Run {
 }
 
 /// Where the configuration comes from; the same for every command that uses it.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Configured {
     /// Configuration file; if not given: $XDG_CONFIG_HOME/oddline/oddline.toml, then /etc/oddline/oddline.toml.
     #[arg(long, value_name = "FILE")]
