@@ -147,16 +147,27 @@ impl Engine {
 
     /// Judges one record and learns from it. Cannot fail; any bytes will do.
     pub fn observe(&mut self, record: &Record<'_>, now: UnixNanos) -> Verdict {
+        self.observe_with(record, None, now)
+    }
+
+    /// As [`Engine::observe`], where the host has found a rule of its own that hits: the stronger of the two counts.
+    pub fn observe_with(&mut self, record: &Record<'_>, also: Option<RuleHit>, now: UnixNanos) -> Verdict {
         self.counters.records = self.counters.records.saturating_add(1);
         let message = record.message.get(..self.settings.max_message_bytes).unwrap_or(&record.message);
         // Taken out for the call, because the plain text borrows it while the rest of the engine works.
         let mut buffer = std::mem::take(&mut self.plain);
-        let verdict = self.observe_plain(record, &ansi::strip(message, &mut buffer), now);
+        let verdict = self.observe_plain(record, &ansi::strip(message, &mut buffer), also, now);
         self.plain = buffer;
         verdict
     }
 
-    fn observe_plain(&mut self, record: &Record<'_>, message: &[u8], now: UnixNanos) -> Verdict {
+    fn observe_plain(
+        &mut self,
+        record: &Record<'_>,
+        message: &[u8],
+        also: Option<RuleHit>,
+        now: UnixNanos,
+    ) -> Verdict {
         self.signals.clear();
         self.masked.mask(message);
 
@@ -180,6 +191,10 @@ impl Engine {
             |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
         let subject = Subject { message, severity: placed.severity, fields: &record.fields };
         let rule = self.rules.best(subject, source.categories, is_silenced, &mut self.scratch);
+        let rule = match (rule, also.filter(|also| !is_silenced(&also.name))) {
+            (Some(rule), Some(also)) if also.score > rule.score => Some(also),
+            (rule, also) => rule.or(also),
+        };
         if rule.is_some() {
             self.signals.flags.insert(Flag::Pattern);
         }

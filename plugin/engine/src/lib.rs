@@ -51,7 +51,7 @@ pub use advice::{Advice, AdviceError, AdviceTable, Class, TemplateAdvice};
 pub use engine::{Engine, UnixNanos};
 pub use options::{Annotate, Detail, Kind, Mode, OPTIONS, OptionError, OptionSpec, Options, Profile};
 pub use pick::{Picker, Picking};
-pub use record::{Fields, Record, Scalar, Severity, Visitor};
+pub use record::{Body, Fields, Record, Scalar, Severity, Visitor};
 pub use settings::{OptionErrors, Settings};
 pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, Saving, SnapshotError};
 pub use summary::{Counters, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount};

@@ -36,6 +36,12 @@ pub trait Visitor<'a> {
     fn scalar(&mut self, key: &[u8], value: Scalar<'a>);
 }
 
+/// A record as its host has it, which can be shown again to whoever needs more of it than a [`Record`] holds.
+pub trait Body {
+    /// Shows all of it to a visitor, as a codec does.
+    fn walk<'a>(&'a self, visitor: &mut dyn Visitor<'a>);
+}
+
 /// How severe the program that wrote the record says it is. Ordered: `Trace < … < Fatal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,6 +13,9 @@ use oddline_engine::Status;
 /// Upper bounds of the latency histogram, in seconds.
 pub const LATENCY_BOUNDS: [f64; 12] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
+
+/// Most rules that are counted by name; the rest is `_other`.
+const MAX_RULE_SERIES: usize = 1_999;
 
 /// Why a record was given back unjudged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub struct Events {
     state_errors: AtomicU64,
     latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
     latency_micros: AtomicU64,
+    /// Held for one look-up. Names come with records, so they are bounded.
+    rule_hits: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
 impl Events {
@@ -109,6 +116,18 @@ impl Events {
 
     pub(crate) fn summary_received(&self) {
         self.summaries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn rule_hit(&self, rule: &Arc<str>) {
+        let mut hits = self.rule_hits.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = hits.len() >= MAX_RULE_SERIES;
+        match hits.get_mut(rule) {
+            Some(count) => *count += 1,
+            None if is_full => *hits.entry("_other".into()).or_default() += 1,
+            None => {
+                hits.insert(rule.clone(), 1);
+            }
+        }
     }
 
     pub(crate) fn state_not_saved(&self, error: &crate::ports::BackendError) {
@@ -174,6 +193,14 @@ impl Events {
         figures.extend(causes.map(|(cause, word)| Figure {
             label: Some(("cause", word.to_owned())),
             ..plain("records_skipped", "Records given back unjudged", &self.skipped[cause as usize])
+        }));
+        let hits = self.rule_hits.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.extend(hits.iter().map(|(rule, count)| Figure {
+            name: "rule_hits".into(),
+            help: "Records judged here on which the rule hit",
+            label: Some(("rule", rule.to_string())),
+            counter: true,
+            value: *count,
         }));
         figures
     }

@@ -31,11 +31,11 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
-use oddline_engine::{Advice, Engine, Record, Summary, TemplateId, Verdict};
+use oddline_engine::{Advice, Body, Engine, Record, Summary, TemplateId, Verdict};
 use tokio::{
     sync::{Semaphore, broadcast, mpsc},
     task::JoinSet,
@@ -51,7 +51,7 @@ use crate::{
     intake::{Answer, Intake, Ticket, Waiting},
     known::{Earning, Outcome},
     plugins::Plugins,
-    ports::{Analysis, BackendError, Clock, Embedder, Received, StateStore, VectorIndex},
+    ports::{Analysis, BackendError, Clock, Conditions, Embedder, Received, StateStore, VectorIndex},
     screen::Screen,
     templates::Templates,
 };
@@ -91,6 +91,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Arc<dyn StateStore>,
     screen: Screen,
+    /// Held to copy the pointer.
+    conditions: RwLock<Option<Arc<dyn Conditions>>>,
     intake: Intake,
     embed: Embed,
     compare: Compare,
@@ -135,6 +137,7 @@ impl Analyzer {
             clock: ports.clock,
             state: ports.state,
             screen: Screen::new(engine),
+            conditions: RwLock::new(None),
             intake,
             embed: Embed::new(ports.embedder, breaker("embedder")),
             compare: Compare::new(ports.index, breaker("vector index")),
@@ -233,6 +236,11 @@ impl Analyzer {
         self.shared.threshold()
     }
 
+    /// Sets the rules that the engine cannot run; records that are screened here are held against them, too.
+    pub fn set_conditions(&self, conditions: Arc<dyn Conditions>) {
+        *self.shared.conditions.write().unwrap_or_else(PoisonError::into_inner) = Some(conditions);
+    }
+
     /// `oddline/<version> rules:<hash>`, for tags.
     pub fn model(&self) -> Arc<str> {
         self.shared.screen.model()
@@ -260,6 +268,14 @@ impl Analyzer {
         };
         let open = |state: BreakerState| u64::from(state != BreakerState::Closed);
         let mut figures = shared.events.figures();
+        figures.extend(shared.conditions().map(|conditions| Figure {
+            counter: true,
+            ..gauge(
+                "rule_conditions_failed",
+                "Times that a rule's condition could not be evaluated",
+                conditions.failed(),
+            )
+        }));
         figures.extend([
             gauge("queue_templates", "Templates waiting for a batch", shared.intake.depth() as u64),
             gauge("templates", "Templates remembered", shared.templates().len() as u64),
@@ -313,7 +329,13 @@ impl Analysis for Analyzer {
     }
 
     fn screen(&self, record: &Record<'_>) -> Verdict {
-        self.shared.screen.observe(record, self.shared.clock.unix_nanos())
+        self.shared.screen.observe(record, None, self.shared.clock.unix_nanos())
+    }
+
+    fn screen_whole(&self, record: &Record<'_>, body: &dyn Body) -> Verdict {
+        let conditions = self.shared.conditions();
+        let also = conditions.and_then(|conditions| conditions.best(record.tag, body));
+        self.shared.screen.observe(record, also, self.shared.clock.unix_nanos())
     }
 
     fn summary(&self, summary: Summary) {
@@ -322,6 +344,10 @@ impl Analysis for Analyzer {
 }
 
 impl Shared {
+    fn conditions(&self) -> Option<Arc<dyn Conditions>> {
+        self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Judged from memory, or waiting with all other records of its template, or refused.
     fn find(&self, record: &Received) -> Found {
         self.events.record_received();

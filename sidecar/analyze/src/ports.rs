@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use oddline_engine::{Summary, TemplateId, Verdict};
+use oddline_engine::{Body, RuleHit, Summary, TemplateId, Verdict};
 
 /// The answer of a port: boxed, so that ports are chosen at run time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
@@ -154,6 +154,14 @@ pub struct Received {
     pub local: Verdict,
 }
 
+/// Rules that the engine cannot run, because they ask about all of a record in a language of their own.
+pub trait Conditions: Send + Sync + std::fmt::Debug {
+    /// The highest-scoring of them that hits. Bounded work; what cannot be evaluated does not hit.
+    fn best(&self, tag: &[u8], body: &dyn Body) -> Option<RuleHit>;
+    /// How often one could not be evaluated.
+    fn failed(&self) -> u64;
+}
+
 /// The analysis, as the ways in see it. It answers for every record, always, before the deadline.
 pub trait Analysis: Send + Sync {
     /// The final verdicts, one per record, in order. Never later than the deadline, counted from the call; what could
@@ -161,6 +169,11 @@ pub trait Analysis: Send + Sync {
     fn judge(&self, records: Vec<Received>) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>>;
     /// Runs the engine on a record that comes without a verdict (HTTP, check, scan).
     fn screen(&self, record: &oddline_engine::Record<'_>) -> Verdict;
+    /// As [`Analysis::screen`], with all of the record at hand for rules that ask for it.
+    fn screen_whole(&self, record: &oddline_engine::Record<'_>, body: &dyn Body) -> Verdict {
+        let _ = body;
+        self.screen(record)
+    }
     /// Takes a plugin's counts.
     fn summary(&self, summary: Summary);
 }

@@ -54,6 +54,9 @@ impl Shared {
     /// A record's final verdict: counted, and broadcast if anyone listens.
     pub(crate) fn announce(&self, source: &Arc<str>, verdict: &Verdict) {
         self.events.record_judged(verdict.status);
+        if let Some(rule) = &verdict.rule {
+            self.events.rule_hit(&rule.name);
+        }
         if self.findings.receiver_count() > 0 {
             // It fails only if the last listener has just left.
             let _ = self.findings.send(Arc::new(Judged { source: source.clone(), verdict: verdict.clone() }));

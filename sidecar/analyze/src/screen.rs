@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oddline_engine::{Advice, AdviceTable, Engine, Record, Summary, UnixNanos, Verdict};
+use oddline_engine::{Advice, AdviceTable, Engine, Record, RuleHit, Summary, UnixNanos, Verdict};
 
 /// One engine, shared.
 #[derive(Debug)]
@@ -18,8 +18,9 @@ impl Screen {
         Screen { engine: Mutex::new(engine) }
     }
 
-    pub(crate) fn observe(&self, record: &Record<'_>, now: i64) -> Verdict {
-        self.engine().observe(record, UnixNanos(now))
+    /// `also` is a rule that hits and that the engine does not know.
+    pub(crate) fn observe(&self, record: &Record<'_>, also: Option<RuleHit>, now: i64) -> Verdict {
+        self.engine().observe_with(record, also, UnixNanos(now))
     }
 
     pub(crate) fn take_summary(&self, now: i64) -> Summary {

@@ -88,10 +88,14 @@ impl App {
     /// As [`App::build`].
     pub async fn build_on(config: &Config, backends: Backends) -> anyhow::Result<App> {
         let directory = Arc::new(AdviceDir::open(&config.advice_dir)?);
-        let engine = Engine::new(config.engine.clone(), rule_files::load(&config.engine));
+        let rules = rule_files::load(&config.engine);
+        let engine = Engine::new(config.engine.clone(), rules.set);
         let picker = engine.picker();
         let analyzer =
             Arc::new(Analyzer::open(config.analysis.clone(), backends.ports.clone(), engine).await?);
+        if let Some(conditions) = rules.conditions {
+            analyzer.set_conditions(conditions);
+        }
         let events = Arc::new(Events::default());
         let budget = Budget::new(config.limits.in_flight_bytes);
         let annotator = Annotator {

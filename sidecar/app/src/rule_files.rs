@@ -1,40 +1,118 @@
 //! The rules in force: the built-in ones and a user's own, from a file or a directory of files.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use oddline_analyze::ports::Conditions;
 use oddline_engine::{
-    Settings,
-    rules::{self, RuleSet},
+    Body, RuleHit, Settings,
+    rules::{self, Rule, RuleProblem, RuleSet},
 };
+use oddline_rulebook::conditions as rulebook;
 
 /// Largest rule file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
+/// The rules that count, compiled.
+#[derive(Clone)]
+pub struct InForce {
+    /// Those that the engine runs.
+    pub set: Arc<RuleSet>,
+    /// Those with a condition in VRL, if there are any.
+    pub conditions: Option<Arc<dyn Conditions>>,
+}
+
 /// Reads and compiles the rules that the settings name. A broken rule or file is left out with a warning; the rest counts.
-pub fn load(settings: &Settings) -> Arc<RuleSet> {
-    let mut all = if settings.builtin_rules() { rules::builtin_rules() } else { Vec::new() };
-    let mut problems = Vec::new();
-    if let Some(path) = settings.rules_path() {
-        match read(Path::new(path)) {
-            Ok(files) => {
-                for (file, text) in files {
-                    let mut parsed = rules::parse(&file, &text);
-                    all.append(&mut parsed.rules);
-                    problems.append(&mut parsed.problems);
-                }
-            }
-            Err(error) => tracing::warn!(rules = path, %error, "rules cannot be read"),
-        }
+pub fn load(settings: &Settings) -> InForce {
+    let path = settings.rules_path().map(Path::new);
+    in_force(settings, path).unwrap_or_else(|error| {
+        tracing::warn!(rules = settings.rules_path(), %error, "rules cannot be read");
+        compile(settings, builtin(settings), &[])
+    })
+}
+
+/// The built-in rules and those of a path.
+///
+/// # Errors
+/// If the path cannot be read.
+pub fn in_force(settings: &Settings, path: Option<&Path>) -> io::Result<InForce> {
+    let (mut all, mut problems) = (builtin(settings), Vec::new());
+    for (file, text) in path.map(read).transpose()?.unwrap_or_default() {
+        let mut parsed = rules::parse(&file, &text);
+        all.append(&mut parsed.rules);
+        problems.append(&mut parsed.problems);
     }
+    Ok(compile(settings, all, &problems))
+}
+
+fn builtin(settings: &Settings) -> Vec<Rule> {
+    if settings.builtin_rules() { rules::builtin_rules() } else { Vec::new() }
+}
+
+fn compile(settings: &Settings, all: Vec<Rule>, problems: &[RuleProblem]) -> InForce {
+    let (conditions, faulty) = rulebook::Conditions::compile(&effective(&all), settings);
     let compiled = RuleSet::compile(all);
-    for problem in problems.iter().chain(&compiled.problems) {
+    for problem in problems.iter().chain(&compiled.problems).chain(&faulty) {
         tracing::warn!(%problem, "rule left out");
     }
-    Arc::new(compiled.set)
+    let conditions =
+        (!conditions.is_empty()).then(|| Arc::new(Conditioned(conditions)) as Arc<dyn Conditions>);
+    InForce { set: Arc::new(compiled.set), conditions }
+}
+
+/// Each name once: a user's rule in the place of a built-in one. One that only says `enabled = false` is the built-in
+/// rule, turned off.
+pub fn effective(all: &[Rule]) -> Vec<Rule> {
+    let mut chosen: Vec<Rule> = Vec::new();
+    let mut places = BTreeMap::new();
+    for rule in all {
+        match places.get(&rule.name).and_then(|place: &usize| chosen.get_mut(*place)) {
+            Some(earlier) if earlier.is_builtin() && !rule.is_builtin() => {
+                *earlier = if says_only_off(rule) {
+                    let (file, line) = (rule.file.clone(), rule.line);
+                    Rule { enabled: false, file, line, ..earlier.clone() }
+                } else {
+                    rule.clone()
+                };
+            }
+            // The engine takes the first of two; `oddline rules lint` tells of the other.
+            Some(_) => {}
+            None => {
+                places.insert(rule.name.clone(), chosen.len());
+                chosen.push(rule.clone());
+            }
+        }
+    }
+    chosen
+}
+
+/// Whether a user's rule does nothing but turn another off.
+pub fn says_only_off(rule: &Rule) -> bool {
+    !rule.enabled && rule.pattern.is_empty() && rule.fields.is_empty() && rule.when.is_none()
+}
+
+/// The rulebook's conditions behind the analysis' port.
+#[derive(Debug)]
+struct Conditioned(rulebook::Conditions);
+
+impl Conditions for Conditioned {
+    fn best(&self, tag: &[u8], body: &dyn Body) -> Option<RuleHit> {
+        self.0.matches(tag, body).into_iter().next()
+    }
+
+    fn failed(&self) -> u64 {
+        self.0.failed()
+    }
+}
+
+impl std::fmt::Debug for InForce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InForce").field("rules", &self.set.len()).finish_non_exhaustive()
+    }
 }
 
 /// Where a user's rules lie if nothing else is said: `$XDG_CONFIG_HOME/oddline/rules`.
@@ -79,7 +157,7 @@ mod tests {
             builtin_rules: Some(builtin),
             ..Options::default()
         };
-        load(&Settings::new(&options).unwrap()).len()
+        load(&Settings::new(&options).unwrap()).set.len()
     }
 
     #[test]

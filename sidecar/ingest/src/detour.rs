@@ -169,7 +169,10 @@ impl Detour {
             self.events.records_looped.add(1);
             return entry(Kind::Looped, Verdict::default());
         }
-        entry(Kind::Screened, self.annotator.analysis.screen(&picking.finish()))
+        entry(
+            Kind::Screened,
+            self.annotator.analysis.screen_whole(&picking.finish(), &msgpack::Walked(event.body)),
+        )
     }
 
     /// Whether a record carries our own valid marker: it was sent back and has come again.

@@ -150,8 +150,9 @@ impl Http {
 
     fn screen(&self, record: &RawValue) -> Result<Verdict, oddline_codec::Unreadable> {
         let mut picking = self.annotator.picker.start(HTTP_TAG.as_bytes());
-        json::walk(record.get().as_bytes(), &mut picking)?;
-        Ok(self.annotator.analysis.screen(&picking.finish()))
+        let text = record.get().as_bytes();
+        json::walk(text, &mut picking)?;
+        Ok(self.annotator.analysis.screen_whole(&picking.finish(), &json::Walked(text)))
     }
 }
 

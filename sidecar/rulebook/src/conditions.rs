@@ -12,21 +12,18 @@ use std::{
 };
 
 use oddline_engine::{
-    Picker, RuleHit, Settings, Visitor,
+    Body, Picker, RuleHit, Settings, Visitor,
     rules::{Example, MAX_RULES, Rule, RuleProblem, RuleSet, Scratch, Subject},
 };
 
 use crate::when::{Answer, Condition, Gather, Whole};
 
-/// A record as its host has it.
-pub trait Body {
-    /// Shows all of it to a visitor, as a codec does.
-    fn walk<'a>(&'a self, visitor: &mut dyn Visitor<'a>);
-}
+/// An example, as a record.
+struct Tried<'e>(&'e Example);
 
-impl Body for Example {
+impl Body for Tried<'_> {
     fn walk<'a>(&'a self, visitor: &mut dyn Visitor<'a>) {
-        Example::walk(self, visitor);
+        self.0.walk(visitor);
     }
 }
 
@@ -136,7 +133,7 @@ pub fn check_examples(rule: &Rule) -> Vec<RuleProblem> {
     if !problems.is_empty() {
         return problems;
     }
-    let hits = |example: &Example| !conditions.matches(b"", example).is_empty();
+    let hits = |example: &Example| !conditions.matches(b"", &Tried(example)).is_empty();
     let missed = rule.matches.iter().filter(|it| !hits(it));
     problems
         .extend(missed.map(|it| problem(rule, "match", format!("the rule does not hit its example `{it}`"))));
@@ -184,7 +181,11 @@ mod tests {
         let (conditions, problems) = conditions(FILE);
         assert_eq!(problems, [""; 0]);
         let names = |json: &str| -> Vec<String> {
-            conditions.matches(b"t", &record(json)).into_iter().map(|hit| hit.name.to_string()).collect()
+            conditions
+                .matches(b"t", &Tried(&record(json)))
+                .into_iter()
+                .map(|hit| hit.name.to_string())
+                .collect()
         };
         assert_eq!(names(r#"{"message":"served","took":2.5,"status":599}"#), ["BARE", "SLOW"]);
         assert_eq!(names(r#"{"message":"served","took":0.5}"#), [""; 0]);

@@ -26,8 +26,8 @@ const MAX_NEUTRAL_HITS: usize = 1;
 const NOT_ORDINARY: f32 = 2.0;
 /// Bytes of the text on which a pattern's cost is measured.
 const HOSTILE_BYTES: usize = 64 << 10;
-/// Times that a pattern's automaton may begin anew on that text.
-const MAX_RESTARTS: usize = 8;
+/// Times that a pattern's automaton may begin anew on that text: then building states costs about as much as using them.
+const MAX_RESTARTS: usize = 128;
 /// Ordinary lines of ordinary programs, none of which is worth a look.
 const NEUTRAL: &str = include_str!("lint/neutral.txt");
 
@@ -192,7 +192,7 @@ impl Look<'_> {
             match language::restarts(pattern, &hostile(self.rule)) {
                 Some(restarts) if restarts > MAX_RESTARTS => {
                     let reason = format!(
-                        "on {HOSTILE_BYTES} bytes made of its own examples its automaton begins anew {restarts} times; use \
+                        "on {HOSTILE_BYTES} bytes made of its own examples its automaton is built anew {restarts} times; use \
                          smaller repetitions"
                     );
                     self.add(Weight::Warning, "slow", reason);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oddline_engine::{Options, Settings};
 
 use super::{
-    offline::{Offline, Timed},
+    offline::Offline,
     print::{Format, Printer},
     run::Configured,
 };
@@ -39,9 +39,10 @@ impl Check {
         // A message without a past: whatever is not known counts as new at once.
         let options = Options { warmup_records: Some(0), warmup_seconds: Some(0), ..Options::default() };
         let rules = rule_files::load(&config.engine);
-        let mut offline = Offline::joined(Settings::new(&options)?, rules, Arc::clone(app.analyzer()));
+        let mut offline = Offline::joined(Settings::new(&options)?, rules.set, Arc::clone(app.analyzer()))
+            .with_conditions(rules.conditions);
         let message = self.message.as_bytes();
-        let verdicts = offline.look_at(&[Timed::line(message)]).await;
+        let verdicts = offline.look_at_line(message).await;
         let printer = Printer::new(self.format, offline.model().clone());
         for verdict in &verdicts {
             printer.print(None, None, message, verdict)?;

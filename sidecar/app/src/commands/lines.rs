@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oddline_codec::json;
+use oddline_engine::{Body, Picker, Record, Scalar, Visitor};
 
 /// Longest line that is kept, in bytes; the rest of a longer one is passed over.
 pub const MAX_LINE_BYTES: usize = 8 << 20;
@@ -89,6 +91,65 @@ impl Lines {
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }
+}
+
+/// A line as a record: a JSON object is one with fields, anything else one with a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'l> {
+    /// A JSON object.
+    Json(&'l [u8]),
+    /// A message.
+    Text(&'l [u8]),
+}
+
+impl<'l> Entry<'l> {
+    /// What a line is.
+    pub fn of(line: &'l [u8]) -> Entry<'l> {
+        let looks_so = line.trim_ascii_start().starts_with(b"{");
+        if looks_so && json::walk(line, &mut Nothing).is_ok() { Entry::Json(line) } else { Entry::Text(line) }
+    }
+
+    /// What the engine sees of it.
+    pub fn record(self, picker: &Picker, tag: &'l [u8]) -> Record<'l> {
+        match self {
+            Entry::Text(line) => Record::from_line(tag, line),
+            Entry::Json(line) => {
+                let mut picking = picker.start(tag);
+                // It was walked before, so nothing can be wrong with it.
+                let _ = json::walk(line, &mut picking);
+                picking.finish()
+            }
+        }
+    }
+
+    /// Whether it has fields.
+    pub fn is_record(self) -> bool {
+        matches!(self, Entry::Json(_))
+    }
+}
+
+impl Body for Entry<'_> {
+    fn walk<'a>(&'a self, visitor: &mut dyn Visitor<'a>) {
+        match self {
+            Entry::Json(line) => {
+                let _ = json::walk(line, visitor);
+            }
+            Entry::Text(line) => visitor.scalar(b"message", Scalar::Text((*line).into())),
+        }
+    }
+}
+
+/// Looks at nothing: for whether something can be read at all.
+struct Nothing;
+
+impl<'a> Visitor<'a> for Nothing {
+    fn enter(&mut self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn leave(&mut self) {}
+
+    fn scalar(&mut self, _: &[u8], _: Scalar<'a>) {}
 }
 
 impl std::fmt::Debug for Lines {

@@ -12,15 +12,17 @@ use std::sync::{
 use anyhow::Context;
 use oddline_analyze::{
     Analyzer, Ports,
-    ports::{Analysis, Clock, Embedder, Received, StateStore},
+    ports::{Analysis, Clock, Conditions, Embedder, Received, StateStore},
 };
 use oddline_backends::{
     check::Checked, embedded_index::EmbeddedIndex, sqlite::Sqlite, static_model::StaticModel,
 };
 use oddline_engine::{
-    AdviceTable, Engine, Level, Options, Record, Settings, Status, UnixNanos, Verdict, mask::Masked,
+    AdviceTable, Engine, Level, Options, Record, RuleHit, Settings, Status, UnixNanos, Verdict, mask::Masked,
     rules::RuleSet,
 };
+
+use super::lines::Entry;
 
 /// Lines judged together: their questionable templates share one batch.
 pub const CHUNK: usize = 1_000;
@@ -75,6 +77,8 @@ pub struct Offline {
     now: i64,
     clock: Arc<StreamClock>,
     has_baseline: bool,
+    /// Rules that the engine cannot run.
+    conditions: Option<Arc<dyn Conditions>>,
     /// Holds the state of an embedded run; removed with it.
     _state: Option<tempfile::TempDir>,
 }
@@ -118,7 +122,13 @@ impl Offline {
         let mut engine = Engine::new(settings, rules);
         engine.set_detour(true);
         let clock = Arc::default();
-        Offline { engine, analyzer, now: 0, clock, has_baseline: false, _state: None }
+        Offline { engine, analyzer, now: 0, clock, has_baseline: false, conditions: None, _state: None }
+    }
+
+    /// The same with rules that the engine cannot run, for [`Offline::judge_lines`].
+    #[must_use]
+    pub fn with_conditions(self, conditions: Option<Arc<dyn Conditions>>) -> Offline {
+        Offline { conditions, ..self }
     }
 
     /// `oddline/<version> rules:<hash>`, for tags.
@@ -136,10 +146,11 @@ impl Offline {
         &mut self.engine
     }
 
-    fn observe(&mut self, timed: &Timed<'_>) -> Verdict {
+    /// `also` is a rule that hits and that the engine cannot run.
+    fn observe(&mut self, timed: &Timed<'_>, also: Option<RuleHit>) -> Verdict {
         self.now = timed.at.map_or(self.now.saturating_add(STEP), |at| at.0);
         self.clock.0.store(self.now, Ordering::Relaxed);
-        self.engine.observe(&timed.record, UnixNanos(self.now))
+        self.engine.observe_with(&timed.record, also, UnixNanos(self.now))
     }
 
     /// Learns records as normal. What is not among them is new from then on, each time it comes.
@@ -148,7 +159,7 @@ impl Offline {
     /// If the analysis cannot learn.
     pub async fn learn(&mut self, records: impl IntoIterator<Item = Timed<'_>>) -> anyhow::Result<usize> {
         for record in records {
-            self.observe(&record);
+            self.observe(&record, None);
         }
         let mut taught = 0;
         loop {
@@ -167,7 +178,46 @@ impl Offline {
 
     /// Judges records in order, best [`CHUNK`] at a time; the answers are in the same order.
     pub async fn judge(&mut self, records: &[Timed<'_>]) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = records.iter().map(|record| self.observe(record)).collect();
+        let local = records.iter().map(|record| self.observe(record, None)).collect();
+        self.conclude(records, local).await
+    }
+
+    /// Judges a line that has no past, a JSON object as a record; see [`Offline::look_at`].
+    pub async fn look_at_line(&mut self, line: &[u8]) -> Vec<Verdict> {
+        let picker = self.engine.picker();
+        let entry = Entry::of(line);
+        let timed = Timed { record: entry.record(&picker, TAG), at: None };
+        let also = self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, &entry));
+        let local = self.observe(&timed, also);
+        self.analyzer.judge(vec![questionable(local, &timed.record)]).await
+    }
+
+    /// Learns lines as normal, JSON objects as records; see [`Offline::learn`].
+    ///
+    /// # Errors
+    /// If the analysis cannot learn.
+    pub async fn learn_lines(&mut self, lines: &[Vec<u8>]) -> anyhow::Result<usize> {
+        let picker = self.engine.picker();
+        let record =
+            lines.iter().map(|line| Timed { record: Entry::of(line).record(&picker, TAG), at: None });
+        self.learn(record).await
+    }
+
+    /// Judges lines in order, JSON objects as records: by all rules, those with a condition included.
+    pub async fn judge_lines(&mut self, lines: &[Vec<u8>]) -> Vec<Verdict> {
+        let picker = self.engine.picker();
+        let entries: Vec<Entry<'_>> = lines.iter().map(|line| Entry::of(line)).collect();
+        let records: Vec<Timed<'_>> =
+            entries.iter().map(|entry| Timed { record: entry.record(&picker, TAG), at: None }).collect();
+        let mut local = Vec::with_capacity(records.len());
+        for (entry, record) in entries.iter().zip(&records) {
+            let also = self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, entry));
+            local.push(self.observe(record, also));
+        }
+        self.conclude(&records, local).await
+    }
+
+    async fn conclude(&mut self, records: &[Timed<'_>], mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
         let places: Vec<usize> = verdicts
             .iter()
             .enumerate()
@@ -191,19 +241,10 @@ impl Offline {
         verdicts
     }
 
-    /// Judges messages that have no past: each visits the analysis, however quiet the engine is about it.
+    /// Judges records that have no past: each visits the analysis, however quiet the engine is about it.
     pub async fn look_at(&mut self, records: &[Timed<'_>]) -> Vec<Verdict> {
-        let mut masked = Masked::default();
-        let mut received = Vec::with_capacity(records.len());
-        for timed in records {
-            let mut local = self.observe(timed);
-            if local.template.is_none() {
-                masked.mask(&timed.record.message);
-                local.template = Some(String::from_utf8_lossy(&masked.text).into());
-            }
-            local.status = Some(Status::Pending);
-            received.push(Received { source: source(&timed.record), local });
-        }
+        let received =
+            records.iter().map(|timed| questionable(self.observe(timed, None), &timed.record)).collect();
         self.analyzer.judge(received).await
     }
 
@@ -212,6 +253,18 @@ impl Offline {
             self.engine.set_advice(Arc::new(AdviceTable::new(advice)));
         }
     }
+}
+
+/// A local verdict that is to be looked into, whatever it says.
+fn questionable(local: Verdict, record: &Record<'_>) -> Received {
+    let masked = || {
+        let mut masked = Masked::default();
+        masked.mask(&record.message);
+        String::from_utf8_lossy(&masked.text).into()
+    };
+    let template = Some(local.template.clone().unwrap_or_else(masked));
+    let local = Verdict { template, status: Some(Status::Pending), ..local };
+    Received { source: source(record), local }
 }
 
 fn source(record: &Record<'_>) -> Arc<str> {

@@ -6,13 +6,14 @@ use std::{
 };
 
 use anyhow::Context;
-use oddline_engine::Level;
+use oddline_engine::{Level, Settings};
 
 use super::{
     lines::{Lines, read_all},
-    offline::{self, CHUNK, Offline, Timed},
+    offline::{self, CHUNK, Offline},
     print::{Format, Printer},
 };
+use crate::rule_files;
 
 /// Judge log files offline.
 ///
@@ -36,6 +37,9 @@ pub struct Scan {
     /// Show every line, whatever its level.
     #[arg(long)]
     all: bool,
+    /// Rules of your own beside the built-in ones: a file or a folder of files.
+    #[arg(long, value_name = "PATH")]
+    rules: Option<PathBuf>,
     /// How results are written.
     #[arg(long, value_enum, default_value = "pretty")]
     format: Format,
@@ -48,9 +52,12 @@ impl Scan {
     /// If a file cannot be read.
     pub async fn run(self) -> anyhow::Result<()> {
         let least = if self.all { Level::None } else { Level::parse(&self.min_level).unwrap_or(Level::Low) };
-        let mut offline = Offline::embedded(&offline::options(!self.baseline.is_empty())).await?;
+        let options = offline::options(!self.baseline.is_empty());
+        let rules = rule_files::in_force(&Settings::new(&options)?, self.rules.as_deref())?;
+        let mut offline =
+            Offline::embedded_with(&options, rules.set).await?.with_conditions(rules.conditions);
         if !self.baseline.is_empty() {
-            offline.learn(read_all(&self.baseline)?.iter().map(|line| Timed::line(line))).await?;
+            offline.learn_lines(&read_all(&self.baseline)?).await?;
         }
         let printer = Printer::new(self.format, offline.model().clone());
         let (mut seen, mut shown) = (0u64, 0u64);
@@ -65,8 +72,7 @@ impl Scan {
                 }
                 let (numbers, texts): (Vec<u64>, Vec<Vec<u8>>) =
                     chunk.into_iter().map(|line| (line.number, line.text)).unzip();
-                let records: Vec<Timed<'_>> = texts.iter().map(|text| Timed::line(text)).collect();
-                let verdicts = offline.judge(&records).await;
+                let verdicts = offline.judge_lines(&texts).await;
                 seen += texts.len() as u64;
                 for ((number, text), verdict) in numbers.iter().zip(&texts).zip(&verdicts) {
                     if verdict.level >= least {

@@ -106,14 +106,19 @@ impl Language {
     }
 }
 
-/// How often the engine's automaton for a pattern throws its memory away over the text: each time it begins anew.
+/// How often the engine's automaton for a pattern throws its memory away over the text: each time it builds its states
+/// anew. Where it matches, it begins another message, because a search ends with the first match.
 pub(super) fn restarts(pattern: &str, text: &[u8]) -> Option<usize> {
     let language = Language::with_memory(pattern, ENGINE_BYTES)?;
     let dfa = &language.dfa;
     let mut cache = dfa.create_cache();
-    let mut state = dfa.start_state(&mut cache, &start::Config::new().anchored(Anchored::No)).ok()?;
+    let begin = start::Config::new().anchored(Anchored::No);
+    let mut state = dfa.start_state(&mut cache, &begin).ok()?;
     for byte in text {
         state = dfa.next_state(&mut cache, state, *byte).ok()?;
+        if state.is_match() {
+            state = dfa.start_state(&mut cache, &begin).ok()?;
+        }
     }
     Some(cache.clear_count())
 }

@@ -4,6 +4,9 @@ use oddline_engine::rules::{builtin_rules, parse};
 
 use super::{NEUTRAL, lint};
 
+/// Letters without a pattern.
+const AB: &str = "bbabaaaabbabaaaabbabaaabaaaaaaaabbaaaabbabbaababbababbbbbabbaababbabbbabaaaaabbbbbabbabaabbabbabbbaaabbaaabaabbbbaaabbaaabaabbaabbababbbbbbbbaababbaab";
+
 /// Everything that is said about a file, without its name.
 fn found(text: &str) -> Vec<String> {
     let parsed = parse("my.toml", text);
@@ -74,7 +77,7 @@ fn what_makes_a_rule_doubtful_is_a_warning() {
             "1: warning: slow: A: compiled, it takes",
         ),
         (
-            "pattern = 'pump.{1,900}x.{1,900}y'\nmatch = ['pump x y']\nmiss = ['p']",
+            &format!("pattern = 'a[ab ]{{90}}xyz'\nmatch = ['a{}xyz']\nmiss = ['ab{AB}']", "b".repeat(90)),
             "1: warning: slow: A: on 65536 bytes made of its own examples",
         ),
         (
@@ -123,10 +126,8 @@ fn rules_that_collide() {
 }
 
 #[test]
-fn ordinary_lines_are_ordinary() {
+fn there_is_nothing_to_say_about_the_built_in_rules() {
     assert!(NEUTRAL.lines().count() >= 100);
-    let found = lint(&builtin_rules(), &[], &|_| true);
-    let general: Vec<String> =
-        found.iter().filter(|it| it.check == "too-general").map(ToString::to_string).collect();
-    assert_eq!(general, [""; 0]);
+    let found: Vec<String> = lint(&builtin_rules(), &[], &|_| true).iter().map(ToString::to_string).collect();
+    assert_eq!(found, [""; 0]);
 }

@@ -8,19 +8,19 @@ use std::{
 };
 
 use anyhow::Context;
-use oddline_codec::json;
 use oddline_engine::{
-    Picker, Record, RuleHit, Settings, Visitor,
+    Picker, RuleHit, Settings,
     rules::{Rule, RuleProblem, RuleSet, Scratch, Subject, severity_word},
 };
-use oddline_rulebook::conditions::{Body, Conditions};
+use oddline_rulebook::conditions::Conditions;
 use serde::Serialize;
 
 use super::{Home, home};
 use crate::commands::{
-    lines::Lines,
+    lines::{Entry, Lines},
     print::{Format, harmless},
 };
+use crate::rule_files;
 
 /// Lines read at a time.
 const CHUNK: usize = 1_000;
@@ -119,10 +119,11 @@ impl Backtest {
         let mut other = match &self.compare {
             None => None,
             Some(path) => {
-                let mut all: Vec<Rule> = loaded.all.iter().filter(|rule| rule.is_builtin()).cloned().collect();
+                let mut all: Vec<Rule> =
+                    loaded.all.iter().filter(|rule| rule.is_builtin()).cloned().collect();
                 let mut problems = Vec::new();
                 home::read(path, &mut all, &mut problems)?;
-                Some(Judge::new(home::effective(&all), &loaded.settings, problems))
+                Some(Judge::new(rule_files::effective(&all), &loaded.settings, problems))
             }
         };
         let mut tally = Tally::default();
@@ -141,7 +142,11 @@ impl Backtest {
         }
         for count in &report.rules {
             let share = count.share * 100.0;
-            writeln!(out, "{} lines ({share:.2} %) {} {} {}", count.lines, count.rule, count.score, count.severity)?;
+            writeln!(
+                out,
+                "{} lines ({share:.2} %) {} {} {}",
+                count.lines, count.rule, count.score, count.severity
+            )?;
             quote(&mut out, "    ", &count.first)?;
         }
         let (all, flagged) = (report.lines.max(1) as f64, report.flagged);
@@ -154,8 +159,12 @@ impl Backtest {
         )?;
         if let Some(change) = &report.change {
             let Change { new, gone, other_rule, .. } = change;
-            writeln!(out, "compared: {new} lines more are flagged, {gone} no longer, {other_rule} by another rule")?;
-            for (rule, (before, after)) in change.rules.iter().filter(|(_, (before, after))| before != after) {
+            writeln!(
+                out,
+                "compared: {new} lines more are flagged, {gone} no longer, {other_rule} by another rule"
+            )?;
+            for (rule, (before, after)) in change.rules.iter().filter(|(_, (before, after))| before != after)
+            {
                 writeln!(out, "    {rule}: {before} -> {after} lines")?;
             }
             quote(&mut out, "  + ", &change.first_new)?;
@@ -180,26 +189,6 @@ fn quote(out: &mut impl Write, indent: &str, lines: &[Quoted]) -> io::Result<()>
     Ok(())
 }
 
-/// A line as a record.
-enum Entry<'l> {
-    Json(&'l [u8]),
-    Text(&'l [u8]),
-}
-
-impl Body for Entry<'_> {
-    fn walk<'a>(&'a self, visitor: &mut dyn Visitor<'a>) {
-        match self {
-            // It was read once, to see what it is.
-            Entry::Json(text) => {
-                let _ = json::walk(text, visitor);
-            }
-            Entry::Text(text) => {
-                visitor.scalar(b"message", oddline_engine::Scalar::Text((*text).into()));
-            }
-        }
-    }
-}
-
 impl Judge {
     fn new(rules: Vec<Rule>, settings: &Settings, mut problems: Vec<RuleProblem>) -> Judge {
         let (conditions, faulty) = Conditions::compile(&rules, settings);
@@ -214,19 +203,17 @@ impl Judge {
 
     /// The rule that would be told, and whether the line is a record.
     fn best(&mut self, line: &[u8]) -> (Option<RuleHit>, bool) {
-        let mut picking = self.picker.start(b"");
-        let is_record = line.trim_ascii_start().starts_with(b"{") && json::walk(line, &mut picking).is_ok();
-        let record = if is_record { picking.finish() } else { Record::from_line(b"", line) };
+        let entry = Entry::of(line);
+        let record = entry.record(&self.picker, b"");
         let subject = Subject { message: &record.message, severity: record.severity, fields: &record.fields };
         let categories = oddline_engine::rules::Categories::ALL;
         let plain = self.set.best(subject, categories, |_| false, &mut self.scratch);
-        let entry = if is_record { Entry::Json(line) } else { Entry::Text(line) };
         let conditioned = self.conditions.matches(b"", &entry).into_iter().next();
         let best = match (plain, conditioned) {
             (Some(a), Some(b)) => Some(if b.score > a.score { b } else { a }),
             (a, b) => a.or(b),
         };
-        (best, is_record)
+        (best, entry.is_record())
     }
 }
 

@@ -9,11 +9,11 @@ use anyhow::Context;
 use oddline_engine::rules::Rule;
 use oddline_rulebook::{document::Setting, draft::Draft};
 
-use super::{
-    Home,
-    home::{replace, says_only_off},
+use super::{Home, home::replace};
+use crate::{
+    commands::Usage,
+    rule_files::{self, says_only_off},
 };
-use crate::{commands::Usage, rule_files};
 
 /// Turn a rule on.
 #[derive(Debug, clap::Args)]
@@ -98,7 +98,10 @@ impl Delete {
         let loaded = self.home.load()?;
         let rule = loaded.find(&self.name)?;
         let Some(own) = loaded.own(&rule.name) else {
-            let reason = format!("{0} is built in and cannot be deleted; turn it off: oddline rules disable {0}", rule.name);
+            let reason = format!(
+                "{0} is built in and cannot be deleted; turn it off: oddline rules disable {0}",
+                rule.name
+            );
             return Err(Usage(reason).into());
         };
         let file = PathBuf::from(&*own.file);

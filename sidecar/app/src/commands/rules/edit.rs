@@ -92,7 +92,10 @@ impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let loaded = self.home.load()?;
         if let Some(known) = loaded.all.iter().find(|rule| *rule.name == *self.name) {
-            let reason = format!("{0} is there already ({1}:{2}); change it: oddline rules edit {0}", known.name, known.file, known.line);
+            let reason = format!(
+                "{0} is there already ({1}:{2}); change it: oddline rules edit {0}",
+                known.name, known.file, known.line
+            );
             return Err(Usage(reason).into());
         }
         let mut draft = Draft::named(&self.name);
@@ -159,7 +162,9 @@ fn example(text: String) -> anyhow::Result<Example> {
     }
     match serde_json::from_str(&text) {
         Ok(fields) => Ok(Example::Record(fields)),
-        Err(error) => Err(Usage(format!("`{text}` begins like a record and is no JSON object: {error}")).into()),
+        Err(error) => {
+            Err(Usage(format!("`{text}` begins like a record and is no JSON object: {error}")).into())
+        }
     }
 }
 
@@ -184,11 +189,17 @@ fn put(loaded: &Loaded, file: &Path, draft: &Draft) -> anyhow::Result<()> {
 
 /// Lets a person change a copy; what comes back must be one rule of the same name.
 fn in_editor(draft: &Draft) -> anyhow::Result<Draft> {
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
-    let editor = editor.ok_or_else(|| Usage("EDITOR is not set; set it, or say what to change by options".to_owned()))?;
-    let copy = tempfile::Builder::new().prefix("rule-").suffix(".toml").tempfile().context("a copy to edit")?;
-    fs::write(copy.path(), document::write(std::slice::from_ref(draft), "Save and leave the editor to take the rule over."))
-        .context("a copy to edit")?;
+    let editor =
+        ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    let editor = editor
+        .ok_or_else(|| Usage("EDITOR is not set; set it, or say what to change by options".to_owned()))?;
+    let copy =
+        tempfile::Builder::new().prefix("rule-").suffix(".toml").tempfile().context("a copy to edit")?;
+    fs::write(
+        copy.path(),
+        document::write(std::slice::from_ref(draft), "Save and leave the editor to take the rule over."),
+    )
+    .context("a copy to edit")?;
     // The variable may hold arguments, as in `code --wait`.
     let status = Command::new("sh")
         .args(["-c", &format!("{editor} \"$1\""), "sh"])
@@ -200,7 +211,9 @@ fn in_editor(draft: &Draft) -> anyhow::Result<Draft> {
     let parsed = rules::parse("rule.toml", &text);
     if let Some(problem) = parsed.problems.first() {
         let (_, kept) = copy.keep().context("the edited copy")?;
-        return Err(Usage(format!("{problem}; nothing is changed, your text is in {}", kept.display())).into());
+        return Err(
+            Usage(format!("{problem}; nothing is changed, your text is in {}", kept.display())).into()
+        );
     }
     match parsed.rules.as_slice() {
         [rule] if *rule.name == *draft.name => Ok(Draft::from(rule)),

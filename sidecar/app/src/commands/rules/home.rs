@@ -90,7 +90,7 @@ impl Loaded {
     /// The rules that count, each name once: a user's in the place of a built-in one. One that only says `enabled =
     /// false` is the built-in rule, turned off.
     pub(crate) fn effective(&self) -> Vec<Rule> {
-        effective(&self.all)
+        rule_files::effective(&self.all)
     }
 
     /// The rule of this name.
@@ -151,36 +151,6 @@ impl Loaded {
         let text = document.finish().with_context(|| name.to_string())?;
         replace(file, &text)
     }
-}
-
-/// Each name once, see [`Loaded::effective`].
-pub(crate) fn effective(all: &[Rule]) -> Vec<Rule> {
-    let mut chosen: Vec<Rule> = Vec::new();
-    let mut places = std::collections::BTreeMap::new();
-    for rule in all {
-        match places.get(&rule.name).and_then(|place: &usize| chosen.get_mut(*place)) {
-            Some(earlier) if earlier.is_builtin() && !rule.is_builtin() => {
-                *earlier = if says_only_off(rule) {
-                    let (file, line) = (rule.file.clone(), rule.line);
-                    Rule { enabled: false, file, line, ..earlier.clone() }
-                } else {
-                    rule.clone()
-                };
-            }
-            // The engine takes the first of two; `lint` tells of the other.
-            Some(_) => {}
-            None => {
-                places.insert(rule.name.clone(), chosen.len());
-                chosen.push(rule.clone());
-            }
-        }
-    }
-    chosen
-}
-
-/// Whether a user's rule does nothing but turn another off.
-pub(crate) fn says_only_off(rule: &Rule) -> bool {
-    !rule.enabled && rule.pattern.is_empty() && rule.fields.is_empty() && rule.when.is_none()
 }
 
 /// Puts a text in the place of a file, whole or not at all; whoever reads it meanwhile sees the old one.

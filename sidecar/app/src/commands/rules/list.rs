@@ -149,12 +149,15 @@ impl List {
             )?;
         }
         drop(out);
-        let (on, own) =
-            (chosen.iter().filter(|it| it.enabled).count(), chosen.iter().filter(|it| !it.is_builtin()).count());
+        let (on, own) = (
+            chosen.iter().filter(|it| it.enabled).count(),
+            chosen.iter().filter(|it| !it.is_builtin()).count(),
+        );
         writeln!(io::stderr(), "{} rules, {on} on, {own} your own ({})", chosen.len(), loaded.path.display())
             .context("standard error")?;
         for problem in &loaded.problems {
-            writeln!(io::stderr(), "left out: {}", harmless(&problem.to_string())).context("standard error")?;
+            writeln!(io::stderr(), "left out: {}", harmless(&problem.to_string()))
+                .context("standard error")?;
         }
         Ok(())
     }

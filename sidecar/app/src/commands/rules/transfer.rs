@@ -198,7 +198,8 @@ impl Import {
             }
         }
         for (source, share) in sources {
-            writeln!(out, "{source}: {} taken, {} left out", share.taken, share.left_out).context("report")?;
+            writeln!(out, "{source}: {} taken, {} left out", share.taken, share.left_out)
+                .context("report")?;
         }
         let to = output.map_or(String::new(), |output| format!(" to {output}"));
         writeln!(out, "{taken} rules taken{to}, {} left out", imported.left_out.len()).context("report")
@@ -217,7 +218,8 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> anyho
         files.push((path.to_owned(), depth == 0));
     } else if metadata.is_dir() && depth <= MAX_DEPTH {
         let entries = fs::read_dir(path).with_context(failed)?;
-        let mut inner: Vec<PathBuf> = entries.map(|it| Ok(it?.path())).collect::<io::Result<_>>().with_context(failed)?;
+        let mut inner: Vec<PathBuf> =
+            entries.map(|it| Ok(it?.path())).collect::<io::Result<_>>().with_context(failed)?;
         inner.retain(|it| !it.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b".")));
         inner.sort();
         for path in inner {

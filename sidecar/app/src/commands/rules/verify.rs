@@ -138,7 +138,8 @@ impl Lint {
         }
         let about = |rule: &Rule| asked.is_empty() || asked.contains(&rule.file);
         // What is twice there must be seen, so every rule goes in; a user's rule in the place of a built-in one is none.
-        let own: BTreeSet<Arc<str>> = all.iter().filter(|it| !it.is_builtin()).map(|it| it.name.clone()).collect();
+        let own: BTreeSet<Arc<str>> =
+            all.iter().filter(|it| !it.is_builtin()).map(|it| it.name.clone()).collect();
         all.retain(|rule| !(rule.is_builtin() && own.contains(&rule.name)));
         let findings = lint(&all, &problems, &about);
         self.print(&findings, all.iter().filter(|rule| about(rule)).count())
