@@ -26,8 +26,8 @@ const MAX_NEUTRAL_HITS: usize = 1;
 const NOT_ORDINARY: f32 = 2.0;
 /// Bytes of the text on which a pattern's cost is measured.
 const HOSTILE_BYTES: usize = 64 << 10;
-/// Times that a pattern's automaton may begin anew on that text: then building states costs about as much as using them.
-const MAX_RESTARTS: usize = 128;
+/// Times that a pattern's automaton may outgrow its memory on that text: a pattern that goes on doing so never settles.
+const MAX_RESTARTS: usize = 12;
 /// Ordinary lines of ordinary programs, none of which is worth a look.
 const NEUTRAL: &str = include_str!("lint/neutral.txt");
 
@@ -350,7 +350,7 @@ fn same_patterns(rules: &[Rule], about: &dyn Fn(&Rule) -> bool, findings: &mut V
     }
 }
 
-/// A text that nearly matches again and again: the rule's own examples, whole and cut, end to end.
+/// A text that nearly matches again and again: pieces of the rule's own examples, end to end.
 fn hostile(rule: &Rule) -> Vec<u8> {
     let mut seeds: Vec<Vec<u8>> =
         rule.matches.iter().chain(&rule.misses).map(|it| it.to_string().into_bytes()).collect();
@@ -359,13 +359,16 @@ fn hostile(rule: &Rule) -> Vec<u8> {
         seeds.push(rule.pattern.clone().into_bytes());
     }
     let mut text = Vec::with_capacity(HOSTILE_BYTES + 1_024);
-    let mut cut = 1usize;
+    let mut random = 1u32;
+    let mut below = |bound: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize % bound.max(1)
+    };
     while text.len() < HOSTILE_BYTES {
-        for seed in &seeds {
-            text.extend_from_slice(seed.get(..cut % (seed.len() + 1)).unwrap_or(seed));
-            text.push(b' ');
-        }
-        cut = cut.wrapping_add(7);
+        let seed = seeds.get(below(seeds.len())).map_or(&[][..], Vec::as_slice);
+        let (from, to) = (below(seed.len()), below(seed.len() + 1));
+        text.extend_from_slice(seed.get(from.min(to)..from.max(to)).unwrap_or(seed));
+        text.push(seed.get(from).copied().unwrap_or(b' '));
     }
     text.truncate(HOSTILE_BYTES);
     text

@@ -77,7 +77,7 @@ fn what_makes_a_rule_doubtful_is_a_warning() {
             "1: warning: slow: A: compiled, it takes",
         ),
         (
-            &format!("pattern = 'a[ab ]{{90}}xyz'\nmatch = ['a{}xyz']\nmiss = ['ab{AB}']", "b".repeat(90)),
+            &format!("pattern = 'a[ab ]{{900}}xyz'\nmiss = ['ab{AB}']"),
             "1: warning: slow: A: on 65536 bytes made of its own examples",
         ),
         (
