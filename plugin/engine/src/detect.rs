@@ -3,6 +3,7 @@
 //! Detectors only collect [`Evidence`]; [`crate::score`] weighs it. None of them can fail, allocate on quiet records, or
 //! see another source.
 
+pub(crate) mod block;
 pub(crate) mod entropy;
 pub(crate) mod error_rate;
 pub(crate) mod novelty;

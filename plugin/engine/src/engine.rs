@@ -26,6 +26,8 @@ pub struct UnixNanos(pub i64);
 
 /// Strength of `new` from which an otherwise quiet record is worth the sidecar's look.
 const WORTH_A_LOOK: f32 = 0.3;
+/// Raw score from which a record needs no company to be flagged.
+const FLAGGED: f32 = 0.5;
 /// Renamed templates remembered; past it the memory is emptied (advice carries the aliases that matter).
 const MAX_ALIASES: usize = 10_000;
 /// A source that was not heard of for this long makes room for a new one.
@@ -199,15 +201,17 @@ impl Engine {
             self.signals.flags.insert(Flag::Pattern);
         }
         let verdict = self.judge(key, placed, rule, seconds, now.0);
+        if let Some(source) = self.sources.get_mut(&key) {
+            source.block.close(verdict.level > Level::None, message);
+        }
         self.keep_within_limits(key, placed);
         verdict
     }
 
     fn judge(&mut self, key: u64, placed: Placed, rule: Option<RuleHit>, seconds: u64, now: i64) -> Verdict {
-        let Some(template) = self.sources.get_mut(&key).and_then(|source| source.miner.get_mut(placed.slot))
-        else {
-            return Verdict::default();
-        };
+        let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
+        let block = source.block;
+        let Some(template) = source.miner.get_mut(placed.slot) else { return Verdict::default() };
         let template_id = template.id;
         if rule.as_ref().is_some_and(|rule| rule.score >= 2.0) {
             template.rule_hits = template.rule_hits.saturating_add(1);
@@ -229,7 +233,10 @@ impl Engine {
             }
             None => {}
         }
-        let raw = score::raw(&self.signals, rule.as_ref(), is_known);
+        let mut raw = score::raw(&self.signals, rule.as_ref(), is_known);
+        if raw < FLAGGED && block.judge(&mut self.signals) {
+            raw = score::raw(&self.signals, rule.as_ref(), is_known);
+        }
         let score = score::calibrate(raw, self.settings.threshold, self.advice.threshold_offset);
         let level = Level::of(score);
         let curious = self.signals.strength_of(Flag::New) >= WORTH_A_LOOK;
@@ -347,18 +354,15 @@ impl Engine {
 
     /// Evicts after a new template: within its own source first, then from the source that holds the most.
     fn keep_within_limits(&mut self, key: u64, placed: Placed) {
-        if let Some(old) = placed.renamed {
-            let new = self
-                .sources
-                .get(&key)
-                .and_then(|source| source.miner.get(placed.slot))
-                .map(|template| template.id);
+        if placed.renamed
+            && let Some(source) = self.sources.get(&key)
+            && let Some(template) = source.miner.get(placed.slot)
+        {
             if self.aliases.len() >= MAX_ALIASES {
                 self.aliases.clear();
             }
-            if let Some(new) = new {
-                self.aliases.insert(old.0, new);
-            }
+            let olds = source.miner.renamed().iter().filter(|old| **old != template.id);
+            self.aliases.extend(olds.map(|old| (old.0, template.id)));
         }
         if !placed.is_new {
             return;

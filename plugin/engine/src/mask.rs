@@ -4,6 +4,10 @@
 //! variables that only punctuation joins are one (`10.0.0.1:80`, `2026-11-21T02:03:04Z`). What stays is the fixed text:
 //! masking twice equals masking once.
 
+mod number;
+
+use number::{unit_of, value_of};
+
 /// The placeholder of every variable part.
 pub const PLACEHOLDER: &str = "<*>";
 /// Masked text is cut here: templates are short, and a record's tail passes untouched anyway.
@@ -61,15 +65,23 @@ impl Masked {
                 b'/' => self.path(rest),
                 _ if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
                 _ if is_word(first) => self.word(rest),
-                _ => {
-                    self.text.push(first);
-                    1
-                }
+                _ => self.punctuation(first, rest),
             };
             at = at.saturating_add(taken.max(1));
         }
         self.longest_run = self.longest_run.max(at.saturating_sub(run));
         self.text.truncate(cut_point(&self.text));
+    }
+
+    /// A line drawn with dashes is the same line at any length: four of one character stand for more.
+    fn punctuation(&mut self, first: u8, rest: &[u8]) -> usize {
+        if rest.get(1) != Some(&first) {
+            self.text.push(first);
+            return 1;
+        }
+        let run = rest.iter().take_while(|byte| **byte == first).count();
+        self.text.extend(std::iter::repeat_n(first, run.min(LONGEST_DRAWN)));
+        run
     }
 
     /// Any white space is one blank.
@@ -143,7 +155,8 @@ impl Masked {
         if shape == Shape::Number && !self.joined() {
             return self.number(rest, end);
         }
-        self.variable(end)
+        let unit = if shape == Shape::Number { rest.get(end..).and_then(unit_of) } else { None };
+        self.variable(end.saturating_add(unit.map_or(0, |(length, _)| length)))
     }
 
     /// Words without digits stay, but for URLs, month names before a day, and long pure hex.
@@ -197,9 +210,12 @@ impl Masked {
             })
     }
 
-    /// Emits a placeholder for `taken` bytes, merging it into one that only joiners separate it from.
+    /// Emits a placeholder for `taken` bytes, merging it into one that only joiners or one blank separate it from: a list
+    /// is one variable, however long it is.
     fn variable(&mut self, taken: usize) -> usize {
-        if self.joined() {
+        if self.placeholder_end > 0 && self.text.get(self.placeholder_end..) == Some(b" ") {
+            self.text.truncate(self.placeholder_end);
+        } else if self.joined() {
             self.text.truncate(self.placeholder_end);
             if self.number_end.take() == Some(self.text.len()) {
                 // What looked like a number was the beginning of a date, an address or a version.
@@ -208,15 +224,25 @@ impl Masked {
         } else {
             if matches!(self.text.last(), Some(b'-' | b'+')) {
                 let sign = self.text.len().saturating_sub(1);
-                let before = sign.checked_sub(1).and_then(|at| self.text.get(at));
-                if before.is_none_or(|byte| b" =:([_".contains(byte)) {
+                let before = sign.checked_sub(1).and_then(|at| self.text.get(at)).copied();
+                if before.is_none_or(|byte| b" =:([_".contains(&byte)) {
                     self.text.truncate(sign);
+                    if before == Some(b'_') && taken >= LONG_ID {
+                        self.drop_word();
+                        return self.variable(taken);
+                    }
                 }
             }
             self.text.extend_from_slice(PLACEHOLDER.as_bytes());
             self.placeholder_end = self.text.len();
         }
         taken
+    }
+
+    /// Takes back the word at the end of the output: `blk_` of `blk_-16089996` belongs to the id, as it does without `-`.
+    fn drop_word(&mut self) {
+        let word = self.text.iter().rev().take_while(|byte| is_word(**byte)).count();
+        self.text.truncate(self.text.len().saturating_sub(word));
     }
 
     /// Remembers a plain number, with a fraction if one follows and without its unit.
@@ -236,7 +262,11 @@ impl Masked {
             taken = taken.saturating_add(unit);
         }
         let number = rest.get(..length).filter(|number| number.len() <= 15);
-        let value = number.map(value_of);
+        let mut value = number.map(value_of);
+        if let Some((unit, factor)) = rest.get(taken..).and_then(unit_of) {
+            taken = taken.saturating_add(unit);
+            value = value.map(|value| value * factor);
+        }
         self.variable(taken);
         if let Some(value) = value
             && let Some(slot) = self.values.get_mut(self.count)
@@ -247,20 +277,6 @@ impl Masked {
         }
         taken
     }
-}
-
-/// Digits with at most one point, at most 15 of them: exact enough in one pass, and what `str::parse` costs is not paid.
-fn value_of(number: &[u8]) -> f64 {
-    let (mut digits, mut scale, mut fraction) = (0u64, 1.0f64, false);
-    for &byte in number {
-        if byte == b'.' {
-            fraction = true;
-        } else {
-            digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
-            scale *= if fraction { 10.0 } else { 1.0 };
-        }
-    }
-    digits as f64 / scale
 }
 
 /// What a word with digits is, if it is a variable as a whole.
@@ -302,6 +318,10 @@ const DIGIT: u8 = 2;
 const JOIN: u8 = 4;
 /// Ends a path or a URL.
 const END: u8 = 8;
+/// Equal punctuation characters that are kept of a run.
+const LONGEST_DRAWN: usize = 4;
+/// Digits from which a number after `name_` is an id together with it.
+const LONG_ID: usize = 8;
 /// Most joining characters between two variables that are one.
 const LONGEST_JOIN: usize = 4;
 
@@ -395,9 +415,9 @@ mod tests {
         check("took 17ms for 3 of 5 items (60%)", expect!["took <*> for <*> of <*> items (<*>%)"]);
         check("from 10.0.0.1:8080 to fe80::1ff:fe23:4567:890a", expect!["from <*> to <*>"]);
         check("2026-11-21T02:03:04.123Z start", expect!["<*> start"]);
-        check("Nov 21 02:03:04 host sshd[1234]: ok", expect!["<*> <*> <*> host sshd[<*>]: ok"]);
+        check("Nov 21 02:03:04 host sshd[1234]: ok", expect!["<*> host sshd[<*>]: ok"]);
         check("id 550e8400-e29b-41d4-a716-446655440000 done", expect!["id <*> done"]);
-        check("blk_-1608999687919862906 of size 91178", expect!["blk_<*> of size <*>"]);
+        check("blk_-1608999687919862906 of size 91178", expect!["<*> of size <*>"]);
         check("opened /var/log/app/x.log, closing", expect!["opened <*>, closing"]);
         check("GET https://example.org/a/b?c=1 now", expect!["GET <*> now"]);
         check("User 'alice' logged in from IP 192.168.1.50", expect!["User '<*>' logged in from IP <*>"]);
@@ -406,6 +426,9 @@ mod tests {
         check("user1234 on node_7 at 0xdeadBEEF", expect!["user<*> on node_<*> at <*>"]);
         check("temp=-12.5 C", expect!["temp=<*> C"]);
         check("a\t\tb  c\n", expect!["a b c"]);
+        check("Progress (1): 0/1.9 MB, 12 kB of 3 Bob", expect!["Progress (<*>): <*>, <*> of <*> Bob"]);
+        check("[INFO] ------------ ... ==", expect!["[INFO] ---- ... =="]);
+        check("delete blk_7503483334202473044 blk_-16089996879199 12", expect!["delete <*>"]);
     }
 
     #[test]
@@ -422,7 +445,7 @@ mod tests {
     fn numbers_are_remembered_but_not_parts_of_ids() {
         let mut masked = Masked::default();
         masked.mask(b"10.0.0.1 sent 512 bytes in 3.5 s on 2026-11-21 as req-77");
-        assert_eq!(masked.values(), [512.0, 3.5, 77.0]);
+        assert_eq!(masked.values(), [512.0, 3_500.0, 77.0], "a time in milliseconds");
         masked.mask(b"1 2 3 4 5 6");
         assert_eq!(masked.values(), [1.0, 2.0, 3.0, 4.0]);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     detect::{
         Signals,
+        block::Block,
         entropy::{Entropy, Table},
         error_rate::ErrorRate,
         novelty::{self, Novelty},
@@ -18,7 +19,7 @@ use crate::{
     rules::Categories,
     settings::Settings,
     template::{Miner, Seeds},
-    verdict::{Flag, TemplateId},
+    verdict::Flag,
 };
 
 /// Times a template must have been seen before its numbers are worth a sketch.
@@ -39,6 +40,7 @@ pub(crate) struct Source {
     pub(crate) entropy: Entropy,
     pub(crate) novelty: Novelty,
     run: Run,
+    pub(crate) block: Block,
     window: i64,
 }
 
@@ -60,8 +62,8 @@ pub(crate) struct Context<'c> {
 pub(crate) struct Placed {
     pub(crate) slot: u32,
     pub(crate) is_new: bool,
-    /// Old id, if the template generalised on this record.
-    pub(crate) renamed: Option<TemplateId>,
+    /// The template generalised on this record.
+    pub(crate) renamed: bool,
     pub(crate) severity: Option<Severity>,
 }
 
@@ -79,6 +81,7 @@ impl Source {
             entropy: Entropy::default(),
             novelty: Novelty::default(),
             run: Run::default(),
+            block: Block::default(),
             window: i64::MIN,
         }
     }
@@ -111,7 +114,9 @@ impl Source {
             self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
         let share = self.novelty.learn(placement.is_new, self.records);
         let appeared = self.miner.get(placement.slot).map_or(context.now, |template| template.first_seen);
-        if context.baseline.is_some_and(|end| appeared > end) {
+        if !novelty::says_something(&masked.text) {
+            // A rule of dashes or a lone number is no message; `new` would say nothing about it.
+        } else if context.baseline.is_some_and(|end| appeared > end) {
             novelty::not_in_baseline(signals, placement.nearest);
         } else if placement.is_new && warm {
             novelty::new(signals, share, placement.nearest);
@@ -163,6 +168,7 @@ impl Source {
             }
         }
         let run = (self.records, masked.longest_run());
+        self.block.observe(message, severity);
         self.entropy.observe(context.table, message, run, context.settings.sigma, signals);
         self.errors.observe(severity, context.tail, signals);
         self.rate.burst(0.0);

@@ -2,9 +2,17 @@
 //!
 //! In the family of Drain (He et al., ICWS 2017): messages of the same number of words and the same first word are
 //! compared word by word. Unlike Drain, a word becomes a wildcard only when at least [`MIN_DISTINCT`] different words
-//! were seen in its place: `session opened` and `session closed` stay two templates, user names become one.
+//! were seen in its place: `session opened` and `session closed` stay two templates, user names become one. Two are
+//! enough where the text itself says that a name or a value stands there: `rhost=db` and `rhost=web`, `for user ann` and
+//! `for user bob`.
+
+mod words;
 
 use std::sync::Arc;
+
+use words::{
+    WILDCARD, accepts, covers, general_text, group, hash_key, hash_word, level_word, names_something, words,
+};
 
 use crate::{
     detect::{rate::Rate, value::Values},
@@ -16,14 +24,12 @@ use crate::{
 
 /// Different words that must have been seen in a place before it becomes a wildcard.
 const MIN_DISTINCT: usize = 4;
-/// Words compared; what follows belongs to the last one.
-const MAX_WORDS: usize = 96;
+/// The same, where a key or the words before say that a value stands there.
+const MIN_VALUES: usize = 2;
 /// Templates of a group that one new message is compared with, the most recent first.
 const MAX_CANDIDATES: usize = 256;
 /// Masked texts remembered per template slot, for the fast path. Past it the memory of variants is emptied and fills anew.
 const VARIANTS_PER_TEMPLATE: usize = 8;
-/// The word hash of a wildcard.
-const WILDCARD: u64 = 0;
 
 /// One message shape and what is remembered about it.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(crate) struct Template {
     pub(crate) id: TemplateId,
     pub(crate) text: Arc<str>,
     words: Box<[u64]>,
+    /// For each word of the form `key=value`, the hash of `key=<*>`; else 0.
+    keys: Box<[u64]>,
     /// A level word within the text (`ERROR`, `[warn]`), for records without a level field.
     pub(crate) severity: Option<Severity>,
     pub(crate) count: u64,
@@ -49,6 +57,7 @@ impl Template {
         Template {
             id: TemplateId::of(&text),
             words: words(text.as_bytes()).map(hash_word).collect(),
+            keys: words(text.as_bytes()).map(hash_key).collect(),
             severity: level_word(&text),
             text,
             count: 0,
@@ -66,8 +75,17 @@ impl Template {
         self.words.iter().filter(|word| **word == WILDCARD).count()
     }
 
-    fn equal_words(&self, words: &[u64]) -> usize {
-        self.words.iter().zip(words).filter(|(own, other)| own == other || **own == WILDCARD).count()
+    /// Words that the message has too, and words that differ in the value of one key only.
+    fn compare(&self, words: &[u64], keys: &[u64]) -> (usize, usize) {
+        let mut counts = (0usize, 0usize);
+        for (((own, own_key), word), key) in self.words.iter().zip(&self.keys).zip(words).zip(keys) {
+            if own == word || accepts(*own, *key) {
+                counts.0 = counts.0.saturating_add(1);
+            } else if *key != 0 && own_key == key {
+                counts.1 = counts.1.saturating_add(1);
+            }
+        }
+        counts
     }
 
     fn group(&self) -> u64 {
@@ -83,8 +101,8 @@ pub(crate) struct Placement {
     pub(crate) is_new: bool,
     /// It was new, but this share of its words is that of a known template.
     pub(crate) nearest: f32,
-    /// The template that was generalised to take it in, if one was: its old id.
-    pub(crate) renamed: Option<TemplateId>,
+    /// A template was generalised to take it in: [`Miner::renamed`] has the old ids.
+    pub(crate) renamed: bool,
 }
 
 /// Templates that other nodes or the state file know, used to give a shape the text (and so the id) it has elsewhere.
@@ -101,19 +119,16 @@ impl Seeds {
         let mut seeds = Seeds::default();
         for text in texts {
             let words: Box<[u64]> = words(text.as_bytes()).map(hash_word).collect();
-            if words.contains(&WILDCARD) {
+            if text.contains(PLACEHOLDER) {
                 seeds.groups.entry(group(&words)).or_default().push((words, text.into()));
             }
         }
         seeds
     }
 
-    fn find(&self, words: &[u64]) -> Option<&Arc<str>> {
-        let accepts = |seed: &[u64]| {
-            seed.len() == words.len()
-                && seed.iter().zip(words).all(|(own, other)| own == other || *own == WILDCARD)
-        };
-        self.groups.get(&group(words))?.iter().find(|(seed, _)| accepts(seed)).map(|(_, text)| text)
+    fn find(&self, words: &[u64], keys: &[u64]) -> Option<&Arc<str>> {
+        let fits = |seed: &[u64]| seed.len() == words.len() && covers(seed, words, keys);
+        self.groups.get(&group(words))?.iter().find(|(seed, _)| fits(seed)).map(|(_, text)| text)
     }
 }
 
@@ -126,6 +141,10 @@ pub(crate) struct Miner {
     groups: IdMap<Vec<u32>>,
     /// Scratch: the words of the message at hand.
     words: Vec<u64>,
+    /// Scratch: their keys, as in [`Template`].
+    keys: Vec<u64>,
+    /// Old ids of the template that the last placement generalised, and of those it took in.
+    renamed: Vec<TemplateId>,
 }
 
 impl Miner {
@@ -153,6 +172,11 @@ impl Miner {
         self.templates.values_mut()
     }
 
+    /// The ids that the template of the last placement, if it was renamed, and those it took in had before.
+    pub(crate) fn renamed(&self) -> &[TemplateId] {
+        &self.renamed
+    }
+
     /// Makes room for one more; gives what was forgotten.
     pub(crate) fn evict(&mut self) -> Option<Template> {
         let (slot, template) = self.templates.evict()?;
@@ -173,7 +197,7 @@ impl Miner {
             && let Some(template) = self.templates.touch(*slot)
             && template.id == *id
         {
-            return Placement { slot: *slot, is_new: false, nearest: 1.0, renamed: None };
+            return Placement { slot: *slot, is_new: false, nearest: 1.0, renamed: false };
         }
         let placement = self.search(masked, similarity, seeds, now);
         if self.variants.len() >= self.templates.len().saturating_mul(VARIANTS_PER_TEMPLATE).max(1_024) {
@@ -189,6 +213,8 @@ impl Miner {
     fn search(&mut self, masked: &[u8], similarity: f64, seeds: &Seeds, now: i64) -> Placement {
         self.words.clear();
         self.words.extend(words(masked).map(hash_word));
+        self.keys.clear();
+        self.keys.extend(words(masked).map(hash_key));
         let words = &self.words;
         let group = self.groups.get(&group(words)).map(Vec::as_slice).unwrap_or_default();
         let recent = group.get(group.len().saturating_sub(MAX_CANDIDATES)..).unwrap_or_default();
@@ -201,86 +227,90 @@ impl Miner {
             if template.words.len() != words.len() {
                 continue;
             }
-            let equal = template.equal_words(words);
+            let (equal, similar) = template.compare(words, &self.keys);
             if equal == words.len() {
                 let wildcards = template.wildcards();
                 if accepted.is_none_or(|(fewest, _)| wildcards < fewest) {
                     accepted = Some((wildcards, slot));
                 }
-            } else if equal >= least {
+            } else if equal.saturating_add(similar) >= least {
                 near.push((equal, slot));
             }
         }
         if let Some((_, slot)) = accepted {
-            return Placement { slot, is_new: false, nearest: 1.0, renamed: None };
+            return Placement { slot, is_new: false, nearest: 1.0, renamed: false };
         }
         near.sort_by_key(|&(equal, slot)| (std::cmp::Reverse(equal), slot));
         if let Some(&(_, best)) = near.first()
-            && let Some(general) = self.generalised(best, &near)
+            && let Some(general) = self.generalised(best, masked, &near)
         {
-            let text = general_text(masked, &general);
-            let (slot, renamed) = self.merge(best, &near, general, text);
-            return Placement { slot, is_new: false, nearest: 1.0, renamed };
+            let text = general_text(masked, &general, &self.keys);
+            self.merge(best, &near, general, text);
+            return Placement { slot: best, is_new: false, nearest: 1.0, renamed: true };
         }
         let nearest = near.first().map_or(0.0, |&(equal, _)| equal as f32 / words.len().max(1) as f32);
-        let seeded = seeds.find(words).cloned();
+        let seeded = seeds.find(words, &self.keys).cloned();
         let text = seeded.unwrap_or_else(|| String::from_utf8_lossy(masked).into());
         let slot = self.add(Template::new(text, now));
-        Placement { slot, is_new: true, nearest, renamed: None }
+        Placement { slot, is_new: true, nearest, renamed: false }
     }
 
     /// The words of `best` with wildcards where it differs from the message at hand, if every such place has had enough
     /// different words among the near templates.
-    fn generalised(&self, best: u32, near: &[(usize, u32)]) -> Option<Box<[u64]>> {
+    fn generalised(&self, best: u32, masked: &[u8], near: &[(usize, u32)]) -> Option<Box<[u64]>> {
         let best = self.templates.get(best)?;
         let mut general = best.words.clone();
-        for (place, (own, word)) in general.iter_mut().zip(&self.words).enumerate() {
-            if *own == *word || *own == WILDCARD {
+        for (place, own) in general.iter_mut().enumerate() {
+            let (word, key) = (*self.words.get(place)?, *self.keys.get(place)?);
+            if *own == word || accepts(*own, key) {
                 continue;
             }
-            let mut seen = vec![*word];
-            for (_, slot) in near {
-                let other = self.templates.get(*slot).and_then(|template| template.words.get(place)).copied();
-                if let Some(other) = other
-                    && !seen.contains(&other)
-                {
-                    // A wildcard in a neighbour says that many words were seen there.
-                    let weight = if other == WILDCARD { MIN_DISTINCT } else { 1 };
-                    seen.extend(std::iter::repeat_n(other, weight));
-                }
-                if seen.len() >= MIN_DISTINCT {
-                    break;
-                }
-            }
-            if seen.len() < MIN_DISTINCT {
+            let same_key = key != 0 && best.keys.get(place) == Some(&key);
+            let enough = if same_key || names_something(masked, place) { MIN_VALUES } else { MIN_DISTINCT };
+            if self.distinct(place, word, near, enough) < enough {
                 return None;
             }
-            *own = WILDCARD;
+            *own = if same_key { key } else { WILDCARD };
         }
         Some(general)
     }
 
+    /// How many different words, the message's own among them, the near templates have in this place; counted up to `enough`.
+    fn distinct(&self, place: usize, word: u64, near: &[(usize, u32)], enough: usize) -> usize {
+        let mut seen = vec![word];
+        for (_, slot) in near {
+            match self.templates.get(*slot).and_then(|template| template.words.get(place)) {
+                // A wildcard in a neighbour says that many words were seen there.
+                Some(&WILDCARD) => return enough,
+                Some(other) if !seen.contains(other) => seen.push(*other),
+                _ => {}
+            }
+            if seen.len() >= enough {
+                break;
+            }
+        }
+        seen.len()
+    }
+
     /// Puts the general template in the place of `best` and of the near ones that it covers.
-    fn merge(
-        &mut self,
-        best: u32,
-        near: &[(usize, u32)],
-        general: Box<[u64]>,
-        text: Arc<str>,
-    ) -> (u32, Option<TemplateId>) {
+    fn merge(&mut self, best: u32, near: &[(usize, u32)], general: Box<[u64]>, text: Arc<str>) {
+        self.renamed.clear();
         let mut taken = Vec::new();
         for &(_, slot) in near.iter().filter(|(_, slot)| *slot != best) {
-            let covered = self.templates.get(slot).is_some_and(|template| {
-                template.words.iter().zip(&general).all(|(own, wide)| own == wide || *wide == WILDCARD)
-            });
+            let covered = self
+                .templates
+                .get(slot)
+                .is_some_and(|template| covers(&general, &template.words, &template.keys));
             if covered && let Some(template) = self.templates.remove(slot) {
                 self.ungroup(slot, template.group());
                 taken.push(template);
             }
         }
-        let Some(template) = self.templates.touch(best) else { return (best, None) };
-        let old = template.id;
+        let Some(template) = self.templates.touch(best) else { return };
+        self.renamed.push(template.id);
+        self.renamed.extend(taken.iter().map(|other| other.id));
         template.id = TemplateId::of(&text);
+        template.keys = words(text.as_bytes()).map(hash_key).collect();
         template.text = text;
         template.words = general;
         for other in taken {
@@ -290,7 +320,6 @@ impl Miner {
             template.rule_hits = template.rule_hits.saturating_add(other.rule_hits);
             template.rate.absorb(&other.rate);
         }
-        (best, Some(old))
     }
 
     fn add(&mut self, template: Template) -> u32 {
@@ -310,46 +339,6 @@ impl Miner {
     }
 }
 
-/// The words of a masked text.
-fn words(masked: &[u8]) -> impl Iterator<Item = &[u8]> {
-    masked.splitn(MAX_WORDS, |byte| *byte == b' ')
-}
-
-fn hash_word(word: &[u8]) -> u64 {
-    if word == PLACEHOLDER.as_bytes() { WILDCARD } else { twox_hash::XxHash3_64::oneshot(word).max(1) }
-}
-
-/// Number of words and first word: what must be equal before anything is compared.
-fn group(words: &[u64]) -> u64 {
-    words.first().copied().unwrap_or(WILDCARD).rotate_left(7) ^ words.len() as u64
-}
-
-/// The masked text with wildcards where the general words have them.
-fn general_text(masked: &[u8], general: &[u64]) -> Arc<str> {
-    let mut text = Vec::with_capacity(masked.len());
-    for (index, (word, general)) in words(masked).zip(general).enumerate() {
-        if index > 0 {
-            text.push(b' ');
-        }
-        text.extend_from_slice(if *general == WILDCARD { PLACEHOLDER.as_bytes() } else { word });
-    }
-    String::from_utf8_lossy(&text).into()
-}
-
-/// A level word at the usual places of a text: upper case, or in brackets, before a colon, or after `level=`.
-fn level_word(text: &str) -> Option<Severity> {
-    text.split(' ').take(10).find_map(|word| {
-        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '=');
-        let (marked, bare) = match bare.split_once('=') {
-            Some(("level" | "lvl" | "severity", value)) => (true, value.trim_matches('"')),
-            Some(_) => return None,
-            None => (word.starts_with('[') || word.ends_with(':'), bare),
-        };
-        let upper = bare.bytes().all(|byte| byte.is_ascii_uppercase());
-        (bare.len() >= 4 && (upper || marked)).then(|| Severity::parse(bare.as_bytes())).flatten()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,13 +355,31 @@ mod tests {
     fn words_become_wildcards_only_after_enough_different_ones() {
         let mut miner = Miner::default();
         for (user, new) in [("ann", true), ("bob", true), ("cyd", true), ("dan", false), ("eve", false)] {
-            let placement = place(&mut miner, &format!("session opened for user {user}"));
+            let placement = place(&mut miner, &format!("session opened for our {user}"));
             assert_eq!(placement.is_new, new, "{user}");
         }
-        let known = place(&mut miner, "session opened for user ann");
-        assert_eq!((text(&miner, known).as_str(), miner.len()), ("session opened for user <*>", 1));
-        let closed = place(&mut miner, "session closed for user ann");
+        let known = place(&mut miner, "session opened for our ann");
+        assert_eq!((text(&miner, known).as_str(), miner.len()), ("session opened for our <*>", 1));
+        let closed = place(&mut miner, "session closed for our ann");
         assert!(closed.is_new && (closed.nearest - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn two_values_are_enough_where_the_text_announces_one() {
+        let mut miner = Miner::default();
+        assert!(place(&mut miner, "session opened for user ann").is_new);
+        let bob = place(&mut miner, "session opened for user bob");
+        assert!(!bob.is_new && bob.renamed);
+        assert_eq!(text(&miner, bob), "session opened for user <*>");
+        assert_eq!(miner.renamed(), [TemplateId::of("session opened for user ann")]);
+        assert!(place(&mut miner, "poll visible=false, delayed=false, state=up").is_new);
+        let other = place(&mut miner, "poll visible=true, delayed=true, state=up");
+        assert_eq!(text(&miner, other), "poll visible=<*>, delayed=<*>, state=up");
+        assert!(
+            place(&mut miner, "poll visible=true, delayed=true, state=down").is_new,
+            "that tells how it went"
+        );
+        assert!(!place(&mut miner, "poll visible=null, delayed=none, state=up").is_new);
     }
 
     #[test]
@@ -412,18 +419,5 @@ mod tests {
         assert_eq!(miner.evict().unwrap().text.as_ref(), "w w w ");
         assert!(!place(&mut miner, "w w ").is_new);
         assert!(place(&mut miner, "w w w ").is_new);
-    }
-
-    #[test]
-    fn level_words() {
-        for (text, level) in [
-            ("<*> ERROR db down", Some(Severity::Error)),
-            ("[warn] x", Some(Severity::Warn)),
-            ("ts=<*> level=error msg=x", Some(Severity::Error)),
-            ("no error here", None),
-            ("CRITICAL: Failed", Some(Severity::Fatal)),
-        ] {
-            assert_eq!(level_word(text), level, "{text}");
-        }
     }
 }

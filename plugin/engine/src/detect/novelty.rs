@@ -36,6 +36,11 @@ impl Novelty {
     }
 }
 
+/// Whether a masked message has a word in it.
+pub(crate) fn says_something(masked: &[u8]) -> bool {
+    masked.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+}
+
 /// A first of its shape. `nearest`: the share of its words that a known shape has in the same places.
 pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32) {
     let surprise = -share.max(1e-5).log10();
@@ -81,6 +86,12 @@ mod tests {
         let mut novelty = Novelty::default();
         (0..5_000).for_each(|record| _ = novelty.learn(record % 10 == 0, record));
         assert!((0.05..0.15).contains(&novelty.share));
+    }
+
+    #[test]
+    fn punctuation_alone_says_nothing() {
+        assert!(says_something(b"<*> ok") && says_something("<*> жд".as_bytes()));
+        assert!(!says_something(b"==== <*>% ]-") && !says_something(b""));
     }
 
     #[test]

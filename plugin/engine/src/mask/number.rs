@@ -1,0 +1,62 @@
+//! Plain numbers: what the digits and the unit behind them are worth. Knows nothing of what surrounds them.
+
+use super::is_word;
+
+/// The unit of size or time that stands apart after a number (` KB`, ` ms`): its length, and what one of it is in bytes or
+/// milliseconds. `free 900 B` and `free 3 KB` are one message with comparable values.
+pub(super) fn unit_of(rest: &[u8]) -> Option<(usize, f64)> {
+    const UNITS: [(&[u8], f64); 13] = [
+        (b"B", 1.0),
+        (b"KB", 1024.0),
+        (b"kB", 1000.0),
+        (b"MB", 1_048_576.0),
+        (b"GB", 1_073_741_824.0),
+        (b"TB", 1_099_511_627_776.0),
+        (b"KiB", 1024.0),
+        (b"MiB", 1_048_576.0),
+        (b"GiB", 1_073_741_824.0),
+        (b"TiB", 1_099_511_627_776.0),
+        (b"us", 0.001),
+        (b"ms", 1.0),
+        (b"s", 1000.0),
+    ];
+    let apart = rest.strip_prefix(b" ")?;
+    let length = apart.iter().take_while(|byte| is_word(**byte)).count();
+    let word = apart.get(..length).filter(|word| !word.is_empty() && word.len() <= 3)?;
+    let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == word)?;
+    Some((length.saturating_add(1), *factor))
+}
+
+/// Digits with at most one point, at most 15 of them: exact enough in one pass, and what `str::parse` costs is not paid.
+pub(super) fn value_of(number: &[u8]) -> f64 {
+    let (mut digits, mut scale, mut fraction) = (0u64, 1.0f64, false);
+    for &byte in number {
+        if byte == b'.' {
+            fraction = true;
+        } else {
+            digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
+            scale *= if fraction { 10.0 } else { 1.0 };
+        }
+    }
+    digits as f64 / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_stand_apart_and_end_there() {
+        assert_eq!(unit_of(b" KB, free"), Some((3, 1024.0)));
+        assert_eq!(unit_of(b" ms"), Some((3, 1.0)));
+        assert_eq!(unit_of(b" s on"), Some((2, 1000.0)));
+        for other in [b" Bob".as_slice(), b" bytes", b"KB", b"  KB", b" ", b""] {
+            assert_eq!(unit_of(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn digits_and_a_point() {
+        assert_eq!([value_of(b"12"), value_of(b"3.5"), value_of(b"0.25")], [12.0, 3.5, 0.25]);
+    }
+}
