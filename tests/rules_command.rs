@@ -29,7 +29,12 @@ impl Home {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(acceptance::built("ODDLINE_BIN"));
-        command.arg("rules").args(arguments).env_clear().env("XDG_CONFIG_HOME", self.0.path());
+        command
+            .arg("rules")
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("XDG_CONFIG_HOME", self.0.path());
         command
     }
 
@@ -86,14 +91,18 @@ fn the_built_in_rules_are_listed_tested_and_in_order() {
 fn a_rule_is_made_changed_turned_off_and_deleted() {
     let home = Home::new();
     let new = ["new", "PUMP_STOPPED", "--pattern", r"pump \d+ stopped", "--severity", "critical"];
-    let rest = ["--description", "a pump stands still", "--match", "pump 7 stopped", "--miss", "pump 7 started"];
+    let rest =
+        ["--description", "a pump stands still", "--match", "pump 7 stopped", "--miss", "pump 7 started"];
     home.told(&[&new[..], &rest[..]].concat());
     let file = home.path("oddline/rules/own.toml");
     fs::write(&file, format!("# Mine.\n{}", home.own())).unwrap();
     assert_eq!(home.json(&["show", "PUMP_STOPPED"])["score"], 6.0);
     home.told(&["edit", "PUMP_STOPPED", "--score", "7.5", "--tag", "plant"]);
     let shown = home.json(&["show", "pump_stopped"]);
-    assert_eq!((&shown["score"], &shown["tags"][0], &shown["match"][0]), (&7.5.into(), &"plant".into(), &"pump 7 stopped".into()));
+    assert_eq!(
+        (&shown["score"], &shown["tags"][0], &shown["match"][0]),
+        (&7.5.into(), &"plant".into(), &"pump 7 stopped".into())
+    );
     home.told(&["disable", "PUMP_STOPPED"]);
     assert_eq!(home.json(&["show", "PUMP_STOPPED"])["enabled"], false);
     home.told(&["enable", "PUMP_STOPPED"]);
@@ -127,7 +136,16 @@ fn a_built_in_rule_is_turned_off_and_on_and_replaced() {
 #[test]
 fn what_is_wrong_is_refused_with_the_reason_and_changes_nothing() {
     let home = Home::new();
-    home.told(&["new", "GOOD", "--pattern", "good thing", "--match", "a good thing", "--miss", "a bad thing"]);
+    home.told(&[
+        "new",
+        "GOOD",
+        "--pattern",
+        "good thing",
+        "--match",
+        "a good thing",
+        "--miss",
+        "a bad thing",
+    ]);
     let before = home.own();
     for (arguments, wanted) in [
         (&["new", "BAD", "--pattern", "("][..], "is not a regex"),
@@ -148,18 +166,32 @@ fn what_is_wrong_is_refused_with_the_reason_and_changes_nothing() {
         assert!(reason.contains(wanted), "{arguments:?}: {reason}");
         assert_eq!(home.own(), before);
     }
-    let (code, reason) = home.refused(&["list", "--rules", "/nonexistent/config", "--config", "/nonexistent"]);
+    let (code, reason) =
+        home.refused(&["list", "--rules", "/nonexistent/config", "--config", "/nonexistent"]);
     assert!(code != 0 && reason.contains("/nonexistent"), "{reason}");
 }
 
 #[test]
 fn an_editor_changes_a_copy() {
     let home = Home::new();
-    home.told(&["new", "GOOD", "--pattern", "good thing", "--match", "a good thing", "--miss", "a bad thing"]);
+    home.told(&[
+        "new",
+        "GOOD",
+        "--pattern",
+        "good thing",
+        "--match",
+        "a good thing",
+        "--miss",
+        "a bad thing",
+    ]);
     let edit = |script: &str| {
         let editor = home.write("editor.sh", format!("#!/bin/sh\n{script}\n"));
         let path = std::env::var_os("PATH").unwrap();
-        home.command(&["edit", "GOOD"]).env("EDITOR", format!("sh {editor}")).env("PATH", path).output().unwrap()
+        home.command(&["edit", "GOOD"])
+            .env("EDITOR", format!("sh {editor}"))
+            .env("PATH", path)
+            .output()
+            .unwrap()
     };
     assert!(edit("sed -i 's/good/great/' \"$1\"").status.success());
     assert!(home.own().contains("pattern = \"great thing\""), "{}", home.own());
@@ -177,14 +209,21 @@ fn a_folder_of_sigma_rules_is_brought_in_with_a_report() {
     let home = Home::new();
     home.write("sigma/web/shell.yml", SIGMA);
     home.write("sigma/linux/words.yml", "title: Words\nlogsource: {product: linux}\ndetection: {k: ['odd words', 'odder ones'], condition: k}\n");
-    home.write("sigma/linux/when.yml", "title: At night\nlogsource: {product: linux}\ndetection: {k: {a|hour: 3}, condition: k}\n");
+    home.write(
+        "sigma/linux/when.yml",
+        "title: At night\nlogsource: {product: linux}\ndetection: {k: {a|hour: 3}, condition: k}\n",
+    );
     home.write("sigma/broken.yml", "title: [");
     home.write("sigma/latin.yml", b"title: \xe9\n");
     home.write("sigma/notes.md", "# not a rule\n");
     let folder = home.path("sigma").display().to_string();
     let output = home.path("sigma.toml").display().to_string();
     let report = home.json(&["import", &folder, "--output", &output]);
-    assert_eq!((&report["taken"], &report["sources"]["webserver"]["taken"]), (&2.into(), &1.into()), "{report}");
+    assert_eq!(
+        (&report["taken"], &report["sources"]["webserver"]["taken"]),
+        (&2.into(), &1.into()),
+        "{report}"
+    );
     let left: Vec<String> = report["left_out"].as_array().unwrap().iter().map(ToString::to_string).collect();
     for wanted in ["part of the time", "broken.yml", "is not UTF-8 (byte 7)"] {
         assert!(left.iter().any(|it| it.contains(wanted)), "{wanted}: {left:?}");
@@ -195,7 +234,10 @@ fn a_folder_of_sigma_rules_is_brought_in_with_a_report() {
     let (code, reason) = home.refused(&["import", &folder, "--output", &output]);
     assert!(code == 64 && reason.contains("--force"), "{reason}");
     // What came in works: one record hits, another does not.
-    let log = home.write("app.json", "{\"path\":\"/x?q=/bin/sh\",\"code\":200}\n{\"path\":\"/x?q=/bin/sh\",\"code\":404}\nodd words\n");
+    let log = home.write(
+        "app.json",
+        "{\"path\":\"/x?q=/bin/sh\",\"code\":200}\n{\"path\":\"/x?q=/bin/sh\",\"code\":404}\nodd words\n",
+    );
     let tested = home.json(&["backtest", &log, "--rules", &output, "--no-builtin"]);
     assert_eq!((&tested["hit"], &tested["records"]), (&2.into(), &2.into()), "{tested}");
 }
@@ -220,7 +262,9 @@ fn what_is_given_out_comes_in_again() {
     assert_eq!(listed(&everything), listed(&again));
     let losses = home.json(&["export", "--as", "text", "--category", "security"]);
     assert!(losses["text"].as_str().unwrap().contains("LOGIN_FAILED "), "{losses}");
-    for (target, wanted) in [("prometheus", "oddline_rule_hits_total{rule="), ("loki", "| json | anomaly_rule=")] {
+    for (target, wanted) in
+        [("prometheus", "oddline_rule_hits_total{rule="), ("loki", "| json | anomaly_rule=")]
+    {
         let text = home.told(&["export", "--as", target, "--min-score", "5"]);
         let alerts: Value = serde_saphyr::from_str(&text).unwrap();
         let rules = alerts["groups"][0]["rules"].as_array().unwrap();
