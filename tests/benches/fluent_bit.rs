@@ -2,7 +2,8 @@
 //!
 //! `tail -> filter -> null` over a file of mixed lines, interleaved rounds, the lowest of each. Needs `fluent-bit`
 //! (`ODDLINE_FLUENT_BIT` or on the PATH) and the built filters (`cargo xtask bench` builds them); skips loudly without.
-//! Prints one JSON line.
+//! With `ODDLINE_WAMRC`, Fluent Bit's `flb-wamrc` or WAMR's `wamrc` of the same version, the wasm filter is measured
+//! compiled ahead of time too. Prints one JSON line.
 
 #![expect(clippy::print_stderr, reason = "a bench reports on the terminal")]
 
@@ -33,15 +34,21 @@ fn main() -> anyhow::Result<()> {
         cases.push(("native", "    - name: oddline\n      match: '*'\n".into(), Some(native)));
     }
     if let Some(wasm) = wasm {
-        let options = folder.path().join("oddline.toml");
-        fs::write(&options, "mode = \"inline\"\n")?;
-        let filter = format!(
-            "    - name: wasm\n      match: '*'\n      wasm_path: {wasm}\n      event_format: json\n      \
-             function_name: oddline_filter\n      accessible_paths: {}\n      wasm_heap_size: 16M\n      \
-             wasm_stack_size: 1M\n",
-            folder.path().display()
-        );
-        cases.push(("wasm", filter, None));
+        fs::write(folder.path().join("oddline.toml"), "mode = \"inline\"\n")?;
+        cases.push(("wasm", wasm_filter(&wasm, folder.path()), None));
+        if let Some(compiler) = std::env::var_os("ODDLINE_WAMRC") {
+            let compiled = folder.path().join("oddline.aot");
+            let status = Command::new(&compiler)
+                .arg("-o")
+                .args([&compiled, Path::new(&wasm)])
+                .stdout(Stdio::null())
+                .status();
+            let status = status.with_context(|| format!("{} cannot be started", compiler.display()))?;
+            anyhow::ensure!(status.success(), "{} ended with {status}", compiler.display());
+            cases.push(("wasm ahead of time", wasm_filter(&compiled.to_string_lossy(), folder.path()), None));
+        } else {
+            eprintln!("SKIPPED: the wasm filter compiled ahead of time, because ODDLINE_WAMRC is not set");
+        }
     }
     let mut best = vec![f64::INFINITY; cases.len()];
     for round in 0..ROUNDS {
@@ -65,6 +72,14 @@ fn main() -> anyhow::Result<()> {
     }
     writeln!(out, "}}")?;
     Ok(())
+}
+
+fn wasm_filter(module: &str, options: &Path) -> String {
+    format!(
+        "    - name: wasm\n      match: '*'\n      wasm_path: {module}\n      event_format: json\n      \
+         function_name: oddline_filter\n      accessible_paths: {}\n      wasm_heap_size: 16M\n      wasm_stack_size: 1M\n",
+        options.display()
+    )
 }
 
 fn grep() -> String {

@@ -20,9 +20,10 @@ pub(crate) enum Format {
 }
 
 /// Package, kind (`--bench` or `--example`) and name.
-const BENCHES: [(&str, &str, &str); 5] = [
+const BENCHES: [(&str, &str, &str); 6] = [
     ("oddline-engine", "--bench", "observe"),
     ("oddline-engine", "--bench", "compile"),
+    ("acceptance", "--bench", "peers"),
     ("oddline-backends", "--bench", "figures"),
     ("acceptance", "--bench", "sidecar"),
     ("acceptance", "--bench", "fluent_bit"),
