@@ -154,3 +154,71 @@ fn a_message_stuffed_with_every_rules_words_still_gets_its_best_rules() {
     let hit = set.best(message.as_bytes().into(), Categories::ALL, |_| false, &mut Scratch::default());
     assert_eq!(hit.map(|hit| hit.score), Some(9.0));
 }
+
+#[test]
+fn the_rules_in_the_readme_load_and_hold_their_examples() {
+    let readme = include_str!("../../../rules/README.md");
+    let block = |start: &str| {
+        let (_, rest) = readme.split_once(start).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let toml = parse("readme.toml", block("```toml\n"));
+    let lines = parse("readme.rules", block("comment line.\n\n```\n"));
+    assert_eq!((toml.problems, lines.problems), (vec![], vec![]));
+    assert_eq!((toml.rules.len(), lines.rules.len()), (1, 3));
+    assert_eq!(toml.rules[0].check_examples(), []);
+    let read: Vec<_> =
+        lines.rules.iter().map(|rule| (&*rule.pattern, rule.score, &*rule.description)).collect();
+    assert_eq!(
+        read,
+        [
+            ("no space left on device", 6.5, "the disk is full"),
+            (r"failed login .* from 10\.", 4.0, "somebody tries to get in"),
+            (r"cannot open /tmp/\S+", 2.5, ""),
+        ]
+    );
+}
+
+#[test]
+fn a_toml_file_with_as_many_rules_as_may_be() {
+    let file = |rules: usize| -> String {
+        (0..rules)
+            .map(|n| format!("[[rules]]\nname = \"R{n}\"\nfields = 'url contains \"/p{n}/\"'\n"))
+            .collect()
+    };
+    for (rules, problems) in [(MAX_RULES, 0), (MAX_RULES + 1, 1)] {
+        let parsed = parse("many.toml", &file(rules));
+        assert_eq!((parsed.rules.len(), parsed.problems.len()), (rules, 0));
+        let compiled = RuleSet::compile(parsed.rules);
+        assert_eq!((compiled.set.len(), compiled.problems.len()), (MAX_RULES, problems));
+    }
+}
+
+#[test]
+fn lists_and_texts_of_a_rule() {
+    let judged = |line: &str| {
+        let parsed = parse("my.toml", &format!("[[rules]]\nname = \"A\"\npattern = 'abc'\n{line}\n"));
+        parsed.problems.iter().map(ToString::to_string).collect::<Vec<_>>().concat()
+    };
+    let words = |count: usize| format!("{:?}", vec!["x"; count]);
+    for (key, limit) in [("tags", 32), ("unless", 32), ("match", 100), ("miss", 100)] {
+        assert_eq!(judged(&format!("{key} = {}", words(limit))), "", "{key}");
+        for count in [limit + 1, limit * 10] {
+            let wanted =
+                format!("my.toml:4: rule A: {key}: has {count} items, more than the limit of {limit}");
+            assert_eq!(judged(&format!("{key} = {}", words(count))), wanted);
+        }
+    }
+    for (key, limit, told) in
+        [("when", 4_096, "more than the limit of 4096"), ("description", 512, "at most 512 bytes")]
+    {
+        assert_eq!(judged(&format!("{key} = '{}'", "x".repeat(limit))), "", "{key}");
+        for bytes in [limit + 1, limit * 10] {
+            let found = judged(&format!("{key} = '{}'", "x".repeat(bytes)));
+            assert!(
+                found.starts_with(&format!("my.toml:4: rule A: {key}: ")) && found.contains(told),
+                "{found}"
+            );
+        }
+    }
+}
