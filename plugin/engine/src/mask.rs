@@ -229,8 +229,9 @@ impl Masked {
                     self.text.truncate(sign);
                     if before == Some(b'_') && taken >= LONG_ID {
                         self.drop_word();
-                        return self.variable(taken);
                     }
+                    // What now stands before it may be a placeholder to merge with.
+                    return self.variable(taken);
                 }
             }
             self.text.extend_from_slice(PLACEHOLDER.as_bytes());
@@ -427,6 +428,7 @@ mod tests {
         check("temp=-12.5 C", expect!["temp=<*> C"]);
         check("a\t\tb  c\n", expect!["a b c"]);
         check("Progress (1): 0/1.9 MB, 12 kB of 3 Bob", expect!["Progress (<*>): <*>, <*> of <*> Bob"]);
+        check("0\t+0", expect!["<*>"]);
         check("[INFO] ------------ ... ==", expect!["[INFO] ---- ... =="]);
         check("delete blk_7503483334202473044 blk_-16089996879199 12", expect!["delete <*>"]);
     }

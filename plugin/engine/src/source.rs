@@ -139,8 +139,10 @@ impl Source {
             if let Some(odd) = template.rate.burst(context.tail) {
                 let minute = 60e9 / context.settings.window_nanos.max(1) as f64;
                 let (expected, actual) = (odd.expected * minute, odd.actual * minute);
-                let strength = (0.5 + 0.12 * (actual / expected).log10()).clamp(0.5, 0.75) as f32;
-                let words = format!("burst: {} a minute, usually {}", plain(actual), plain(expected));
+                // Twenty times the usual is medium; a handful where next to nothing is usual is not.
+                let times = odd.actual / odd.expected.max(2.0);
+                let strength = (0.5 + 0.115 * times.log10()).clamp(0.5, 0.75) as f32;
+                let words = format!("burst: {} a minute, usually at most {}", plain(actual), plain(expected));
                 signals.add_measured(Flag::Burst, strength, expected, actual, words);
             }
             if !masked.values().is_empty() && template.count >= VALUES_FROM {

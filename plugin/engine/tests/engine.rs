@@ -57,7 +57,7 @@ fn a_burst_a_drop_and_an_outlier_are_told_with_numbers() {
         (0..600).map(|_| see(&mut engine, "cache refreshed, 1010 entries", 601)).collect();
     let burst = bursts.iter().find(|verdict| verdict.flags.contains(Flag::Burst)).unwrap();
     assert!(burst.actual.unwrap() >= 2.0 * burst.expected.unwrap());
-    assert!(burst.reason.as_ref().unwrap().contains("a minute, usually 60"), "{burst:?}");
+    assert!(burst.reason.as_ref().unwrap().contains("a minute, usually at most 60"), "{burst:?}");
     assert!(
         bursts.iter().filter(|verdict| verdict.flags.contains(Flag::Burst)).count() < 6,
         "told once a doubling"
@@ -289,4 +289,47 @@ fn hostile_input_costs_nothing_but_its_own_verdict() {
         assert!((0.0..=1.0).contains(&verdict.score));
         engine.observe(&Record::from_line(b"", line), UnixNanos(i64::MIN));
     }
+}
+
+#[test]
+fn a_habit_of_the_source_stops_being_flagged_by_rule_and_a_grave_one_does_not() {
+    let level = |message: &str, every: i64, hours: i64| {
+        let mut engine = engine(|_| {});
+        let levels: Vec<Level> =
+            (0..hours * 3600 / every).map(|step| see(&mut engine, message, step * every).level).collect();
+        (levels[1], *levels.last().unwrap())
+    };
+    let failed = "Failed password for root from 203.0.113.9 port 4022 ssh2";
+    assert_eq!(level(failed, 30, 2), (Level::Low, Level::None));
+    assert_eq!(level(failed, 600, 2), (Level::Low, Level::Low), "too few to be a habit");
+    let grave = "CRITICAL: Failed to connect to primary database after 5 retries.";
+    assert_eq!(level(grave, 30, 2), (Level::Critical, Level::Critical));
+}
+
+#[test]
+fn the_frames_of_a_flagged_trace_are_flagged_with_it() {
+    let mut engine = settled(|_| {});
+    let frame = "\tat org.example.Shop.buy(Shop.java:12)";
+    see(&mut engine, frame, 610);
+    see(&mut engine, "GET /api/items/7 took 21 ms", 611);
+    assert_eq!(see(&mut engine, frame, 700).level, Level::None);
+    assert!(see(&mut engine, "java.lang.IllegalStateException: no such basket", 701).level >= Level::Low);
+    let verdict = see(&mut engine, frame, 701);
+    assert!(verdict.level == Level::Low && verdict.flags.contains(Flag::Sequence), "{verdict:?}");
+    assert_eq!(verdict.reason.as_deref(), Some("belongs to the flagged line before it"));
+    see(&mut engine, "GET /api/items/7 took 21 ms", 701);
+    assert_eq!(see(&mut engine, frame, 702).level, Level::None);
+}
+
+#[test]
+fn every_id_that_was_merged_away_leads_to_the_template_that_took_it() {
+    let mut engine = engine(|_| {});
+    let ids: Vec<TemplateId> = ["ann", "bob", "cyd", "dan", "eve"]
+        .iter()
+        .zip(0..)
+        .map(|(user, second)| see(&mut engine, &format!("basket of our {user} is full"), second).template_id)
+        .collect();
+    assert_ne!(ids[0], ids[1]);
+    let general = TemplateId::of("basket of our <*> is full");
+    assert!(ids.iter().all(|id| engine.current_id(*id) == general), "{ids:?}");
 }

@@ -8,6 +8,8 @@ use statrs::distribution::{DiscreteCDF, NegativeBinomial, Poisson};
 
 /// Weight of the newest window, once there are enough of them.
 const ALPHA: f32 = 0.1;
+/// Share of the largest count that is forgotten per window: half of it in about seven hours of minutes.
+const FORGETTING: f32 = 1.0 / 600.0;
 /// Windows of history below which nothing is odd.
 const MIN_WINDOWS: u16 = 5;
 /// A burst has at least this many records.
@@ -24,6 +26,8 @@ pub(crate) struct Rate {
     pub(crate) mean: f32,
     pub(crate) variance: f32,
     pub(crate) windows: u16,
+    /// The largest count of a closed window, slowly forgotten: what comes in clumps is no burst at the size of a clump.
+    largest: f32,
     /// The next report of a burst is due at this count; 0: at the first crossing.
     next_report: u32,
 }
@@ -43,7 +47,9 @@ impl Rate {
 
     /// A rate as it was saved.
     pub(crate) fn restored(window: i64, mean: f32, variance: f32, windows: u16) -> Rate {
-        Rate { window, mean, variance, windows, ..Rate::default() }
+        // What was largest is not saved; three deviations are a good guess.
+        let largest = mean + 3.0 * variance.max(0.0).sqrt();
+        Rate { window, mean, variance, windows, largest, ..Rate::default() }
     }
 
     /// Closes windows up to `window`; gives the count of the last closed one if it was the one before.
@@ -67,6 +73,7 @@ impl Rate {
     fn learn(&mut self, count: f32) {
         self.windows = self.windows.saturating_add(1);
         let alpha = ALPHA.max(1.0 / f32::from(self.windows));
+        self.largest = count.max(self.largest * (1.0 - FORGETTING));
         let off = count - self.mean;
         self.mean += alpha * off;
         self.variance = (1.0 - alpha) * (self.variance + alpha * off * off);
@@ -80,8 +87,9 @@ impl Rate {
             return None;
         }
         let mean = f64::from(self.mean.max(0.5));
-        // Cheap look before the tail is computed: nothing below twice the mean is a burst anybody wants to hear of.
-        if f64::from(count) < 2.0 * mean {
+        // Cheap look before the tail is computed: nothing below twice the usual is a burst anybody wants to hear of.
+        let usual = mean.max(f64::from(self.largest));
+        if f64::from(count) < 2.0 * usual {
             return None;
         }
         if upper_tail(mean, f64::from(self.variance), u64::from(count)) >= tail {
@@ -89,7 +97,7 @@ impl Rate {
             return None;
         }
         self.next_report = count.saturating_mul(2);
-        Some(Odd { expected: mean, actual: f64::from(count) })
+        Some(Odd { expected: usual, actual: f64::from(count) })
     }
 
     /// Whether a closed window's count was too low to be chance. Call before the window is learned.
@@ -118,6 +126,7 @@ impl Rate {
         }
         self.mean += other.mean;
         self.variance += other.variance;
+        self.largest += other.largest;
         self.windows = self.windows.max(other.windows);
     }
 }
@@ -165,6 +174,23 @@ mod tests {
             rate.roll(window);
         }
         (rate, window)
+    }
+
+    #[test]
+    fn clumps_are_no_bursts_at_their_usual_size() {
+        let mut rate = Rate::since(0, 10);
+        let mut window = 0;
+        // Thirty records every fifth window, as a nightly job or a page with many requests writes them.
+        let clump = |rate: &mut Rate, window: i64, count: u32| {
+            rate.roll(window);
+            (0..count).filter(|_| rate.burst(1e-3).is_some()).count() > 0
+        };
+        clump(&mut rate, window, 30);
+        for _ in 0..10 {
+            window += 5;
+            assert!(!clump(&mut rate, window, 30), "window {window}");
+        }
+        assert!(clump(&mut rate, window + 5, 120), "four times as many are");
     }
 
     #[test]
