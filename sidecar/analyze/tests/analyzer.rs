@@ -11,11 +11,11 @@ use fakes::{FakeClock, FakeEmbedder, FakeIndex, FakeStore, Mood};
 use oddline_analyze::{
     Analyzer, Options, Ports, Settings,
     events::SkipCause,
-    ports::{Analysis, Received},
+    ports::{Analysis, Conditions, Received},
 };
 use oddline_engine::{
-    Class, Engine, Flag, Flags, Level, Record, RuleHit, Status, Summary, TemplateCount, TemplateId, Verdict,
-    rules::RuleSet,
+    Body, Class, Engine, Flag, Flags, Level, Record, RuleHit, Status, Summary, TemplateCount, TemplateId,
+    Verdict, Visitor, rules::RuleSet,
 };
 use tokio::time::Instant;
 
@@ -325,4 +325,58 @@ async fn an_exception_clears_and_listeners_hear_of_it() {
     assert_eq!(listener.recv().await.unwrap().verdict.status, Some(Status::Cleared));
     world.analyzer.except("b", Some(1_000_000));
     assert_ne!(world.judge("b").await.status, Some(Status::Cleared), "it has expired");
+}
+
+/// Hits where the whole record has a field `slow`.
+#[derive(Debug)]
+struct Slow;
+
+impl Conditions for Slow {
+    fn best(&self, _: &[u8], body: &dyn Body) -> Option<RuleHit> {
+        #[derive(Default)]
+        struct Seek(bool);
+        impl<'a> Visitor<'a> for Seek {
+            fn enter(&mut self, _: &[u8]) -> bool {
+                false
+            }
+            fn leave(&mut self) {}
+            fn scalar(&mut self, key: &[u8], _: oddline_engine::Scalar<'a>) {
+                self.0 |= key == b"slow";
+            }
+        }
+        let mut seek = Seek::default();
+        body.walk(&mut seek);
+        seek.0.then(|| RuleHit { name: "SLOW".into(), category: "custom".into(), score: 7.0 })
+    }
+
+    fn failed(&self) -> u64 {
+        3
+    }
+}
+
+/// A record of fields without values.
+struct Keys(&'static [&'static str]);
+
+impl Body for Keys {
+    fn walk<'a>(&'a self, visitor: &mut dyn Visitor<'a>) {
+        self.0.iter().for_each(|key| visitor.scalar(key.as_bytes(), oddline_engine::Scalar::Bool(true)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_the_engine_cannot_run_count_where_records_are_screened() {
+    let world = World::new().await;
+    let record = Record::from_line(b"app", b"served");
+    let rule =
+        |keys| world.analyzer.screen_whole(&record, &Keys(keys)).rule.map(|rule| rule.name.to_string());
+    assert_eq!(rule(&["slow"]), None);
+    world.analyzer.set_conditions(Arc::new(Slow));
+    assert_eq!(rule(&["slow", "x"]).as_deref(), Some("SLOW"));
+    assert_eq!(rule(&["x"]), None);
+    let verdict = world.analyzer.screen_whole(&record, &Keys(&["slow"]));
+    assert!(verdict.is_pending() && verdict.level >= Level::Medium, "{verdict:?}");
+    world.analyzer.judge(vec![Received { source: "app".into(), local: verdict }]).await;
+    let figures = world.analyzer.figures();
+    let value = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
+    assert_eq!((value("rule_conditions_failed"), value("rule_hits")), (Some(3), Some(1)));
 }
