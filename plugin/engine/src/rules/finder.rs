@@ -14,6 +14,11 @@ use aho_corasick::{Anchored, MatchKind, automaton::Automaton, nfa::contiguous::N
 
 use self::window::{FEW, MANY, Windows, room};
 
+/// Whether a text is a word that ordinary log lines are full of.
+pub(super) fn is_ordinary(text: &[u8]) -> bool {
+    window::ORDINARY.split_ascii_whitespace().any(|word| word.as_bytes() == text)
+}
+
 /// Literals, and the numbers that each of them speaks for.
 #[derive(Debug, Default)]
 pub(super) struct Finder {

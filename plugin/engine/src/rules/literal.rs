@@ -6,6 +6,8 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::finder::is_ordinary;
+
 /// A literal shorter than this occurs too often to be worth looking for.
 pub(super) const MIN_LITERAL: usize = 3;
 /// Longer literals are cut: they find hardly less.
@@ -17,26 +19,8 @@ const MAX_JOINED: usize = 32;
 /// Most bytes of a class that are spelled out.
 const MAX_CLASS: usize = 4;
 
-/// Texts that ordinary log lines are full of: looked for only where a pattern offers nothing else.
-const COMMON: [&[u8]; 17] = [
-    b"http",
-    b"http/",
-    b"get",
-    b"post",
-    b"head",
-    b"error",
-    b"fail",
-    b"failed",
-    b"failure",
-    b"info",
-    b"warn",
-    b"warning",
-    b"user",
-    b"for",
-    b"from",
-    b"connect",
-    b"connection",
-];
+/// Besides [`is_ordinary`] words, what is looked for only where a pattern offers nothing else.
+const COMMON: [&[u8]; 3] = [b"http/", b"fail", b"connection to"];
 
 /// The literal to look for where this text must occur; `None` if it is too short.
 pub(super) fn of_text(text: &str) -> Option<Vec<u8>> {
@@ -197,7 +181,8 @@ fn spell_out(class: &Class) -> Option<Texts> {
 fn better(left: Option<Texts>, right: Option<Texts>) -> Option<Texts> {
     let worth = |texts: &Texts| {
         let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
-        let rare = texts.iter().all(|text| !COMMON.contains(&text.trim_ascii()));
+        let rare =
+            texts.iter().all(|text| !COMMON.contains(&text.trim_ascii()) && !is_ordinary(text.trim_ascii()));
         (shortest >= MIN_LITERAL)
             .then(|| (rare, shortest.min(MAX_LITERAL), usize::MAX.saturating_sub(texts.len())))
     };

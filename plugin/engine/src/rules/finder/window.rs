@@ -21,7 +21,7 @@ const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
 const SHORT: u32 = u32::from_le_bytes([0xff, 0xff, 0xff, 0]);
 
 /// Words that ordinary log lines are made of. A literal is better known by a window that does not occur here.
-const ORDINARY: &str = "the request from user for session connection to server and client with port status response \
+pub(super) const ORDINARY: &str = "the request from user for session connection to server and client with port status response \
     time started starting finished completed success successfully received sending sent message info debug notice \
     warning error failed failure exception at in on of by is was not has been process processing service container \
     application system kernel network address host name file path data cache memory disk thread worker pool queue task \
