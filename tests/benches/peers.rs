@@ -24,6 +24,9 @@ use oddline_engine::{
 const ROUNDS: usize = 7;
 /// How many times as many rules the second measurement of the rule stage has.
 const TIMES: usize = 10;
+/// `RegexSet` sees one line in so many (no multiple of the number of systems, so that it sees them all): for hundreds of
+/// patterns it takes half a millisecond a line.
+const SET_STEP: usize = 17;
 
 struct Line {
     system: String,
@@ -62,7 +65,12 @@ fn main() -> anyhow::Result<()> {
         ("drain3_train", Box::new(|| _ = black_box(drain3::train(&texts, mining())))),
         ("rules", Box::new(|| search(&one, &texts, &mut scratch))),
         ("rules_10x", Box::new(|| search(&many, &texts, &mut scratch_of_many))),
-        ("regex_set", Box::new(|| texts.iter().for_each(|text| _ = black_box(set.matches(text.as_bytes()))))),
+        (
+            "regex_set",
+            Box::new(|| {
+                texts.iter().step_by(SET_STEP).for_each(|text| _ = black_box(set.matches(text.as_bytes())))
+            }),
+        ),
     ];
     let mut best = vec![f64::INFINITY; cases.len() + 2];
     for round in 0..ROUNDS {
@@ -93,7 +101,11 @@ fn main() -> anyhow::Result<()> {
         patterns.len()
     )?;
     for (name, seconds) in names.zip(&best) {
-        let each = if name == "engine_two_cores" { 2 * lines.len() } else { lines.len() } as f64;
+        let each = match name {
+            "engine_two_cores" => 2 * lines.len(),
+            "regex_set" => lines.len().div_ceil(SET_STEP),
+            _ => lines.len(),
+        } as f64;
         write!(
             out,
             r#","{name}_lines_per_second":{:.0},"{name}_ns":{:.0}"#,
@@ -107,7 +119,7 @@ fn main() -> anyhow::Result<()> {
         r#","engine_over_drain3_match":{:.2},"rules_10x_over_rules":{:.2},"regex_set_over_rules":{:.2}}}"#,
         time(2) / time(0),
         time(5) / time(4),
-        time(6) / time(4)
+        time(6) * SET_STEP as f64 / time(4)
     )?;
     Ok(())
 }
