@@ -217,7 +217,7 @@ fn table(draft: &Draft, category: Option<&str>) -> Table {
         table.insert("level", value(level.as_str()));
     }
     let is_bare = draft.pattern.is_none() && draft.fields.is_empty() && draft.when.is_none();
-    if !(is_bare && !draft.enabled) {
+    if !is_bare || draft.enabled {
         table.insert("score", value(shortest(draft.score)));
     }
     if let Some(own) = draft.category.as_deref().filter(|own| Some(*own) != category) {

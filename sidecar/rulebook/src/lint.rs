@@ -330,7 +330,7 @@ fn is_consulted_wherever(other: &Rule, rule: &Rule) -> bool {
 
 /// Rules that are the same but for their names.
 fn same_patterns(rules: &[Rule], about: &dyn Fn(&Rule) -> bool, findings: &mut Vec<Finding>) {
-    let mut seen: BTreeMap<(String, &[String], &[String], Option<&str>), &Rule> = BTreeMap::new();
+    let mut seen = BTreeMap::<_, &Rule>::new();
     for rule in rules.iter().filter(|rule| rule.enabled) {
         let key = (
             rule.pattern.to_lowercase(),

@@ -48,7 +48,7 @@ fn v6(address: Ipv6Addr, bits: u32) -> Option<String> {
         return Some(format!("^{}$", regex_syntax::escape(&address.to_string())));
     }
     let first = address.segments()[0];
-    if bits > 16 || bits < 4 || first >> 12 == 0 {
+    if !(4..=16).contains(&bits) || first >> 12 == 0 {
         return None;
     }
     let mask = u16::MAX << (16 - bits);

@@ -14,10 +14,7 @@ const MAX_DEPTH: usize = 32;
 
 /// The whole detection section; several conditions are alternatives.
 pub(super) fn expression(detections: &Detections, names: &SourceNames<'_>) -> Result<Expr, String> {
-    let mut named = BTreeMap::new();
-    for (name, detection) in &detections.named {
-        named.insert(name.as_str(), detection);
-    }
+    let named = detections.named.iter().map(|(name, detection)| (name.as_str(), detection)).collect();
     let scope = Scope { named, names };
     let conditions: Result<Vec<Expr>, String> =
         detections.conditions.iter().map(|condition| scope.condition(condition, 0)).collect();
