@@ -1,7 +1,10 @@
 //! Oddline as it ships: the engine as a plugin runs it, the analysis as the sidecar runs it with embedded defaults, joined
 //! as `oddline scan` joins them. The variants run the same code with parts left out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use anyhow::Context;
 use oddline::commands::offline::{self, CHUNK, Offline, Timed};
@@ -34,11 +37,13 @@ impl Shipped {
         if matches!(kind, Kind::Rules | Kind::Statistics) {
             options = Options { mode: Some(Mode::Inline), ..options };
         }
+        // Compiled once, as by a program that runs for days.
+        static BUILTIN: LazyLock<Arc<RuleSet>> = LazyLock::new(|| Arc::new(RuleSet::builtin()));
         let rules = match kind {
-            Kind::Oddline | Kind::Rules => RuleSet::builtin(),
-            _ => RuleSet::default(),
+            Kind::Oddline | Kind::Rules => Arc::clone(&BUILTIN),
+            _ => Arc::default(),
         };
-        let mut offline = runtime.block_on(Offline::embedded_with(&options, Arc::new(rules)))?;
+        let mut offline = runtime.block_on(Offline::embedded_with(&options, rules))?;
         let picker = offline.engine().picker();
         Ok(Shipped { kind, offline, picker, texts: None, runtime })
     }
