@@ -286,8 +286,7 @@ mod tests {
     fn toml_reads_back_as_it_was() {
         let exported = export(&rules(), Target::Toml, &Alerting::default());
         assert_eq!(exported.losses, []);
-        let read: Vec<Draft> =
-            rules::parse("a.toml", &exported.text).rules.iter().map(|rule| Draft::from(rule)).collect();
+        let read: Vec<Draft> = rules::parse("a.toml", &exported.text).rules.iter().map(Draft::from).collect();
         let mut wanted: Vec<Draft> = rules().into_iter().map(|(draft, _)| draft).collect();
         wanted
             .iter_mut()
