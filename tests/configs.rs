@@ -119,7 +119,12 @@ fn unsafe_settings(configuration: &Value) -> Vec<String> {
             }
             ("inputs", "forward") => {
                 needs("listen: 127.0.0.1", is(&plugin, "listen", LOOPBACK));
-                needs("threaded: on", is(&plugin, "threaded", ON) || plugin.contains_key("workers"));
+                // A thread of its own acknowledges what a kill still takes; without one, filters need a larger stack.
+                let threaded = is(&plugin, "threaded", ON) || plugin.contains_key("workers");
+                needs(
+                    "threaded: on, or coro_stack_size",
+                    threaded || service.contains_key("coro_stack_size"),
+                );
             }
             (_, "wasm") => {
                 needs("event_format: json", is(&plugin, "event_format", &["json"]));

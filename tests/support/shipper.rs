@@ -25,6 +25,7 @@ pub(crate) struct Run {
     folder: tempfile::TempDir,
     ports: [u16; 5],
     mode: String,
+    fluent_bit: PathBuf,
     sidecar: Option<Child>,
     shipper: Child,
     _turn: MutexGuard<'static, ()>,
@@ -45,40 +46,17 @@ impl Run {
         let ports = free_ports();
         let text = with_values(configuration, &folder, ports);
         fs::write(at("fluent-bit.yaml"), text).unwrap();
-        let log = fs::File::create(at("fluent-bit.log")).unwrap();
         let sidecar = sidecar(folder.path(), ports, mode);
-        let shipper = Command::new(fluent_bit)
-            .current_dir(folder.path())
-            .arg("-c")
-            .arg(at("fluent-bit.yaml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Run { folder, ports, mode: mode.to_owned(), sidecar: Some(sidecar), shipper, _turn: turn }
+        let shipper = shipper(fluent_bit, folder.path());
+        let (fluent_bit, mode) = (fluent_bit.to_owned(), mode.to_owned());
+        Run { folder, ports, mode, fluent_bit, sidecar: Some(sidecar), shipper, _turn: turn }
     }
 
-    /// Appends records of these sequence numbers to the log that is tailed: most are quiet, every tenth is a fault.
-    pub(crate) fn write(&self, range: Range<usize>) {
+    /// Appends records of these sequence numbers to the log that is tailed.
+    pub(crate) fn write(&self, lines: &[&str], range: Range<usize>) {
         let mut input = fs::OpenOptions::new().append(true).open(self.at("input.log")).unwrap();
-        let mut text = String::new();
-        for number in range {
-            text += &match number % 10 {
-                3 => {
-                    format!("CRITICAL: Failed to connect to primary database after 5 retries. seq={number}\n")
-                }
-                7 if number % 70 == 7 => {
-                    format!("kernel: Out of memory: Killed process 4711 (java) seq={number}\n")
-                }
-                _ => format!(
-                    "INFO: request from 10.0.0.{} served in {} ms seq={number}\n",
-                    number % 200,
-                    number % 97
-                ),
-            };
-        }
-        input.write_all(text.as_bytes()).unwrap();
+        let line = |number: usize| format!("{} seq={number}\n", lines[number % lines.len()]);
+        input.write_all(range.map(line).collect::<String>().as_bytes()).unwrap();
     }
 
     /// Waits until so many records are out.
@@ -110,23 +88,15 @@ impl Run {
         self.sidecar = Some(sidecar(self.folder.path(), self.ports, &self.mode));
     }
 
-    /// Waits until Fluent Bit has tried to send something and could not, once more than before.
-    pub(crate) fn wait_for_a_retry(&mut self, before: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.retries() <= before {
-            assert!(
-                Instant::now() < deadline,
-                "nothing had to be sent again: not within {PATIENCE:?}; {}",
-                self.logs()
-            );
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
+    /// As power failure would; what the kernel was given stays.
+    pub(crate) fn kill_shipper(&mut self) {
+        self.shipper.kill().unwrap();
+        self.shipper.wait().unwrap();
     }
 
-    /// How often Fluent Bit put off sending something.
-    pub(crate) fn retries(&self) -> usize {
-        let log = fs::read_to_string(self.at("fluent-bit.log")).unwrap_or_default();
-        log.lines().filter(|line| line.contains("retry in")).count()
+    /// Starts it again, on the same buffers and ports.
+    pub(crate) fn start_shipper(&mut self) {
+        self.shipper = shipper(&self.fluent_bit, self.folder.path());
     }
 
     /// Ends all and gives what came out.
@@ -145,10 +115,7 @@ impl Run {
     fn records(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.at("out/annotated.log")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .collect()
+        whole.lines().flat_map(read).collect()
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -203,6 +170,30 @@ fn with_values(configuration: &str, folder: &tempfile::TempDir, ports: [u16; 5])
         }
     }
     text
+}
+
+/// The records of one line. A shipper that is killed may leave half a line, to whose end the next start writes on; what
+/// was cut comes again as a whole.
+fn read(line: &str) -> Vec<Value> {
+    if let Ok(record) = serde_json::from_str(line) {
+        return vec![record];
+    }
+    let starts = line.match_indices('{').skip(1).map(|(start, _)| &line[start..]);
+    let whole = starts.filter_map(|rest| serde_json::from_str::<Value>(rest).ok());
+    whole.filter(|record| record["anomaly"].is_object()).take(1).collect()
+}
+
+fn shipper(fluent_bit: &Path, folder: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("fluent-bit.log")).unwrap();
+    Command::new(fluent_bit)
+        .current_dir(folder)
+        .arg("-c")
+        .arg(folder.join("fluent-bit.yaml"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// Starts `oddline run` and waits for its heartbeat.
