@@ -23,7 +23,8 @@ pub struct Estimate {
 
 /// Measures on all units, and on samples of them.
 pub fn estimate(units: usize, metric: impl Fn(&[f64]) -> Option<f64>) -> Estimate {
-    let value = metric(&vec![1.0; units]);
+    // No minus before a nought.
+    let value = metric(&vec![1.0; units]).map(|value| value + 0.0);
     let mut rng = Rng::with_seed(SEED);
     let mut weights = vec![0.0; units];
     let mut samples: Vec<f64> = Vec::with_capacity(SAMPLES);

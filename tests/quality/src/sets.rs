@@ -36,5 +36,5 @@ pub const ALL: &[Set] = &[
     Set { name: "events", recognises: labelled::has_events, load: labelled::load_events },
     Set { name: "payloads", recognises: labelled::has_payloads, load: labelled::load_payloads },
     Set { name: "web access", recognises: burden::has_access_logs, load: burden::load_access_logs },
-    Set { name: "ordinary lines", recognises: parsing::recognises, load: burden::load_systems },
+    Set { name: "ordinary lines", recognises: burden::has_systems, load: burden::load_systems },
 ];

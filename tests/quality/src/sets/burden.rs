@@ -24,6 +24,11 @@ pub(super) fn has_access_logs(folder: &Folder) -> bool {
             .any(|(name, _)| name.contains("unlabelled") || name.starts_with("attack"))
 }
 
+/// Systems whose lines are there as they were written, beside what is known of their templates.
+pub(super) fn has_systems(folder: &Folder) -> bool {
+    super::parsing::recognises(folder) && !folder.ending(".log").is_empty()
+}
+
 pub(super) fn load_access_logs(folder: &Folder) -> anyhow::Result<Bench> {
     load(folder.ending(".log"), "access logs")
 }
