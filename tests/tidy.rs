@@ -13,7 +13,7 @@ use regex::Regex;
 type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Arrows point from sidecar to plugin, never back. Kept in the order of a record's way.
-const DIRECTIONS: [Row; 12] = [
+const DIRECTIONS: [Row; 13] = [
     ("oddline-engine", &[], PURE),
     ("oddline-codec", &["oddline-engine"], PURE),
     ("oddline-shell", &["oddline-codec", "oddline-engine"], SYNCHRONOUS),

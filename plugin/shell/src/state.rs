@@ -47,7 +47,7 @@ pub struct StateFile {
 enum Step {
     #[default]
     Idle,
-    Gathering(Saving),
+    Gathering(Box<Saving>),
     Writing(Writing),
 }
 
@@ -113,7 +113,7 @@ impl StateFile {
     pub fn gather(&mut self, plugin: &Plugin) -> bool {
         if matches!(self.step, Step::Idle) {
             self.saved_at = plugin.counters().records;
-            self.step = Step::Gathering(plugin.start_saving(self.keeping.limit));
+            self.step = Step::Gathering(Box::new(plugin.start_saving(self.keeping.limit)));
         }
         if let Step::Gathering(saving) = &mut self.step {
             if !plugin.save_some(saving, self.keeping.slice) {

@@ -20,6 +20,7 @@ struct Arguments {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one value of it in the life of the program")]
 enum Command {
     Run(commands::run::Run),
     Demo(commands::demo::Demo),
