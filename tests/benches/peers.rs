@@ -33,6 +33,9 @@ struct Line {
     text: String,
 }
 
+/// What is timed beside the engine, by name.
+type Case<'a> = (&'a str, Box<dyn FnMut() + 'a>);
+
 fn main() -> anyhow::Result<()> {
     let data = std::env::var_os("ODDLINE_DATA")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
@@ -60,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     let mut engines = [(); 2].map(|()| Running::new(&one));
     let (mut scratch, mut scratch_of_many) = (Scratch::default(), Scratch::default());
 
-    let mut cases: Vec<(&str, Box<dyn FnMut() + '_>)> = vec![
+    let mut cases: Vec<Case<'_>> = vec![
         ("drain3_match", Box::new(|| texts.iter().for_each(|text| _ = black_box(matcher.match_id(text))))),
         ("drain3_train", Box::new(|| _ = black_box(drain3::train(&texts, mining())))),
         ("rules", Box::new(|| search(&one, &texts, &mut scratch))),
