@@ -14,6 +14,8 @@ use std::{
 use chunk::{lines, records};
 use native::Native;
 
+const FAULT: &str = "CRITICAL: Failed to connect to primary database after 5 retries.";
+const QUIET: &str = "INFO: User 'guest' logged in from IP 192.168.1.50";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn start(properties: &[(&str, &str)]) -> Native {
@@ -118,4 +120,42 @@ fn a_panic_in_the_filter_leaves_the_chunk_as_it_is_and_is_counted() {
     drop(filter);
     let log = native::log();
     assert!(log.last().unwrap().ends_with(" panics=3"), "{log:?}");
+}
+
+#[test]
+fn state_comes_back_and_a_damaged_file_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    let properties = [("state_file", path.to_str().unwrap())];
+    let filter = start(&properties);
+    filter.filter("app", &lines([QUIET, FAULT]));
+    drop(filter);
+    assert!(native::log().last().unwrap().contains("templates=2 "));
+    let saved = fs::read(&path).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no half-written file stays");
+    drop(start(&properties));
+    let log = native::log();
+    assert!(
+        log[0].ends_with("state_file: restored") && log.last().unwrap().contains("templates=2 "),
+        "{log:?}"
+    );
+    for (bad, part) in [(&saved[..saved.len() - 1], "checksum mismatch"), (b"junk", "header line")] {
+        fs::write(&path, bad).unwrap();
+        drop(start(&properties));
+        let log = native::log();
+        assert!(
+            log[0].contains("/state: ") && log[0].contains(part) && log[0].ends_with("starting empty"),
+            "{log:?}"
+        );
+        assert!(log.last().unwrap().contains("templates=0 "), "{log:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_costs_the_state_and_a_line() {
+    let filter = start(&[("state_file", "/dev/full/state")]);
+    filter.filter("app", &lines([QUIET]));
+    drop(filter);
+    let log = native::log().join("\n");
+    assert!(log.contains("state_file /dev/full/state: not saved: "), "{log}");
 }
