@@ -8,7 +8,10 @@
 
 mod window;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use aho_corasick::{Anchored, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
 
@@ -16,7 +19,10 @@ use self::window::{FEW, MANY, Windows, room};
 
 /// Whether a text is a word that ordinary log lines are full of.
 pub(super) fn is_ordinary(text: &[u8]) -> bool {
-    window::ORDINARY.split_ascii_whitespace().any(|word| word.as_bytes() == text)
+    // Asked of every literal of every pattern while a set is compiled.
+    static WORDS: LazyLock<BTreeSet<&[u8]>> =
+        LazyLock::new(|| window::ORDINARY.split_ascii_whitespace().map(str::as_bytes).collect());
+    WORDS.contains(text)
 }
 
 /// Literals, and the numbers that each of them speaks for.

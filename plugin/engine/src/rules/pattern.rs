@@ -17,7 +17,7 @@ use super::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES};
 /// States that one matcher keeps before it builds them anew. Small, because a set has many and messages are hostile.
 const CACHE_BYTES: usize = 64 << 10;
 /// What all matchers of a scratch keep together before they all build anew.
-const ALL_CACHES_BYTES: usize = 4 << 20;
+const ALL_CACHES_BYTES: usize = 2 << 20;
 
 /// Reads a pattern: Rust's regex syntax on bytes, ASCII case ignored unless `(?-i:...)` says otherwise.
 pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
