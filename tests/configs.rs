@@ -254,8 +254,14 @@ fn call_in(line: &str, call: &str) -> Option<Shown> {
     shown(line, program, words)
 }
 
+/// Subcommands that have subcommands.
+const GROUPS: [&str; 1] = ["rules"];
+
 fn shown<'a>(line: &str, program: Program, mut words: impl Iterator<Item = &'a str>) -> Option<Shown> {
-    let subcommand = words.next()?.to_owned();
+    let mut subcommand = words.next()?.to_owned();
+    if GROUPS.contains(&subcommand.as_str()) {
+        subcommand = format!("{subcommand} {}", words.next()?);
+    }
     let flags = words.take_while(|word| *word != "--").filter(|word| word.starts_with("--"));
     let flags = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned()).collect();
     Some(Shown { line: line.to_owned(), program, subcommand, flags })
@@ -268,7 +274,7 @@ fn help(program: Program, subcommand: &str) -> Option<String> {
         Program::Oddline => "ODDLINE_BIN",
     };
     let mut command = Command::new(acceptance::built(variable));
-    command.args(if subcommand.starts_with('-') { vec!["--help"] } else { vec![subcommand, "--help"] });
+    command.args(subcommand.split(' ').filter(|word| !word.starts_with('-'))).arg("--help");
     let output = command.output().unwrap();
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -9,7 +9,7 @@
 //!
 //! let text = "title: Who am I\nlogsource: {product: linux}\ndetection:\n  a: {CommandLine|contains: whoami}\n  condition: a\n";
 //! let imported = sigma::import("who.yml", text, &Importing::default(), &mut Default::default());
-//! assert_eq!(imported.rules[0].fields, [r#"CommandLine contains "whoami""#]);
+//! assert_eq!(imported.rules[0].draft.fields, [r#"CommandLine contains "whoami""#]);
 //! ```
 #![forbid(unsafe_code)]
 

@@ -53,10 +53,11 @@ impl Block {
     }
 }
 
-/// Indented, or worded as the traces of the JVM and its kin go on.
+/// Indented by more than one blank, or worded as the traces of the JVM and its kin go on.
 fn is_continuation(message: &[u8]) -> bool {
     match message.first() {
-        Some(b' ' | b'\t') => true,
+        Some(b'\t') => true,
+        Some(b' ') => message.get(1) == Some(&b' '),
         Some(b'a') => message.starts_with(b"at "),
         Some(b'C') => message.starts_with(b"Caused by: "),
         Some(b'.') => message.starts_with(b"... "),
