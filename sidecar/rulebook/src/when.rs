@@ -1,7 +1,7 @@
 //! Conditions in VRL (`when`): takes their text, gives programs that say yes or no to a record. Knows no rule.
 //!
 //! VRL is compiled without its standard library, which is large and can read files, ask the network and spawn work: the
-//! few functions that a condition needs are in [`functions`]. A condition is one expression. It reads the record and
+//! few functions that a condition needs are in `functions`. A condition is one expression. It reads the record and
 //! nothing else, has no variables and no loops, and gets a budget of steps, so that its cost is bounded by its own size
 //! and the record's.
 

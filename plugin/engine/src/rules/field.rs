@@ -1,5 +1,5 @@
 //! Field expressions, such as `status >= 500 and not path starts_with "/health"`: takes the text of one, gives its tree
-//! or the column and the reason why it is none. Bounded in size and depth. Evaluation is in [`test`].
+//! or the column and the reason why it is none. Bounded in size and depth. Evaluation is in `test`.
 
 mod parser;
 pub(super) mod test;
