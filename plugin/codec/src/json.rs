@@ -224,7 +224,7 @@ type EachPair<'f, 'a> = dyn FnMut(&'a str, &mut Scan<'a>) -> Result<(), Unreadab
 
 /// Steps over an object; calls back before each value, with its key as it is written. The callback steps over the value.
 fn each_pair<'a>(scan: &mut Scan<'a>, each: &mut EachPair<'_, 'a>) -> Result<Layout, Unreadable> {
-    scan.expect(b'{')?;
+    scan.require(b'{')?;
     let start = scan.at();
     let (mut count, mut end) = (0usize, start);
     let mut more = scan.token() != Some(b'}');
@@ -234,10 +234,10 @@ fn each_pair<'a>(scan: &mut Scan<'a>, each: &mut EachPair<'_, 'a>) -> Result<Lay
         end = scan.at();
         more = scan.token() == Some(b',');
         if more {
-            scan.expect(b',')?;
+            scan.require(b',')?;
         }
     }
-    scan.expect(b'}')?;
+    scan.require(b'}')?;
     Ok(Layout { pairs: start..end, count })
 }
 

@@ -207,7 +207,7 @@ impl Engine {
         }
         let verdict = self.judge(key, placed, rule, seconds, now.0);
         if let Some(source) = self.sources.get_mut(&key) {
-            source.block.close(verdict.level > Level::None, message);
+            source.block.close(verdict.level > Level::None, placed.severity, message);
         }
         self.keep_within_limits(key, placed);
         verdict

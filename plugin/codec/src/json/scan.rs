@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Steps over this byte, blanks before it included.
-    pub(super) fn expect(&mut self, wanted: u8) -> Result<(), Unreadable> {
+    pub(super) fn require(&mut self, wanted: u8) -> Result<(), Unreadable> {
         if self.token() != Some(wanted) {
             return Err(self.unreadable());
         }
@@ -63,7 +63,7 @@ impl<'a> Scan<'a> {
         let start = self.at;
         self.string()?;
         let key = self.since(start);
-        self.expect(b':')?;
+        self.require(b':')?;
         self.token();
         Ok(key)
     }
@@ -84,7 +84,7 @@ impl<'a> Scan<'a> {
                     Next::Comma
                 }
                 Next::Comma => {
-                    self.expect(b',')?;
+                    self.require(b',')?;
                     if open.last() == Some(&b'}') {
                         self.key()?;
                     }

@@ -17,6 +17,7 @@ const STRENGTH: f32 = 0.5;
 pub(crate) struct Block {
     /// Lines that may still belong to it; 0: none is open.
     left: u32,
+    /// The level of the flagged line.
     severity: Option<Severity>,
     /// Whether the record at hand belongs to it.
     continues: bool,
@@ -26,10 +27,11 @@ impl Block {
     /// Looks at the next record of the source.
     pub(crate) fn observe(&mut self, message: &[u8], severity: Option<Severity>) {
         let is_error = |severity: Option<Severity>| severity >= Some(Severity::Error);
-        self.continues = self.left > 0
-            && (is_continuation(message) || is_error(severity) && is_error(self.severity))
-            && !message.trim_ascii().is_empty();
-        self.severity = severity.or(self.severity.filter(|_| self.continues));
+        self.continues = false;
+        if self.left == 0 || message.trim_ascii().is_empty() {
+            return;
+        }
+        self.continues = is_continuation(message) || is_error(severity) && is_error(self.severity);
     }
 
     /// Adds the evidence if the record belongs to a flagged one, and says so.
@@ -41,12 +43,15 @@ impl Block {
     }
 
     /// Learns whether the record at hand was flagged. An empty line ends nothing and begins nothing.
-    pub(crate) fn close(&mut self, flagged: bool, message: &[u8]) {
-        if message.trim_ascii().is_empty() {
+    pub(crate) fn close(&mut self, flagged: bool, severity: Option<Severity>, message: &[u8]) {
+        if (!flagged && self.left == 0) || message.trim_ascii().is_empty() {
             return;
         }
         self.left = match (flagged, self.continues) {
-            (true, false) => MAX_LINES,
+            (true, false) => {
+                self.severity = severity;
+                MAX_LINES
+            }
             (_, true) => self.left.saturating_sub(1),
             (false, false) => 0,
         };
@@ -76,7 +81,7 @@ mod tests {
             let message = line.trim_start_matches('!').as_bytes();
             block.observe(message, *severity);
             let continues = block.judge(&mut Signals::default());
-            block.close(line.starts_with('!') || continues, message);
+            block.close(line.starts_with('!') || continues, *severity, message);
             continues
         };
         lines.iter().map(&mut step).collect()
@@ -96,6 +101,11 @@ mod tests {
         assert_eq!(
             belong(&[("!a", error), ("b", error), ("c", info), ("d", error)]),
             [false, true, false, false]
+        );
+        assert_eq!(
+            belong(&[("!a", error), (" ", None), ("b", error)]),
+            [false, false, true],
+            "past an empty line"
         );
         assert_eq!(belong(&[("!a", info), ("b", error)]), [false, false], "the flagged line was none");
     }
