@@ -13,12 +13,13 @@ use regex::Regex;
 type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Arrows point from sidecar to plugin, never back. Kept in the order of a record's way.
-const DIRECTIONS: [Row; 13] = [
+const DIRECTIONS: [Row; 14] = [
     ("oddline-engine", &[], PURE),
     ("oddline-codec", &["oddline-engine"], PURE),
     ("oddline-shell", &["oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-fluentbit", &["oddline-shell", "oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-wasm", &["oddline-shell", "oddline-codec", "oddline-engine"], SYNCHRONOUS),
+    ("oddline-vrl", &["oddline-codec", "oddline-engine"], PURE),
     ("oddline-analyze", &["oddline-engine"], NO_VENDOR),
     ("oddline-ingest", &["oddline-analyze", "oddline-codec", "oddline-engine"], NO_BACKEND),
     ("oddline-backends", &["oddline-analyze", "oddline-engine"], &["wasmtime"]),
@@ -36,6 +37,8 @@ const DIRECTIONS: [Row; 13] = [
             "oddline-serve",
             // The demo is a shipper: it takes records the way that every plugin does.
             "oddline-shell",
+            // `oddline vrl` writes the program for Vector.
+            "oddline-vrl",
         ],
         &[],
     ),

@@ -207,6 +207,16 @@ impl Settings {
         self.summary_interval_seconds
     }
 
+    /// Raw score at which a record is flagged.
+    pub fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// Which categories of rules apply to which sources.
+    pub fn rule_categories(&self) -> &Selection {
+        &self.rule_categories
+    }
+
     /// Bytes of a message that are analysed.
     pub fn max_message_bytes(&self) -> usize {
         self.max_message_bytes
