@@ -1,7 +1,9 @@
-//! The real Fluent Bit with the configurations that ship, and the real sidecar, both killed under way: every record that
-//! goes in comes out, annotated. Records are known by their sequence number; the stories are in `scenarios/`.
+//! The real Fluent Bit and the real Vector with the configurations that ship, and the real sidecar, killed under way:
+//! every record that goes in comes out, annotated. Records are known by their sequence number; the stories are in
+//! `scenarios/`.
 //!
-//! Runs where `ODDLINE_FLUENT_BIT` names the program or it is on the path; says loudly that it was skipped elsewhere.
+//! Runs where `ODDLINE_FLUENT_BIT` and `ODDLINE_VECTOR` name the programs or they are on the path; says loudly what was
+//! skipped elsewhere.
 
 #[path = "support/shipper.rs"]
 mod shipper;
@@ -15,17 +17,25 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use shipper::Run;
+use shipper::{Run, Shipper};
 
 /// A story, as its folder tells it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scenario {
+    shipper: Program,
     configuration: String,
     mode: String,
     records: usize,
     kill: Vec<Victim>,
     expect: Expect,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Program {
+    FluentBit,
+    Vector,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -40,6 +50,7 @@ enum Victim {
 struct Expect {
     duplicates: bool,
     pending: bool,
+    judged: usize,
 }
 
 /// A small generator of its own, so that a seed means the same everywhere.
@@ -68,8 +79,9 @@ impl Random {
 fn by_sequence(records: &[Value]) -> BTreeMap<usize, Vec<String>> {
     let mut found: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for record in records {
-        let Some(log) = record["log"].as_str() else { continue };
-        let (_, number) = log.rsplit_once("seq=").unwrap_or_else(|| panic!("an unknown record: {record}"));
+        // As Fluent Bit's tail names it, and as Vector's file source does.
+        let Some(line) = record["log"].as_str().or(record["message"].as_str()) else { continue };
+        let (_, number) = line.rsplit_once("seq=").unwrap_or_else(|| panic!("an unknown record: {record}"));
         let tags = &record["anomaly"];
         assert!(tags["score"].is_number() && tags["template_id"].is_string(), "not annotated: {record}");
         assert!(
@@ -98,12 +110,17 @@ fn play(name: &str) {
     let read = |file: &str| fs::read_to_string(folder().join(name).join(file)).unwrap();
     let scenario: Scenario = toml::from_str(&read("scenario.toml")).unwrap();
     let input = read("input.log");
-    let Some(fluent_bit) = acceptance::fluent_bit() else {
-        return acceptance::skipped(name, "no fluent-bit");
+    let found = match scenario.shipper {
+        Program::FluentBit => acceptance::fluent_bit().map(Shipper::FluentBit).ok_or("no fluent-bit"),
+        Program::Vector => acceptance::vector().map(Shipper::Vector).ok_or("no vector"),
+    };
+    let shipper = match found {
+        Ok(shipper) => shipper,
+        Err(missing) => return acceptance::skipped(name, missing),
     };
     let lines: Vec<&str> = input.lines().collect();
     let mut random = Random::new(name);
-    let mut run = Run::start(&fluent_bit, &scenario.configuration, &scenario.mode);
+    let mut run = Run::start(&shipper, &scenario.configuration, &scenario.mode);
     let parts = scenario.kill.len() + 1;
     for part in 0..parts {
         let range = scenario.records * part / parts..scenario.records * (part + 1) / parts;
@@ -132,7 +149,7 @@ fn play(name: &str) {
     let is_shipper_killed = scenario.kill.iter().any(|victim| matches!(victim, Victim::Shipper));
     run.wait_until("all records are out", |records| {
         let found = by_sequence(records);
-        // In copy mode a pending record is out at once, and a companion for each follows; where Fluent Bit is killed, a
+        // In copy mode a pending record is out at once, and a companion for each follows; where the shipper is killed, a
         // finding may be missed, never a record.
         found.len() == scenario.records && (is_shipper_killed || companions(records) >= pending_of(&found))
     });
@@ -151,11 +168,10 @@ fn play(name: &str) {
         assert_eq!(companions(&records), pending, "one companion for each record that the sidecar got");
         assert!(pending >= scenario.records / 10);
     }
-    if !scenario.expect.pending {
-        let judged =
-            found.values().flatten().filter(|status| ["confirmed", "cleared"].contains(&status.as_str()));
-        assert!(judged.count() > 0, "the sidecar has judged some");
-    }
+    let judged =
+        found.values().flatten().filter(|status| ["confirmed", "cleared"].contains(&status.as_str()));
+    let judged = judged.count() + companions(&records);
+    assert!(judged >= scenario.expect.judged, "the sidecar has judged {judged}");
 }
 
 macro_rules! scenarios {
@@ -185,4 +201,13 @@ scenarios! {
     native_divert_both_killed
     native_copy_both_killed
     wasm_divert_sidecar_killed
+    vector_divert_grpc
+    vector_divert_grpc_sidecar_killed
+    vector_divert_grpc_both_killed
+    vector_divert_http
+    vector_divert_http_sidecar_killed
+    vector_copy
+    vector_copy_both_killed
+    vector_lua
+    vector_lua_sidecar_killed
 }

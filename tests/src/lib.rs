@@ -23,13 +23,26 @@ pub fn built(variable: &str) -> String {
 ///
 /// When the variable names no file.
 pub fn fluent_bit() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("ODDLINE_FLUENT_BIT") {
+    program("ODDLINE_FLUENT_BIT", "fluent-bit")
+}
+
+/// The real Vector: the program that `ODDLINE_VECTOR` names, else `vector` on the path, if any.
+///
+/// # Panics
+///
+/// When the variable names no file.
+pub fn vector() -> Option<PathBuf> {
+    program("ODDLINE_VECTOR", "vector")
+}
+
+fn program(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(variable) {
         let named = PathBuf::from(named);
-        assert!(named.is_file(), "ODDLINE_FLUENT_BIT={} is no file", named.display());
+        assert!(named.is_file(), "{variable}={} is no file", named.display());
         return Some(named);
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).map(|folder| folder.join("fluent-bit")).find(|path| path.is_file())
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Says on the terminal, past the test harness' capture, that a test did not run and why.

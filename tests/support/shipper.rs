@@ -1,5 +1,10 @@
-//! A real Fluent Bit and a real sidecar in a temporary folder. Takes a shipped configuration's name; gives the records
-//! that came out of it.
+//! A real shipper and a real sidecar in a temporary folder. Takes a shipped configuration's name; gives the records that
+//! came out of it. What only Fluent Bit or only Vector needs is in a file of its own.
+
+#[path = "shipper/fluent_bit.rs"]
+mod fluent_bit;
+#[path = "shipper/vector.rs"]
+mod vector;
 
 use std::{
     fs,
@@ -20,20 +25,44 @@ static TURN: Mutex<()> = Mutex::new(());
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Begins what is logged to find out whether the detour is open; no record of a story.
+const PROBE: &str = "is the way open";
+
+/// A program that ships logs.
+#[derive(Clone, Debug)]
+pub(crate) enum Shipper {
+    FluentBit(PathBuf),
+    Vector(PathBuf),
+}
+
+/// Ports of one run, none of which anybody listened on a moment ago.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    /// The sidecar's ways in, and its own page.
+    forward: u16,
+    grpc: u16,
+    http: u16,
+    admin: u16,
+    /// The shipper's return input, its input for rows, and its own metrics.
+    back: u16,
+    rows: u16,
+    monitor: u16,
+}
+
 /// One configuration, running.
 pub(crate) struct Run {
     folder: tempfile::TempDir,
-    ports: [u16; 5],
+    ports: Ports,
     mode: String,
-    fluent_bit: PathBuf,
+    shipper: Shipper,
     sidecar: Option<Child>,
-    shipper: Child,
+    process: Child,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Run {
-    /// Starts the sidecar, and Fluent Bit with the configuration once the sidecar lives.
-    pub(crate) fn start(fluent_bit: &Path, configuration: &str, mode: &str) -> Run {
+    /// Starts the sidecar, and the shipper with the configuration once the sidecar lives.
+    pub(crate) fn start(shipper: &Shipper, configuration: &str, mode: &str) -> Run {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -41,22 +70,34 @@ impl Run {
             fs::create_dir(at(name)).unwrap();
         }
         fs::write(at("input.log"), b"").unwrap();
-        let options = format!("advice_dir = \"{}\"\n", at("advice").display());
-        fs::write(at("advice").join("oddline.toml"), options).unwrap();
-        let ports = free_ports();
-        let text = with_values(configuration, &folder, ports);
-        fs::write(at("fluent-bit.yaml"), text).unwrap();
-        let sidecar = sidecar(folder.path(), ports, mode);
-        let shipper = shipper(fluent_bit, folder.path());
-        let (fluent_bit, mode) = (fluent_bit.to_owned(), mode.to_owned());
-        Run { folder, ports, mode, fluent_bit, sidecar: Some(sidecar), shipper, _turn: turn }
+        let ports = Ports::free();
+        match shipper {
+            Shipper::FluentBit(_) => fluent_bit::configure(configuration, folder.path(), &ports),
+            Shipper::Vector(_) => vector::configure(configuration, mode, folder.path(), &ports),
+        }
+        let sidecar = sidecar(folder.path(), &ports, mode);
+        let process = shipper.spawn(folder.path());
+        let (shipper, mode) = (shipper.clone(), mode.to_owned());
+        let mut run = Run { folder, ports, mode, shipper, sidecar: Some(sidecar), process, _turn: turn };
+        if matches!(run.shipper, Shipper::Vector(_)) {
+            run.wait_for_the_detour();
+        }
+        run
     }
 
-    /// Appends records of these sequence numbers to the log that is tailed.
+    /// Appends records of these sequence numbers to the log that is tailed. `{letters}` is the number in letters: a new
+    /// message every time.
     pub(crate) fn write(&self, lines: &[&str], range: Range<usize>) {
+        let line = |number: usize| {
+            let text = lines[number % lines.len()].replace("{letters}", &letters(number));
+            format!("{text} seq={number}\n")
+        };
+        self.append(&range.map(line).collect::<String>());
+    }
+
+    fn append(&self, text: &str) {
         let mut input = fs::OpenOptions::new().append(true).open(self.at("input.log")).unwrap();
-        let line = |number: usize| format!("{} seq={number}\n", lines[number % lines.len()]);
-        input.write_all(range.map(line).collect::<String>().as_bytes()).unwrap();
+        input.write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits until so many records are out.
@@ -68,10 +109,32 @@ impl Run {
     pub(crate) fn wait_until(&mut self, what: &str, enough: impl Fn(&[Value]) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !enough(&self.records()) {
-            let ended = self.shipper.try_wait().unwrap();
-            assert!(ended.is_none(), "fluent-bit ended with {ended:?}:\n{}", self.logs());
-            assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}; {}", self.logs());
-            std::thread::park_timeout(Duration::from_millis(50));
+            self.wait_a_little(what, deadline);
+        }
+    }
+
+    fn wait_a_little(&mut self, what: &str, deadline: Instant) {
+        let ended = self.process.try_wait().unwrap();
+        assert!(ended.is_none(), "the shipper ended with {ended:?}:\n{}", self.logs());
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}; {}", self.logs());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+
+    /// Logs lines of ever new words until one has visited the sidecar: Vector hears of it some time after it started.
+    fn wait_for_the_detour(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let visited = |run: &Run| {
+            let all = run.all_records();
+            all.iter()
+                .any(|it| ["confirmed", "cleared"].contains(&it["anomaly"]["status"].as_str().unwrap_or("")))
+        };
+        let mut probes = 0usize;
+        while !visited(self) {
+            if probes.is_multiple_of(8) {
+                self.append(&format!("{PROBE} {}\n", letters(probes)));
+            }
+            probes += 1;
+            self.wait_a_little("the detour opens", deadline);
         }
     }
 
@@ -85,18 +148,18 @@ impl Run {
 
     /// Starts it again, on the same ports and state.
     pub(crate) fn start_sidecar(&mut self) {
-        self.sidecar = Some(sidecar(self.folder.path(), self.ports, &self.mode));
+        self.sidecar = Some(sidecar(self.folder.path(), &self.ports, &self.mode));
     }
 
     /// As power failure would; what the kernel was given stays.
     pub(crate) fn kill_shipper(&mut self) {
-        self.shipper.kill().unwrap();
-        self.shipper.wait().unwrap();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// Starts it again, on the same buffers and ports.
     pub(crate) fn start_shipper(&mut self) {
-        self.shipper = shipper(&self.fluent_bit, self.folder.path());
+        self.process = self.shipper.spawn(self.folder.path());
     }
 
     /// Ends all and gives what came out.
@@ -107,12 +170,22 @@ impl Run {
 
     fn end(&mut self) {
         self.kill_sidecar();
-        let _ = self.shipper.kill();
-        let _ = self.shipper.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// The story's records that are out so far.
+    fn records(&self) -> Vec<Value> {
+        let mut records = self.all_records();
+        // A probe, or the finding about one.
+        let texts = |record: &Value| [record["message"].clone(), record["anomaly"]["template"].clone()];
+        let is_probe = |text: &Value| text.as_str().is_some_and(|text| text.starts_with(PROBE));
+        records.retain(|record| record["log"].is_string() || !texts(record).iter().any(is_probe));
+        records
     }
 
     /// What the file output has written so far: one record a line; the last may be half there.
-    fn records(&self) -> Vec<Value> {
+    fn all_records(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.at("out/annotated.log")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().flat_map(read).collect()
@@ -128,8 +201,8 @@ impl Run {
             let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('{')).collect();
             lines[lines.len().saturating_sub(25)..].join("\n")
         };
-        let count = self.records().len();
-        format!("{count} records out\n{}\n-- sidecar\n{}", tail("fluent-bit.log"), tail("sidecar.log"))
+        let count = self.all_records().len();
+        format!("{count} records out\n{}\n-- sidecar\n{}", tail("shipper.log"), tail("sidecar.log"))
     }
 }
 
@@ -139,37 +212,26 @@ impl Drop for Run {
     }
 }
 
-/// The configuration with this folder, these ports and the built filters in it.
-fn with_values(configuration: &str, folder: &tempfile::TempDir, ports: [u16; 5]) -> String {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fluentbit-config/{configuration}.yaml"));
-    let text = fs::read_to_string(path).unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let values = [
-        ("ODDLINE_PORT", ports[0].to_string()),
-        ("ODDLINE_RETURN_PORT", ports[1].to_string()),
-        ("ODDLINE_MONITOR_PORT", ports[2].to_string()),
-        ("ODDLINE_INPUT", at("input.log")),
-        ("ODDLINE_OUTPUT", at("out")),
-        ("ODDLINE_BUFFER_DIR", at("buffer")),
-        ("ODDLINE_ADVICE_DIR", at("advice")),
-    ];
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for (name, value) in values {
-        let line = lines.iter_mut().find(|line| line.starts_with(&format!("  {name}: ")));
-        *line.unwrap_or_else(|| panic!("{configuration}.yaml does not set {name}")) =
-            format!("  {name}: {value}");
+impl Shipper {
+    fn spawn(&self, folder: &Path) -> Child {
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("shipper.log")).unwrap();
+        let mut command = match self {
+            Shipper::FluentBit(program) => fluent_bit::command(program, folder),
+            Shipper::Vector(program) => vector::command(program, folder),
+        };
+        command
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
-    let mut text = lines.join("\n") + "\n";
-    for (path, variable) in [
-        ("/usr/lib/oddline/flb-filter_oddline.so", "ODDLINE_NATIVE_FILTER"),
-        ("/usr/lib/oddline/oddline.wasm", "ODDLINE_WASM_FILTER"),
-    ] {
-        if text.contains(path) {
-            text = text.replace(path, &acceptance::built(variable));
-        }
-    }
-    text
+}
+
+/// A number in letters, which masking leaves alone.
+fn letters(number: usize) -> String {
+    (0..4).map(|place| char::from(b'a' + (number / 26usize.pow(place) % 26) as u8)).collect()
 }
 
 /// The records of one line. A shipper that is killed may leave half a line, to whose end the next start writes on; what
@@ -183,30 +245,13 @@ fn read(line: &str) -> Vec<Value> {
     whole.filter(|record| record["anomaly"].is_object()).take(1).collect()
 }
 
-fn shipper(fluent_bit: &Path, folder: &Path) -> Child {
-    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("fluent-bit.log")).unwrap();
-    Command::new(fluent_bit)
-        .current_dir(folder)
-        .arg("-c")
-        .arg(folder.join("fluent-bit.yaml"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
-}
-
 /// Starts `oddline run` and waits for its heartbeat.
-fn sidecar(folder: &Path, ports: [u16; 5], mode: &str) -> Child {
-    let loopback = |port: u16| format!("127.0.0.1:{port}");
+fn sidecar(folder: &Path, ports: &Ports, mode: &str) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("sidecar.log")).unwrap();
     let mut child = Command::new(acceptance::built("ODDLINE_BIN"))
         .arg("run")
         .current_dir(folder)
-        .env("ODDLINE__FORWARD__LISTEN", loopback(ports[0]))
-        .env("ODDLINE__RETURN__ADDRESS", loopback(ports[1]))
-        .env("ODDLINE__HTTP__LISTEN", loopback(ports[3]))
-        .env("ODDLINE__ADMIN__LISTEN", loopback(ports[4]))
+        .envs(ports.settings())
         .env("ODDLINE__STATE__DIR", folder.join("state"))
         .env("ODDLINE__ADVICE__DIR", folder.join("advice"))
         .env("ODDLINE__ENGINE__MODE", mode)
@@ -230,8 +275,28 @@ fn sidecar(folder: &Path, ports: [u16; 5], mode: &str) -> Child {
     child
 }
 
-/// Ports that nobody listens on just now.
-fn free_ports() -> [u16; 5] {
-    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+impl Ports {
+    fn free() -> Ports {
+        // All at once, so that none is given twice.
+        let listeners = [(); 7].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [forward, grpc, http, admin, back, rows, monitor] =
+            listeners.map(|listener| listener.local_addr().unwrap().port());
+        Ports { forward, grpc, http, admin, back, rows, monitor }
+    }
+
+    /// The sidecar's settings: whichever shipper it is, it is found behind the same port.
+    fn settings(&self) -> [(&'static str, String); 8] {
+        let loopback = |port: u16| format!("127.0.0.1:{port}");
+        let back = loopback(self.back);
+        [
+            ("ODDLINE__FORWARD__LISTEN", loopback(self.forward)),
+            ("ODDLINE__RETURN__ADDRESS", back.clone()),
+            ("ODDLINE__VECTOR__LISTEN", loopback(self.grpc)),
+            ("ODDLINE__VECTOR__RETURN", format!("http://{back}")),
+            ("ODDLINE__VECTOR__HTTP_RETURN", format!("http://{back}/")),
+            ("ODDLINE__VECTOR__ROWS", format!("http://{}/", loopback(self.rows))),
+            ("ODDLINE__HTTP__LISTEN", loopback(self.http)),
+            ("ODDLINE__ADMIN__LISTEN", loopback(self.admin)),
+        ]
+    }
 }

@@ -1,0 +1,55 @@
+//! Fluent Bit's part of a run: its configuration with this run's values, and its command line. Fluent Bit prefers what
+//! the file's `env` section says to the environment, so the values are written into the file.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::Ports;
+
+/// Writes the configuration with this folder, these ports and the built filters in it.
+pub(super) fn configure(configuration: &str, folder: &Path, ports: &Ports) {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fluentbit-config/{configuration}.yaml"));
+    let text = fs::read_to_string(path).unwrap();
+    let at = |name: &str| folder.join(name).display().to_string();
+    let options = format!("advice_dir = \"{}\"\n", at("advice"));
+    fs::write(folder.join("advice/oddline.toml"), options).unwrap();
+    let values = [
+        ("ODDLINE_PORT", ports.forward.to_string()),
+        ("ODDLINE_RETURN_PORT", ports.back.to_string()),
+        ("ODDLINE_MONITOR_PORT", ports.monitor.to_string()),
+        ("ODDLINE_INPUT", at("input.log")),
+        ("ODDLINE_OUTPUT", at("out")),
+        ("ODDLINE_BUFFER_DIR", at("buffer")),
+        ("ODDLINE_ADVICE_DIR", at("advice")),
+    ];
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for (name, value) in values {
+        let line = lines.iter_mut().find(|line| line.starts_with(&format!("  {name}: ")));
+        *line.unwrap_or_else(|| panic!("{configuration}.yaml does not set {name}")) =
+            format!("  {name}: {value}");
+    }
+    let mut text = lines.join("\n") + "\n";
+    for (path, variable) in [
+        ("/usr/lib/oddline/flb-filter_oddline.so", "ODDLINE_NATIVE_FILTER"),
+        ("/usr/lib/oddline/oddline.wasm", "ODDLINE_WASM_FILTER"),
+    ] {
+        if text.contains(path) {
+            text = text.replace(path, &acceptance::built(variable));
+        }
+    }
+    fs::write(file(folder), text).unwrap();
+}
+
+pub(super) fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("-c").arg(file(folder));
+    command
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("fluent-bit.yaml")
+}

@@ -1,0 +1,56 @@
+//! Vector's part of a run: the shipped configuration with this run's values, the program that `oddline vrl` writes, and
+//! the command line. Since 0.57 Vector takes nothing from the environment, so values are written into the file.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::Ports;
+
+/// Writes the configuration, and what it names, into the folder.
+pub(super) fn configure(configuration: &str, mode: &str, folder: &Path, ports: &Ports) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vector-config");
+    let mut text = fs::read_to_string(shipped.join(format!("{configuration}.yaml"))).unwrap();
+    let at = |name: &str| folder.join(name).display().to_string();
+    let loopback = |port: u16| format!("127.0.0.1:{port}");
+    for (shipped, here) in [
+        ("/etc/vector/oddline.vrl", at("oddline.vrl")),
+        ("/usr/lib/oddline/lua", at("lua")),
+        ("/var/log/app.log", at("input.log")),
+        ("/var/log/annotated.log", at("out/annotated.log")),
+        ("/var/lib/vector", at("buffer")),
+        ("/var/lib/oddline/advice", at("advice")),
+        ("127.0.0.1:24286", loopback(ports.http)),
+        ("127.0.0.1:24288", loopback(ports.grpc)),
+        ("127.0.0.1:24289", loopback(ports.back)),
+        ("127.0.0.1:24290", loopback(ports.rows)),
+        ("127.0.0.1:24291", loopback(ports.back)),
+    ] {
+        text = text.replace(shipped, &here);
+    }
+    if text.contains("oddline.vrl") {
+        write_program(mode, &folder.join("oddline.vrl"));
+    }
+    fs::write(file(folder), text).unwrap();
+}
+
+fn write_program(mode: &str, path: &Path) {
+    let output = Command::new(acceptance::built("ODDLINE_BIN"))
+        .args(["vrl", "--mode", mode, "--output"])
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "oddline vrl: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+pub(super) fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--quiet", "--config"]).arg(file(folder));
+    command
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("vector.yaml")
+}
