@@ -15,7 +15,7 @@ use crate::{
     score,
     settings::Settings,
     source::{Context, Placed, Source},
-    summary::{Counters, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount},
+    summary::{Counters, FROM_PLUGIN, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount},
     template::Seeds,
     verdict::{Flag, Level, RuleHit, Status, TemplateId, Verdict},
 };
@@ -426,7 +426,7 @@ impl Engine {
             }
         }
         let time = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
-        Summary { kind: "v1".to_owned(), time, counters: self.counters(), templates: counts }
+        Summary { kind: FROM_PLUGIN.to_owned(), time, counters: self.counters(), templates: counts }
     }
 
     /// The id that a template has now, if it generalised since.

@@ -54,5 +54,5 @@ pub use pick::{Picker, Picking};
 pub use record::{Body, Fields, Record, Scalar, Severity, Visitor};
 pub use settings::{OptionErrors, Settings};
 pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, Saving, SnapshotError};
-pub use summary::{Counters, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount};
+pub use summary::{BARE_COUNTS, Counters, FROM_PLUGIN, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount};
 pub use verdict::{Flag, Flags, Level, RuleHit, Status, TemplateId, Verdict};

@@ -8,10 +8,15 @@ use crate::verdict::TemplateId;
 /// Most templates in one summary; the busiest first, the rest waits for the next one.
 pub const MAX_SUMMARY_TEMPLATES: usize = 1_000;
 
+/// [`Summary::kind`] of a plugin that runs the engine: it tells bursts and drops itself.
+pub const FROM_PLUGIN: &str = "v1";
+/// [`Summary::kind`] of a shipper that only counts (Vector's metrics): the sidecar tells bursts and drops for it.
+pub const BARE_COUNTS: &str = "counts";
+
 /// What one plugin instance saw since its last summary.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Always `v1`; what configurations match on.
+    /// Who counted: [`FROM_PLUGIN`] (what configurations match on) or [`BARE_COUNTS`].
     pub kind: String,
     /// Unix seconds of the interval's end.
     pub time: u64,
@@ -26,7 +31,7 @@ pub struct Summary {
 pub struct TemplateCount {
     /// Its id.
     pub id: TemplateId,
-    /// Its text.
+    /// Its text; empty in bare counts: whoever reads them knows it by id, or not at all.
     pub text: String,
     /// Description of the source.
     pub source: String,

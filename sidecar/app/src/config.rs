@@ -23,6 +23,7 @@ pub struct Config {
     pub back: Return,
     pub http: Option<Listener>,
     pub admin: Option<Listener>,
+    pub vector: Vector,
     pub limits: Limits,
     pub embedder: Embedder,
     pub index: Index,
@@ -78,6 +79,16 @@ pub struct Listener {
     pub token: Option<String>,
 }
 
+/// Vector: the way in, the ways back, and where advice goes.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "see defaults.toml")]
+pub struct Vector {
+    pub listen: Option<SocketAddr>,
+    pub back: String,
+    pub http_back: String,
+    pub rows: Option<String>,
+}
+
 /// Which embedder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +123,7 @@ struct Written {
     back: Return,
     http: WrittenListener,
     admin: WrittenListener,
+    vector: WrittenVector,
     limits: WrittenLimits,
     embedder: Embedder,
     index: Index,
@@ -141,6 +153,16 @@ struct WrittenForward {
 struct WrittenListener {
     listen: String,
     token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenVector {
+    listen: String,
+    #[serde(rename = "return")]
+    back: String,
+    http_return: String,
+    rows: String,
 }
 
 #[derive(Deserialize)]
@@ -187,7 +209,7 @@ impl Config {
     /// The same without a way in: for commands that only need the backends.
     #[must_use]
     pub fn without_listeners(self) -> Config {
-        Config { forward: None, http: None, admin: None, ..self }
+        Config { forward: None, http: None, admin: None, vector: Vector::default(), ..self }
     }
 
     /// Lays the sources over the defaults and checks the outcome.
@@ -243,6 +265,12 @@ impl Faults {
         }
     }
 
+    fn url(&mut self, name: &str, url: &str) {
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            self.0.push(format!("{name} is `{url}`, wanted: an address such as http://127.0.0.1:24290/"));
+        }
+    }
+
     /// The address, unless it is empty. `secret`: what guards it, by name.
     fn listen(&mut self, name: &str, text: &str, secret: (&str, Option<&str>)) -> Option<SocketAddr> {
         if text.is_empty() {
@@ -267,6 +295,7 @@ impl Written {
     fn check(self, engine: engine::Options, state: Option<PathBuf>, faults: &mut Faults) -> Option<Config> {
         let key = text(&self.forward.shared_key);
         let forward = faults.listen("forward", &self.forward.listen, ("shared_key", key.as_deref()));
+        let vector = self.vector.check(faults);
         let [http, admin] = [("http", &self.http), ("admin", &self.admin)].map(|(name, written)| {
             let token = text(&written.token);
             let listen = faults.listen(name, &written.listen, ("token", token.as_deref()));
@@ -362,6 +391,7 @@ impl Written {
             back: self.back,
             http,
             admin,
+            vector,
             limits,
             embedder: self.embedder,
             index: self.index,
@@ -374,6 +404,24 @@ impl Written {
             drain,
             log: self.run.log,
         })
+    }
+}
+
+impl WrittenVector {
+    fn check(self, faults: &mut Faults) -> Vector {
+        let listen = faults.listen("vector", &self.listen, ("", Some("")));
+        if let Some(listen) = listen {
+            if !listen.ip().is_loopback() {
+                faults
+                    .0
+                    .push(format!("vector.listen is {listen}, which others can reach: listen on 127.0.0.1"));
+            }
+            faults.url("vector.return", &self.back);
+            faults.url("vector.http_return", &self.http_return);
+        }
+        let rows = text(&self.rows);
+        rows.iter().for_each(|rows| faults.url("vector.rows", rows));
+        Vector { listen, back: self.back, http_back: self.http_return, rows }
     }
 }
 

@@ -135,3 +135,20 @@ fn an_empty_address_turns_a_listener_off() {
     let config = load("[http]\nlisten = \"\"\n[admin]\nlisten = \"\"", &[], &[]).unwrap();
     assert!(config.http.is_none() && config.admin.is_none() && config.forward.is_some());
 }
+
+#[test]
+fn addresses_of_vector_are_checked_as_far_as_they_are_used() {
+    assert_eq!(
+        faults("[vector]\nlisten = \"0.0.0.0:1\"\nreturn = \"h:1\""),
+        [
+            "vector.listen is 0.0.0.0:1, which others can reach: listen on 127.0.0.1",
+            "vector.return is `h:1`, wanted: an address such as http://127.0.0.1:24290/",
+        ]
+    );
+    assert_eq!(
+        faults("[vector]\nrows = \"ftp://h\""),
+        ["vector.rows is `ftp://h`, wanted: an address such as http://127.0.0.1:24290/"]
+    );
+    let off = load("[vector]\nlisten = \"\"\nrows = \"\"\nreturn = \"\"", &[], &[]).unwrap().vector;
+    assert!(off.listen.is_none() && off.rows.is_none());
+}
