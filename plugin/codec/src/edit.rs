@@ -102,11 +102,20 @@ enum Fate<'a> {
 /// The counters only grow, so that a record full of such keys costs one look-up each.
 fn free_name(name: &str, taken: &BTreeSet<Vec<u8>>, tried: &mut BTreeMap<String, u64>) -> String {
     let number = tried.entry(name.to_owned()).or_default();
+    next_name(name, number, |candidate| taken.contains(candidate.as_bytes()))
+}
+
+/// The name under which a field that poses as ours goes on, for hosts that hold a record as a map and can be asked.
+pub fn original_name(name: &str, is_taken: impl FnMut(&str) -> bool) -> String {
+    next_name(name, &mut 0, is_taken)
+}
+
+fn next_name(name: &str, number: &mut u64, mut is_taken: impl FnMut(&str) -> bool) -> String {
     loop {
         *number = number.saturating_add(1);
         let candidate =
             if *number == 1 { format!("{name}{ORIGINAL}") } else { format!("{name}{ORIGINAL}_{number}") };
-        if !taken.contains(candidate.as_bytes()) {
+        if !is_taken(&candidate) {
             return candidate;
         }
     }

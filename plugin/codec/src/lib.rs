@@ -39,15 +39,20 @@ mod properties;
 mod summary;
 mod tags;
 
-pub use edit::{Edit, Outline};
-pub use profile::TagStyle;
+pub use edit::{Edit, Outline, original_name};
+pub use profile::{Name as TagName, TagStyle};
 pub use summary::{read_summary, summary_record};
-pub use tags::{TagError, Tags};
+pub use tags::{TagError, Tags, Value as TagValue};
 
 /// Top-level key of the marker on records that come back from the detour.
 pub const MARKER_KEY: &str = "_oddline";
 /// Top-level key of summary records.
 pub const SUMMARY_KEY: &str = "oddline_summary";
+/// Top-level key of the truth value by which a Vector configuration routes a record to the sidecar, where its metadata
+/// cannot be written.
+pub const DETOUR_KEY: &str = "_oddline_detour";
+/// Top-level key of the tag of a record on the detour, where metadata cannot carry it.
+pub const TAG_KEY: &str = "_oddline_tag";
 /// Most fields of one record that are visited; the rest is left alone.
 pub const MAX_FIELDS: usize = 1_024;
 /// Deepest level whose fields are visited; the record's own fields are level 1.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use oddline_engine::{Annotate, Detail, Level, Profile, Settings};
 
-use crate::{MARKER_KEY, SUMMARY_KEY, Tags, tags::Value};
+use crate::{DETOUR_KEY, MARKER_KEY, SUMMARY_KEY, TAG_KEY, Tags, tags::Value};
 
 /// How tags are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +100,18 @@ impl Field {
 }
 
 /// A key in parts, so that writing it allocates nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Name<'a>(pub(crate) [&'a str; 3]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name<'a>(pub(crate) [&'a str; 3]);
 
-impl Name<'_> {
+impl<'a> Name<'a> {
+    /// The key, if it is in one part: always within the nested object, and for keys that are not in the profile.
+    pub fn whole(self) -> Option<&'a str> {
+        match self.0 {
+            ["", "", word] => Some(word),
+            _ => None,
+        }
+    }
+
     pub(crate) fn len(self) -> usize {
         self.0.iter().map(|part| part.len()).fold(0, usize::saturating_add)
     }
@@ -193,12 +201,27 @@ impl TagStyle {
         }
     }
 
+    /// Keys and values of tags, for hosts that hold a record as a map of their own and not as bytes: of one object under
+    /// [`TagStyle::key`] if the profile is nested, else of the top level.
+    pub fn entries<'a>(&'a self, tags: &'a Tags) -> impl Iterator<Item = (Name<'a>, Value<'a>)> {
+        tags.fields(self.detail).map(|(field, value)| (self.name(field), self.rendered(field, value)))
+    }
+
+    /// Every key that [`TagStyle::reserves`] speaks of.
+    pub fn reserved(&self) -> impl Iterator<Item = Name<'_>> {
+        let fields = (self.profile != Profile::Nested).then_some(Field::ALL).into_iter().flatten();
+        let ours = [self.key.as_str(), MARKER_KEY, SUMMARY_KEY, DETOUR_KEY, TAG_KEY];
+        ours.into_iter().map(|key| Name(["", "", key])).chain(fields.map(|field| self.name(field)))
+    }
+
     /// Whether a record that brings this top-level key along would pose as ours. The plain key always would: what
     /// routes records on the detour reads the nested form in every profile.
     pub fn reserves(&self, key: &[u8]) -> bool {
         key == self.key.as_bytes()
             || key == MARKER_KEY.as_bytes()
             || key == SUMMARY_KEY.as_bytes()
+            || key == DETOUR_KEY.as_bytes()
+            || key == TAG_KEY.as_bytes()
             || self.field(key).is_some()
     }
 }
@@ -207,5 +230,50 @@ impl Tags {
     /// Whether these are the tags of a flagged record; see [`oddline_engine::Verdict::is_flagged`].
     pub fn is_flagged(&self) -> bool {
         self.level > Level::None || self.status.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_is_listed_and_nothing_else_is() {
+        for profile in [Profile::Nested, Profile::Flat, Profile::Otel, Profile::Ecs] {
+            let style = TagStyle {
+                key: "anomaly".to_owned(),
+                annotate: Annotate::All,
+                detail: Detail::Full,
+                profile,
+            };
+            let names: Vec<String> = style.reserved().map(|name| name.to_string()).collect();
+            assert_eq!(names.len(), if profile == Profile::Nested { 5 } else { 20 });
+            assert!(names.iter().all(|name| style.reserves(name.as_bytes())), "{names:?}");
+            for free in ["message", "anomaly_original", "_oddline_original", "_oddline_", "event.x", ""] {
+                assert!(!style.reserves(free.as_bytes()), "{free}");
+            }
+        }
+    }
+
+    #[test]
+    fn entries_are_what_the_profile_writes() {
+        let tags = Tags { score: 0.25, ..Tags::default() };
+        let written = |profile| {
+            let style =
+                TagStyle { key: "a".to_owned(), annotate: Annotate::All, detail: Detail::Minimal, profile };
+            style
+                .entries(&tags)
+                .map(|(name, value)| format!("{name}={value:?}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            written(Profile::Nested),
+            r#"score=Number(0.25) level=Text("none") template_id=Id(TemplateId(0))"#
+        );
+        assert_eq!(
+            written(Profile::Ecs),
+            r#"event.risk_score_norm=Number(25.0) a.level=Text("none") a.template_id=Id(TemplateId(0))"#
+        );
     }
 }

@@ -124,12 +124,16 @@ fn rounded(value: f64) -> Option<f64> {
     value.is_finite().then(|| (value * 1_000.0).round() / 1_000.0)
 }
 
-/// A field's value, borrowed.
+/// A tag's value, borrowed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// Finite.
     Number(f64),
+    /// A word, a line, a template.
     Text(&'a str),
+    /// Written as 16 hex digits.
     Id(TemplateId),
+    /// Written as a list of words.
     Flags(Flags),
 }
 

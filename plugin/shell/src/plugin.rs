@@ -20,22 +20,35 @@ use crate::watch::Changes;
 /// Records under tags that begin so are between plugin and sidecar: no plugin touches them.
 pub const RESERVED_TAG_PREFIX: &[u8] = b"oddline.";
 
-/// A host's notation of one record.
+/// A host's notation of one record: bytes, or a map of the host's own.
 pub trait Format {
-    /// Gives a record's fields to a visitor, and where they lie.
+    /// One record as it came.
+    type Body: ?Sized;
+    /// What a walk leaves for whoever adds tags.
+    type Outline;
+    /// Where the record goes with its tags.
+    type Out: ?Sized;
+    /// Gives a record's fields to a visitor, and what is to be known to add tags.
     ///
     /// # Errors
     /// If the body is not one map, or cut short.
-    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable>;
-    /// Appends the record with tags added, if none of its keys is reserved and the outline says enough.
-    fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool;
-    /// Appends the record with an edit made.
+    fn walk<'a>(body: &'a Self::Body, visitor: &mut dyn Visitor<'a>) -> Result<Self::Outline, Unreadable>;
+    /// Writes the record with tags added, if none of its keys is reserved and the outline says enough; else `false`,
+    /// and nothing written.
+    fn append(
+        body: &Self::Body,
+        outline: &Self::Outline,
+        style: &TagStyle,
+        tags: &Tags,
+        out: &mut Self::Out,
+    ) -> bool;
+    /// Writes the record with an edit made.
     ///
     /// # Errors
-    /// If the body is not one map, or cut short.
-    fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable>;
+    /// If the body is not one map, or cut short; nothing is written then.
+    fn splice(body: &Self::Body, edit: &Edit<'_>, out: &mut Self::Out) -> Result<(), Unreadable>;
     /// The tags on a record.
-    fn read_tags(body: &[u8], style: &TagStyle) -> Option<Tags>;
+    fn read_tags(body: &Self::Body, style: &TagStyle) -> Option<Tags>;
 }
 
 /// Msgpack, as the native filter gets it.
@@ -43,6 +56,10 @@ pub trait Format {
 pub enum Msgpack {}
 
 impl Format for Msgpack {
+    type Body = [u8];
+    type Outline = Outline;
+    type Out = Vec<u8>;
+
     fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
         msgpack::walk(body, visitor)
     }
@@ -65,6 +82,10 @@ impl Format for Msgpack {
 pub enum Json {}
 
 impl Format for Json {
+    type Body = [u8];
+    type Outline = Outline;
+    type Out = Vec<u8>;
+
     fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
         json::walk(body, visitor)
     }
@@ -154,15 +175,14 @@ impl Plugin {
         self.engine.set_detour(self.is_open);
     }
 
-    /// One record: appends it with its tags to `out`, or leaves `out` alone.
+    /// One record: writes it with its tags to `out`, or leaves `out` alone.
     pub fn record<F: Format>(
         &mut self,
         tag: &[u8],
-        body: &[u8],
+        body: &F::Body,
         now: UnixNanos,
-        out: &mut Vec<u8>,
+        out: &mut F::Out,
     ) -> Outcome {
-        let start = out.len();
         let mut reading = Reading {
             picking: self.picker.start(tag),
             style: &self.style,
@@ -193,7 +213,6 @@ impl Plugin {
             Ok(Outcome::Judged(verdict))
         });
         outcome.unwrap_or_else(|_| {
-            out.truncate(start);
             let counters = self.engine.counters_mut();
             counters.unread = counters.unread.saturating_add(1);
             Outcome::Unread
@@ -273,7 +292,7 @@ impl Plugin {
         self.engine.restore(bytes).map_err(|error| error.to_string())
     }
 
-    fn verifies<F: Format>(&self, tag: &[u8], message: &[u8], body: &[u8], marker: &[u8]) -> bool {
+    fn verifies<F: Format>(&self, tag: &[u8], message: &[u8], body: &F::Body, marker: &[u8]) -> bool {
         let Some(secret) = &self.secret else { return false };
         let Some(tags) = F::read_tags(body, &self.style) else { return false };
         let Some(status) = tags.status else { return false };
