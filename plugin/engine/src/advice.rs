@@ -3,6 +3,8 @@
 //! An advice file is one header line `oddline-advice <version> <xxh3 of the body, 16 hex digits>` and a JSON body. It is
 //! replaced whole by an atomic rename; a file that does not check out is refused by name and the last good one stays.
 
+pub mod row;
+
 use std::{collections::BTreeMap, fmt};
 
 use hashbrown::HashMap;

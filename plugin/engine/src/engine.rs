@@ -28,11 +28,6 @@ pub struct UnixNanos(pub i64);
 const WORTH_A_LOOK: f32 = 0.3;
 /// Raw score from which a record needs no company to be flagged.
 const FLAGGED: f32 = 0.5;
-/// A message that a source has shown this often, and for this long, is a habit of it: rules below
-/// [`score::RULE_OVER_KNOWN`] have said what they had to say (bursts and error rates tell when it grows).
-const HABIT_COUNT: u64 = 60;
-/// See [`HABIT_COUNT`]; an hour.
-const HABIT_NANOS: i64 = 3_600_000_000_000;
 /// Renamed templates remembered; past it the memory is emptied (advice carries the aliases that matter).
 const MAX_ALIASES: usize = 10_000;
 /// A source that was not heard of for this long makes room for a new one.
@@ -218,8 +213,7 @@ impl Engine {
         let block = source.block;
         let Some(template) = source.miner.get_mut(placed.slot) else { return Verdict::default() };
         let template_id = template.id;
-        let is_habit =
-            template.count >= HABIT_COUNT && now.saturating_sub(template.first_seen) >= HABIT_NANOS;
+        let is_habit = score::is_habit(template.count, now.saturating_sub(template.first_seen));
         if rule.as_ref().is_some_and(|rule| rule.score >= 2.0) {
             template.rule_hits = template.rule_hits.saturating_add(1);
         }

@@ -47,6 +47,17 @@ pub(crate) fn calibrate(raw: f32, threshold: f32, offset: f32) -> f32 {
 
 /// Severity from which a rule outweighs even a message's being known as normal.
 pub const RULE_OVER_KNOWN: f32 = 5.0;
+/// See [`is_habit`].
+const HABIT_COUNT: u64 = 60;
+/// See [`is_habit`]; an hour.
+const HABIT_NANOS: i64 = 3_600_000_000_000;
+
+/// A message that has been seen this often, and for so many nanoseconds, is a habit: rules below [`RULE_OVER_KNOWN`]
+/// have said what they had to say (bursts and error rates tell when it grows).
+pub fn is_habit(count: u64, nanos: i64) -> bool {
+    count >= HABIT_COUNT && nanos >= HABIT_NANOS
+}
+
 /// What is left of a score that being known has cleared.
 pub const CLEARED: f32 = 0.45;
 
