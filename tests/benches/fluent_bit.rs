@@ -7,10 +7,13 @@
 
 #![expect(clippy::print_stderr, reason = "a bench reports on the terminal")]
 
+#[path = "support/cost.rs"]
+mod cost;
+
 use std::{
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -25,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     };
     let folder = tempfile::tempdir()?;
     let input = folder.path().join("input.log");
-    let records = write_input(&input)?;
+    let records = cost::write_input(&input, 30)?;
     let native = std::env::var("ODDLINE_NATIVE_FILTER").ok();
     let wasm = std::env::var("ODDLINE_WASM_FILTER").ok();
     let mut cases: Vec<(&str, String, Option<String>)> =
@@ -105,60 +108,9 @@ fn cpu_seconds(program: &Path, config: &Path, library: Option<&str>) -> anyhow::
     if let Some(library) = library {
         command.args(["-e", library]);
     }
-    let before = children_seconds()?;
+    let before = cost::children_seconds()?;
     let status = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::inherit()).status();
     let status = status.with_context(|| format!("{} cannot be started", program.display()))?;
     anyhow::ensure!(status.success(), "fluent-bit ended with {status}");
-    Ok(children_seconds()? - before)
-}
-
-#[expect(unsafe_code, reason = "getrusage has no safe wrapper in the crates that the tests use")]
-fn children_seconds() -> anyhow::Result<f64> {
-    // SAFETY: `usage` is plain data for which all zeroes is valid, and getrusage only writes to it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        anyhow::ensure!(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) == 0, "getrusage failed");
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    Ok(seconds(usage.ru_utime) + seconds(usage.ru_stime))
-}
-
-/// 480,000 lines: those of `loghub2k` in turn, thirty times, or made-up ones where the data are not there.
-fn write_input(path: &Path) -> anyhow::Result<usize> {
-    let data = std::env::var_os("ODDLINE_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let mut systems: Vec<Vec<Vec<u8>>> = Vec::new();
-    for system in fs::read_dir(data.join("loghub2k")).into_iter().flatten().flatten() {
-        for file in fs::read_dir(system.path()).into_iter().flatten().flatten() {
-            if file.path().to_string_lossy().ends_with("_2k.log") {
-                let lines = fs::read(file.path())?;
-                systems.push(lines.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect());
-            }
-        }
-    }
-    if systems.is_empty() {
-        eprintln!("no loghub2k below {}: made-up lines are used (set ODDLINE_DATA)", data.display());
-        let line = |index: u32| {
-            format!("2026-11-21T02:03:{:02}Z INFO worker-{} request {index} served", index % 60, index % 8)
-        };
-        systems.push((0..16_000).map(|index| line(index).into_bytes()).collect());
-    }
-    let longest = systems.iter().map(Vec::len).max().unwrap_or(0);
-    let mut once = Vec::new();
-    let mut count = 0;
-    for index in 0..longest {
-        for lines in &systems {
-            if let Some(line) = lines.get(index).filter(|line| !line.is_empty()) {
-                once.extend_from_slice(line.trim_ascii_end());
-                once.push(b'\n');
-                count += 1;
-            }
-        }
-    }
-    let mut file = fs::File::create(path)?;
-    for _ in 0..30 {
-        file.write_all(&once)?;
-    }
-    Ok(count * 30)
+    Ok(cost::children_seconds()? - before)
 }

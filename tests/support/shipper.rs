@@ -73,7 +73,7 @@ impl Run {
         let ports = Ports::free();
         match shipper {
             Shipper::FluentBit(_) => fluent_bit::configure(configuration, folder.path(), &ports),
-            Shipper::Vector(_) => vector::configure(configuration, mode, folder.path(), &ports),
+            Shipper::Vector(_) => vector::configure(configuration, mode, folder.path(), ports.of_vector()),
         }
         let sidecar = sidecar(folder.path(), &ports, mode);
         let process = shipper.spawn(folder.path());
@@ -217,7 +217,11 @@ impl Shipper {
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("shipper.log")).unwrap();
         let mut command = match self {
             Shipper::FluentBit(program) => fluent_bit::command(program, folder),
-            Shipper::Vector(program) => vector::command(program, folder),
+            Shipper::Vector(program) => {
+                let mut command = Command::new(program);
+                command.args(["--quiet", "--config"]).arg(vector::file(folder));
+                command
+            }
         };
         command
             .current_dir(folder)
@@ -282,6 +286,10 @@ impl Ports {
         let [forward, grpc, http, admin, back, rows, monitor] =
             listeners.map(|listener| listener.local_addr().unwrap().port());
         Ports { forward, grpc, http, admin, back, rows, monitor }
+    }
+
+    fn of_vector(&self) -> vector::Listeners {
+        vector::Listeners { grpc: self.grpc, http: self.http, back: self.back, rows: self.rows }
     }
 
     /// The sidecar's settings: whichever shipper it is, it is found behind the same port.

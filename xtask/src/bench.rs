@@ -20,13 +20,14 @@ pub(crate) enum Format {
 }
 
 /// Package, kind (`--bench` or `--example`) and name.
-const BENCHES: [(&str, &str, &str); 6] = [
+const BENCHES: [(&str, &str, &str); 7] = [
     ("oddline-engine", "--bench", "observe"),
     ("oddline-engine", "--bench", "compile"),
     ("acceptance", "--bench", "peers"),
     ("oddline-backends", "--bench", "figures"),
     ("acceptance", "--bench", "sidecar"),
     ("acceptance", "--bench", "fluent_bit"),
+    ("acceptance", "--bench", "vector"),
 ];
 
 /// Builds everything first, then measures one after the other with nothing else running.

@@ -1,5 +1,6 @@
 //! Vector's part of a run: the shipped configuration with this run's values, the program that `oddline vrl` writes, and
 //! the command line. Since 0.57 Vector takes nothing from the environment, so values are written into the file.
+//! Knows no run: the test of the configurations uses it too.
 
 use std::{
     fs,
@@ -7,10 +8,17 @@ use std::{
     process::Command,
 };
 
-use super::Ports;
+/// Ports of one run: the sidecar's two ways in, the shipper's return input and its input for rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listeners {
+    pub(crate) grpc: u16,
+    pub(crate) http: u16,
+    pub(crate) back: u16,
+    pub(crate) rows: u16,
+}
 
 /// Writes the configuration, and what it names, into the folder.
-pub(super) fn configure(configuration: &str, mode: &str, folder: &Path, ports: &Ports) {
+pub(crate) fn configure(configuration: &str, mode: &str, folder: &Path, ports: Listeners) {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vector-config");
     let mut text = fs::read_to_string(shipped.join(format!("{configuration}.yaml"))).unwrap();
     let at = |name: &str| folder.join(name).display().to_string();
@@ -45,12 +53,7 @@ fn write_program(mode: &str, path: &Path) {
     assert!(output.status.success(), "oddline vrl: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-pub(super) fn command(program: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.args(["--quiet", "--config"]).arg(file(folder));
-    command
-}
-
-fn file(folder: &Path) -> PathBuf {
+/// Where the configuration was written to.
+pub(crate) fn file(folder: &Path) -> PathBuf {
     folder.join("vector.yaml")
 }
