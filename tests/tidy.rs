@@ -13,17 +13,19 @@ use regex::Regex;
 type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Arrows point from sidecar to plugin, never back. Kept in the order of a record's way.
-const DIRECTIONS: [Row; 14] = [
+const DIRECTIONS: &[Row] = &[
     ("oddline-engine", &[], PURE),
     ("oddline-codec", &["oddline-engine"], PURE),
     ("oddline-shell", &["oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-fluentbit", &["oddline-shell", "oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-wasm", &["oddline-shell", "oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-vrl", &["oddline-codec", "oddline-engine"], PURE),
+    ("oddline-component", &["oddline-engine"], PURE),
     ("oddline-analyze", &["oddline-engine"], NO_VENDOR),
     ("oddline-ingest", &["oddline-analyze", "oddline-codec", "oddline-engine"], NO_BACKEND),
     ("oddline-backends", &["oddline-analyze", "oddline-engine"], &["wasmtime"]),
     ("oddline-rulebook", &["oddline-engine"], SYNCHRONOUS),
+    ("oddline-component-host", &["oddline-analyze", "oddline-engine"], &["axum", "oddline-backends", "reqwest"]),
     ("oddline-serve", &["oddline-analyze", "oddline-engine"], NO_BACKEND),
     (
         "oddline",
@@ -31,6 +33,7 @@ const DIRECTIONS: [Row; 14] = [
             "oddline-analyze",
             "oddline-backends",
             "oddline-codec",
+            "oddline-component-host",
             "oddline-engine",
             "oddline-ingest",
             "oddline-rulebook",

@@ -1,4 +1,4 @@
-//! Builds what tests and people run: the program, the native filter, the wasm filter. Takes cargo's own word for where
+//! Builds what tests and people run: the program, the filters, the detector component. Takes cargo's own word for where
 //! an artifact lies, gives its path.
 
 use std::io::BufReader;
@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use cargo_metadata::{Artifact, Message};
 
 use crate::step::{say, shown};
-use crate::wasm::{FILTER_TARGET, Toolchain};
+use crate::wasm::{FILTER_TARGET, PURE_TARGET, Toolchain};
 use crate::workspace::Workspace;
 
 /// The `oddline` program in the tests' profile. Built with the features that the whole workspace settles on, so that
@@ -47,6 +47,22 @@ pub(crate) fn wasm_filter(workspace: &Workspace, toolchain: &Toolchain) -> anyho
     deliver(&built, &workspace.plugin_folder(), "oddline.wasm")
 }
 
+/// `oddline-detector.wasm`: the engine as a component. The compiler makes a module that says what it is meant to be; the
+/// encoder makes that of it.
+pub(crate) fn detector(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+    let mut cargo = toolchain.cargo(workspace, "build", PURE_TARGET);
+    cargo.env("CARGO_PROFILE_PLUGIN_STRIP", "symbols");
+    let built = build(cargo.args(["--profile", "plugin", "-p", "oddline-component"]), |artifact| {
+        with_extension(artifact, "wasm")
+    })?;
+    let module = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let encoder = wit_component::ComponentEncoder::default().validate(true).module(&module);
+    let component = encoder
+        .and_then(|mut encoder| encoder.encode())
+        .with_context(|| format!("{} cannot be made a component", built.display()))?;
+    deliver_bytes(&component, &workspace.plugin_folder(), "oddline-detector.wasm")
+}
+
 /// Runs a cargo build and gives the last artifact that `wanted` picks.
 fn build(cargo: &mut Command, wanted: impl Fn(&Artifact) -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let line = shown(cargo);
@@ -78,8 +94,12 @@ fn with_extension(artifact: &Artifact, extension: &str) -> Option<PathBuf> {
 /// Copies a built file under its public name. By rename: a Fluent Bit that has the old file loaded would crash if it
 /// were written over. Left alone when nothing changed.
 fn deliver(built: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let target = folder.join(name);
     let content = std::fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    deliver_bytes(&content, folder, name)
+}
+
+fn deliver_bytes(content: &[u8], folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let target = folder.join(name);
     if std::fs::read(&target).is_ok_and(|old| old == content) {
         return Ok(target);
     }

@@ -52,6 +52,8 @@ enum Command {
     Plugin,
     /// Build oddline.wasm alone.
     Wasm,
+    /// Build oddline-detector.wasm: the engine as a WebAssembly component.
+    Component,
     /// Measure speed and memory: engine, backends, sidecar, filters in Fluent Bit where there is one.
     Bench {
         /// How the figures are printed.
@@ -99,6 +101,12 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             let native = artifacts::native_filter(&workspace)?;
             let wasm = artifacts::wasm_filter(&workspace, &toolchain)?;
             say(&format!("built {}\nbuilt {}", native.display(), wasm.display()));
+            Ok(())
+        }
+        Command::Component => {
+            let toolchain = setup::wasm_toolchain(&workspace, source)?;
+            let component = artifacts::detector(&workspace, &toolchain)?;
+            say(&format!("built {}", component.display()));
             Ok(())
         }
         Command::Wasm => {

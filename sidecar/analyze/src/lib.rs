@@ -20,10 +20,12 @@ pub mod events;
 mod intake;
 pub mod judge;
 mod known;
+mod opinion;
 pub mod plugins;
 pub mod ports;
 mod publish;
 mod screen;
+pub mod seen;
 pub mod settings;
 mod templates;
 
@@ -31,7 +33,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -39,11 +41,11 @@ use oddline_engine::{Advice, Body, Engine, Record, Summary, TemplateId, Verdict}
 use tokio::{
     sync::{Semaphore, broadcast, mpsc},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior},
+    time::MissedTickBehavior,
 };
 
 use crate::{
-    batch::{Judged, Screened, Standing},
+    batch::Judged,
     breaker::{Breaker, BreakerState},
     compare::Compare,
     embed::Embed,
@@ -51,7 +53,10 @@ use crate::{
     intake::{Answer, Intake, Ticket, Waiting},
     known::{Earning, Outcome},
     plugins::Plugins,
-    ports::{Analysis, BackendError, Clock, Conditions, Embedder, Received, StateStore, VectorIndex},
+    ports::{
+        Analysis, BackendError, Clock, Conditions, Detectors, Embedder, Received, Seen, StateStore,
+        VectorIndex,
+    },
     screen::Screen,
     templates::Templates,
 };
@@ -93,6 +98,7 @@ struct Shared {
     screen: Screen,
     /// Held to copy the pointer.
     conditions: RwLock<Option<Arc<dyn Conditions>>>,
+    detectors: OnceLock<Arc<dyn Detectors>>,
     intake: Intake,
     embed: Embed,
     compare: Compare,
@@ -116,10 +122,11 @@ struct Calibration {
     at: u64,
 }
 
-/// A record's answer, or where to wait for it.
+/// A record's answer, or where to wait for it; or none is needed.
 enum Found {
     Now(Answer),
     Later(Waiting),
+    Settled,
 }
 
 impl Analyzer {
@@ -138,6 +145,7 @@ impl Analyzer {
             state: ports.state,
             screen: Screen::new(engine),
             conditions: RwLock::new(None),
+            detectors: OnceLock::new(),
             intake,
             embed: Embed::new(ports.embedder, breaker("embedder")),
             compare: Compare::new(ports.index, breaker("vector index")),
@@ -241,6 +249,12 @@ impl Analyzer {
         *self.shared.conditions.write().unwrap_or_else(PoisonError::into_inner) = Some(conditions);
     }
 
+    /// Sets the detectors that look at records; once, before the first record.
+    pub fn set_detectors(&self, detectors: Arc<dyn Detectors>) {
+        // A second call would be a fault of ours, and changes nothing.
+        let _ = self.shared.detectors.set(detectors);
+    }
+
     /// `oddline/<version> rules:<hash>`, for tags.
     pub fn model(&self) -> Arc<str> {
         self.shared.screen.model()
@@ -290,6 +304,7 @@ impl Analyzer {
                 open(shared.compare.breaker.state()),
             ),
         ]);
+        figures.extend(shared.detectors.get().iter().flat_map(|detectors| detectors.figures()));
         figures.extend(shared.plugins.lock().unwrap_or_else(PoisonError::into_inner).figures());
         figures
     }
@@ -310,22 +325,19 @@ impl fmt::Debug for Analyzer {
 
 impl Analysis for Analyzer {
     fn judge(&self, records: Vec<Received>) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>> {
-        let (shared, started) = (&self.shared, Instant::now());
-        let limit = shared.settings.deadline;
-        Box::pin(async move {
-            // All are queued before the first is waited for, so that they share batches and one deadline.
-            let found: Vec<Found> = records.iter().map(|record| shared.find(record)).collect();
-            let mut verdicts = Vec::with_capacity(records.len());
-            for (record, found) in records.into_iter().zip(found) {
-                let answer = match found {
-                    Found::Now(answer) => answer,
-                    Found::Later(waiting) => waiting.answer(started + limit, limit).await,
-                };
-                verdicts.push(shared.conclude(record, answer));
-                shared.events.answered_after(started.elapsed());
-            }
-            verdicts
-        })
+        Box::pin(self.shared.judge(records, Vec::new()))
+    }
+
+    fn looks(&self) -> bool {
+        self.shared.detectors.get().is_some()
+    }
+
+    fn judge_seen(
+        &self,
+        records: Vec<Received>,
+        seen: Vec<Seen>,
+    ) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>> {
+        Box::pin(self.shared.judge(records, seen))
     }
 
     fn screen(&self, record: &Record<'_>) -> Verdict {
@@ -346,39 +358,6 @@ impl Analysis for Analyzer {
 impl Shared {
     fn conditions(&self) -> Option<Arc<dyn Conditions>> {
         self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Judged from memory, or waiting with all other records of its template, or refused.
-    fn find(&self, record: &Received) -> Found {
-        self.events.record_received();
-        let text = record.local.template.clone().unwrap_or_default();
-        // Not the id that came with it: a wrong one would put one template's verdict on another.
-        let id = TemplateId::of(&text);
-        if let Some(standing) = self.templates().standing(id, self.now_seconds()) {
-            self.events.answered_from_memory();
-            return Found::Now(Ok(standing));
-        }
-        match self.intake.wait_for(Screened { id, text }) {
-            Ok((waiting, joined)) => {
-                if joined {
-                    self.events.joined_a_waiting_template();
-                }
-                Found::Later(waiting)
-            }
-            Err(refused) => Found::Now(Err(refused)),
-        }
-    }
-
-    fn conclude(&self, record: Received, answer: Result<Standing, (SkipCause, Arc<str>)>) -> Verdict {
-        let verdict = match answer {
-            Ok(standing) => judge::judge(record.local, &standing, self.threshold()),
-            Err((cause, why)) => {
-                self.events.record_skipped(cause);
-                judge::skipped(record.local, &why)
-            }
-        };
-        self.announce(&record.source, &verdict);
-        verdict
     }
 
     fn take_in(&self, summary: &Summary) {

@@ -2,7 +2,9 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use oddline_engine::{Body, RuleHit, Summary, TemplateId, Verdict};
+use oddline_engine::{Body, RuleHit, Severity, Summary, TemplateId, Verdict};
+
+use crate::events::Figure;
 
 /// The answer of a port: boxed, so that ports are chosen at run time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
@@ -162,11 +164,77 @@ pub trait Conditions: Send + Sync + std::fmt::Debug {
     fn failed(&self) -> u64;
 }
 
+/// A record as detectors of an operator's own see it: in plain types, all of it, bounded; see [`crate::seen`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Tag or route it came from.
+    pub tag: String,
+    /// Its message.
+    pub message: String,
+    /// Its own level, if it says one.
+    pub severity: Option<Severity>,
+    /// Every leaf, with the keys that lead to it, in the order of the record.
+    pub fields: Vec<(Vec<String>, Leaf)>,
+}
+
+/// A leaf of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Leaf {
+    /// Null.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number; may be NaN or infinite.
+    Float(f64),
+    /// Text; what is no UTF-8 in it is replaced.
+    Text(String),
+    /// An array, or an empty object.
+    Other,
+}
+
+/// What a detector holds against a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// 0.5 to 1: below that it holds nothing against it.
+    pub score: f32,
+    /// One short line without control characters; names the detector.
+    pub reason: String,
+}
+
+/// Detectors of an operator's own, which look at every record that visits the sidecar.
+pub trait Detectors: Send + Sync + std::fmt::Debug {
+    /// One answer per record, in order, within a bounded time; `None`: nothing against it, or not in time. `now` is in
+    /// nanoseconds since the Unix epoch.
+    fn look(
+        &self,
+        records: Vec<Seen>,
+        now: i64,
+    ) -> Pin<Box<dyn Future<Output = Vec<Option<Opinion>>> + Send + '_>>;
+    /// What is counted about them.
+    fn figures(&self) -> Vec<Figure>;
+}
+
 /// The analysis, as the ways in see it. It answers for every record, always, before the deadline.
 pub trait Analysis: Send + Sync {
     /// The final verdicts, one per record, in order. Never later than the deadline, counted from the call; what could
     /// not be judged in time carries [`oddline_engine::Status::Skipped`] and a reason.
     fn judge(&self, records: Vec<Received>) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>>;
+    /// Whether there are detectors that want to see records: then [`Analysis::judge_seen`] is asked instead.
+    fn looks(&self) -> bool {
+        false
+    }
+    /// As [`Analysis::judge`], with every record as detectors see it. Records with a settled verdict may come too: they
+    /// keep it, but for what detectors hold against them.
+    fn judge_seen(
+        &self,
+        records: Vec<Received>,
+        seen: Vec<Seen>,
+    ) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>> {
+        let _ = seen;
+        self.judge(records)
+    }
     /// Runs the engine on a record that comes without a verdict (HTTP, check, scan).
     fn screen(&self, record: &oddline_engine::Record<'_>) -> Verdict;
     /// As [`Analysis::screen`], with all of the record at hand for rules that ask for it.

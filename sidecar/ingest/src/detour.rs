@@ -11,6 +11,7 @@
 
 use std::{fmt, sync::Arc};
 
+use oddline_analyze::ports::Seen;
 use oddline_codec::{
     Edit, MARKER_KEY, SUMMARY_KEY, TagStyle, marker,
     marker::Secret,
@@ -114,7 +115,8 @@ impl Detour {
             }
             self.events.records_received.add(group.len());
             let locals = group.iter_mut().map(|entry| std::mem::take(&mut entry.local)).collect();
-            let verdicts = self.annotator.judge(&source, locals).await;
+            let see = || group.iter().map(|entry| self.see(route, entry)).collect();
+            let verdicts = self.annotator.judge_seen(&source, locals, see).await;
             let mut bytes = Vec::new();
             for (entry, verdict) in group.iter().zip(&verdicts) {
                 bytes.clear();
@@ -138,6 +140,12 @@ impl Detour {
         self.events.records_unread.add(usize::from(!tail.is_empty()));
         strays.extend_from_slice(tail);
         self.send_strays(back.has_sent, route, strays).await
+    }
+
+    /// A log record as detectors see it.
+    fn see(&self, route: &[u8], entry: &Entry<'_>) -> Option<Seen> {
+        let is_log = matches!(entry.kind, Kind::Tagged(_) | Kind::Screened);
+        is_log.then(|| self.annotator.see(route, &msgpack::Walked(entry.event.body), &self.pending.key))
     }
 
     fn out_tag(&self, route: &[u8]) -> Vec<u8> {
