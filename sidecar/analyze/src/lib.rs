@@ -15,8 +15,10 @@ pub mod batch;
 pub mod breaker;
 pub mod calibrate;
 mod compare;
+mod counts;
 mod embed;
 pub mod events;
+pub mod feedback;
 mod intake;
 pub mod judge;
 mod known;
@@ -24,6 +26,7 @@ mod opinion;
 pub mod plugins;
 pub mod ports;
 mod publish;
+pub mod rows;
 mod screen;
 pub mod seen;
 pub mod settings;
@@ -50,8 +53,9 @@ use crate::{
     compare::Compare,
     embed::Embed,
     events::{Events, Figure, SkipCause},
+    feedback::Feedback,
     intake::{Answer, Intake, Ticket, Waiting},
-    known::{Earning, Outcome},
+    known::Earning,
     plugins::Plugins,
     ports::{
         Analysis, BackendError, Clock, Conditions, Detectors, Embedder, Received, Seen, StateStore,
@@ -64,8 +68,6 @@ pub use settings::{OptionErrors, Options, Settings};
 
 /// Verdicts that a slow listener may lag behind before it misses some.
 const BROADCAST: usize = 1_024;
-/// Longest template text that a summary may bring, in bytes.
-const MAX_SUMMARY_TEXT: usize = 64 << 10;
 /// Lines learned between two looks at the engine's templates: fewer than it holds per source.
 const LEARNED_AT_ONCE: usize = 1_000;
 
@@ -107,6 +109,7 @@ struct Shared {
     earning: Mutex<Earning>,
     calibration: Mutex<Calibration>,
     plugins: Mutex<Plugins>,
+    feedback: Mutex<Feedback>,
     events: Events,
     findings: broadcast::Sender<Arc<Judged>>,
     /// Held while lines are learned, so that upkeep does not take the engine's counts away. The one lock that is held
@@ -153,6 +156,7 @@ impl Analyzer {
             earning: Mutex::new(Earning::new(&settings)),
             calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 0, at: 0 }),
             plugins: Mutex::default(),
+            feedback: Mutex::default(),
             events: Events::default(),
             findings: broadcast::Sender::new(BROADCAST),
             learning: tokio::sync::Mutex::default(),
@@ -358,34 +362,6 @@ impl Analysis for Analyzer {
 impl Shared {
     fn conditions(&self) -> Option<Arc<dyn Conditions>> {
         self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn take_in(&self, summary: &Summary) {
-        self.events.summary_received();
-        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).report(summary);
-        self.count(summary);
-    }
-
-    /// Counts over all plugins, and who has earned a place among the known.
-    fn count(&self, summary: &Summary) {
-        let now = self.now_seconds();
-        for template in &summary.templates {
-            if template.text.len() > MAX_SUMMARY_TEXT || TemplateId::of(&template.text) != template.id {
-                continue;
-            }
-            let mut templates = self.templates();
-            let row = templates.count(
-                template.id,
-                &template.text.as_str().into(),
-                template.count,
-                template.rule_hits,
-                now,
-            );
-            let mut earning = self.earning.lock().unwrap_or_else(PoisonError::into_inner);
-            if earning.consider(row, &template.source, now) == Outcome::Refused {
-                self.events.earning_refused();
-            }
-        }
     }
 }
 

@@ -62,10 +62,13 @@ impl Shared {
         let text = record.local.template.clone().unwrap_or_default();
         // Not the id that came with it: a wrong one would put one template's verdict on another.
         let id = TemplateId::of(&text);
-        if let Some(standing) = self.templates().standing(id, self.now_seconds()) {
+        let mut templates = self.templates();
+        if let Some(standing) = templates.standing(id, self.now_seconds()) {
+            templates.asked(id);
             self.events.answered_from_memory();
             return Found::Now(Ok(standing));
         }
+        drop(templates);
         match self.intake.wait_for(Screened { id, text }) {
             Ok((waiting, joined)) => {
                 if joined {

@@ -141,6 +141,13 @@ pub trait StateStore: Send + Sync {
     fn next<'a>(&'a self, counter: &'a str) -> Answer<'a, u64>;
 }
 
+/// A key-value table in the shipper that advice is written to; see [`crate::rows`].
+pub trait RowTable: Send + Sync {
+    /// Writes the rows of one body, at most [`crate::rows::MAX_BODY_BYTES`] long. Gives a number that changes with the
+    /// connection: over another one, it may be another table, and an empty one.
+    fn write(&self, body: Vec<u8>) -> Answer<'_, u64>;
+}
+
 /// Seconds and nanoseconds, injected so that tests own the time.
 pub trait Clock: Send + Sync {
     /// Nanoseconds since the Unix epoch.

@@ -8,6 +8,7 @@ use crate::{
     Shared,
     batch::{Compared, Judged, Screened},
     events::SkipCause,
+    feedback::Feedback,
     intake::Ticket,
     judge::judge,
     ports::{BackendError, Known, MAX_EMBED_BATCH},
@@ -166,7 +167,8 @@ impl Shared {
                 now
             }
         };
-        let advice = crate::advice::advice(rows, generation);
+        let Feedback { silenced_rules, threshold_offset } = self.feedback().clone();
+        let advice = Advice { silenced_rules, threshold_offset, ..crate::advice::advice(rows, generation) };
         self.screen.advise(&advice);
         Some(advice)
     }

@@ -2,7 +2,7 @@
 //! Knows no clock and no backend.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Templates {
     text_bytes: usize,
     max_rows: usize,
     changed: bool,
+    /// Rows that differ from what was last taken for tables.
+    untold: BTreeSet<TemplateId>,
 }
 
 impl Templates {
@@ -41,6 +43,7 @@ impl Templates {
             text_bytes: 0,
             max_rows,
             changed: true,
+            untold: BTreeSet::new(),
         };
         for row in saved {
             templates.put(row);
@@ -86,14 +89,14 @@ impl Templates {
             }
         };
         row.score = if row.class == Class::Anomalous { score.max(0.5) } else { score };
-        self.changed = true;
+        self.change(row.id);
         self.put(row);
     }
 
     /// Notes that a template is known from now on.
     pub(crate) fn known(&mut self, id: TemplateId, text: &Arc<str>, now: u64) {
         let row = self.take_or_new(id, text, now);
-        self.changed = true;
+        self.change(id);
         let (class, score) = (Class::Normal, row.score.min(0.1));
         self.put(TemplateState {
             class,
@@ -109,14 +112,14 @@ impl Templates {
     /// An operator's word: harmless until `expires` (Unix seconds; `None`: for ever).
     pub(crate) fn except(&mut self, id: TemplateId, text: &Arc<str>, expires: Option<u64>, now: u64) {
         let row = self.take_or_new(id, text, now);
-        self.changed = true;
+        self.change(id);
         self.put(TemplateState { class: Class::Exception, score: 0.0, expires, last_seen: now, ..row });
     }
 
     /// A template is known no longer: it cannot earn it again, and what was cleared for its sake is looked up anew.
     pub(crate) fn reported(&mut self, id: TemplateId) {
-        self.changed = true;
         let Some(mut row) = self.rows.remove(&id) else { return };
+        self.change(id);
         self.text_bytes -= row.text.len();
         row.flagged_by_rule += 1;
         row.expires = Some(0);
@@ -128,6 +131,7 @@ impl Templates {
             if let Some(row) = self.rows.get_mut(&id) {
                 row.expires = Some(0);
                 self.unsaved.insert(id);
+                self.change(id);
             }
         }
     }
@@ -158,6 +162,7 @@ impl Templates {
         {
             row.expires = Some(0);
             self.changed = true;
+            self.untold.insert(row.id);
             self.unsaved.insert(row.id);
         }
     }
@@ -175,10 +180,34 @@ impl Templates {
     /// All rows that plugins should hear of, if any verdict changed since the last call. What was judged before anything
     /// was known is not among them: it says nothing about the template.
     pub(crate) fn take_changed(&mut self, now: u64) -> Option<Vec<TemplateState>> {
-        let says_something = |row: &TemplateState| row.class != Class::Anomalous || row.similarity.is_some();
         let rows =
-            || self.rows.values().filter(|row| counts(row, now) && says_something(row)).cloned().collect();
+            || self.rows.values().filter(|row| counts(row, now) && takes_sides(row)).cloned().collect();
         self.changed.then(rows).inspect(|_| self.changed = false)
+    }
+
+    /// A record came whose template has a standing: whoever sent it has not heard of that, or not any more.
+    pub(crate) fn asked(&mut self, id: TemplateId) {
+        self.untold.insert(id);
+    }
+
+    /// The rows whose verdict changed, or was asked for, since the last call.
+    pub(crate) fn take_untold(&mut self) -> BTreeSet<TemplateId> {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// All rows that count, with the second at which each was last seen.
+    pub(crate) fn told(&self, now: u64) -> Vec<(u64, TemplateId)> {
+        self.rows.values().filter(|row| counts(row, now)).map(|row| (row.last_seen, row.id)).collect()
+    }
+
+    pub(crate) fn get(&self, id: TemplateId) -> Option<&TemplateState> {
+        self.rows.get(&id)
+    }
+
+    /// Notes that all advice must be told anew, or a template's row.
+    pub(crate) fn change(&mut self, id: impl Into<Option<TemplateId>>) {
+        self.changed = true;
+        self.untold.extend(id.into());
     }
 
     fn take_or_new(&mut self, id: TemplateId, text: &Arc<str>, now: u64) -> TemplateState {
@@ -230,14 +259,20 @@ impl Templates {
             {
                 self.text_bytes -= row.text.len();
                 self.unsaved.remove(&id);
+                self.untold.remove(&id);
                 self.changed = true;
             }
         }
     }
 }
 
-fn counts(row: &TemplateState, now: u64) -> bool {
+pub(crate) fn counts(row: &TemplateState, now: u64) -> bool {
     row.expires.is_none_or(|expires| now < expires)
+}
+
+/// Whether it was compared with something, or an operator has spoken.
+pub(crate) fn takes_sides(row: &TemplateState) -> bool {
+    row.class != Class::Anomalous || row.similarity.is_some()
 }
 
 fn shorten(text: &Arc<str>) -> Arc<str> {

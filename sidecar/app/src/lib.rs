@@ -17,7 +17,8 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
-use oddline_analyze::Analyzer;
+use oddline_analyze::{Analyzer, rows::push::Pusher};
+use oddline_backends::vector_table::VectorTable;
 use oddline_codec::TagStyle;
 use oddline_engine::Engine;
 use oddline_ingest::{
@@ -59,6 +60,7 @@ pub struct App {
     forward: Option<(Server, TcpListener)>,
     http: Option<(Router, TcpListener)>,
     admin: Option<(Router, TcpListener)>,
+    rows: Option<Pusher>,
     drain: Duration,
 }
 
@@ -124,18 +126,25 @@ impl App {
                 Some((guarded(router, http.token.as_deref(), &[]), listen("http", http.listen).await?))
             }
         };
+        let rows = match &config.vector.rows {
+            None => None,
+            Some(url) => {
+                Some(Pusher::new(analyzer.clone(), Arc::new(VectorTable::new(url).context("vector.rows")?)))
+            }
+        };
         let readiness = Arc::new(Readiness::waiting_for([EMBEDDER, RUNNING]));
         let admin = match &config.admin {
             None => None,
             Some(admin) => {
-                let metrics = observe::metrics(analyzer.clone(), events.clone());
+                let metrics =
+                    observe::metrics(analyzer.clone(), events.clone(), rows.as_ref().map(Pusher::pushed));
                 let router = oddline_serve::router(readiness.clone(), metrics);
                 let router = guarded(router, admin.token.as_deref(), &["/", "/health", "/ready"]);
                 Some((router, listen("admin", admin.listen).await?))
             }
         };
         let drain = config.drain;
-        Ok(App { analyzer, backends, directory, readiness, events, forward, http, admin, drain })
+        Ok(App { analyzer, backends, directory, readiness, events, forward, http, admin, rows, drain })
     }
 
     /// Where the listeners are.
@@ -163,7 +172,7 @@ impl App {
     /// # Errors
     /// If state could not be saved. Every record was answered or is still its sender's all the same.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { analyzer, backends, directory, readiness, forward, http, admin, drain, .. } = self;
+        let App { analyzer, backends, directory, readiness, forward, http, admin, rows, drain, .. } = self;
         let mut beside = JoinSet::new();
         beside.spawn(check_embedder(backends.clone(), readiness.clone()));
         // Health is told to the very end.
@@ -171,11 +180,16 @@ impl App {
         if let Some((router, listener)) = admin {
             beside.spawn(serve(listener, router, drained.clone(), SAVING));
         }
+        let mut telling = JoinSet::new();
+        if let Some(rows) = rows {
+            telling.spawn(keep_rows(rows, shutdown.clone()));
+        }
         let mut ways_in = JoinSet::new();
         if let Some((server, listener)) = forward {
             ways_in.spawn(server.run(listener, shutdown.clone()));
-            let clock = backends.ports.clock.clone();
-            beside.spawn(advice_dir::publish(directory.clone(), analyzer.clone(), clock));
+            let publishing =
+                advice_dir::publish(directory.clone(), analyzer.clone(), backends.ports.clock.clone());
+            telling.spawn(keep_directory(directory, publishing, shutdown.clone()));
         }
         if let Some((router, listener)) = http {
             ways_in.spawn(serve(listener, router, shutdown.clone(), drain));
@@ -185,8 +199,8 @@ impl App {
         readiness.lost(RUNNING);
         tracing::info!(limit = ?drain, "draining");
         while ways_in.join_next().await.is_some() {}
+        while telling.join_next().await.is_some() {}
         beside.shutdown().await;
-        directory.farewell();
         let saved = tokio::time::timeout(SAVING, analyzer.close()).await;
         drained.cancel();
         anyhow::ensure!(
@@ -218,6 +232,24 @@ async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToke
     tokio::select! {
         _ = server => {}
         () = cut => tracing::warn!("HTTP connections cut at the drain deadline"),
+    }
+}
+
+async fn keep_directory(
+    directory: Arc<AdviceDir>,
+    publishing: impl Future<Output = ()>,
+    shutdown: CancellationToken,
+) {
+    tokio::select! {
+        () = publishing => {}
+        () = shutdown.cancelled() => directory.farewell(),
+    }
+}
+
+async fn keep_rows(mut rows: Pusher, shutdown: CancellationToken) {
+    tokio::select! {
+        () = rows.run() => {}
+        () = shutdown.cancelled() => rows.farewell().await,
     }
 }
 

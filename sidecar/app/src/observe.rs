@@ -5,12 +5,13 @@ use std::{fs, sync::Arc};
 use oddline_analyze::{
     Analyzer,
     events::{Figure, LATENCY_BOUNDS},
+    rows::push::Pushed,
 };
 use oddline_ingest::Events;
 use oddline_serve::{Latency, Metrics};
 
 /// Everything, read anew for every scrape.
-pub(crate) fn metrics(analyzer: Arc<Analyzer>, events: Arc<Events>) -> Metrics {
+pub(crate) fn metrics(analyzer: Arc<Analyzer>, events: Arc<Events>, pushed: Option<Arc<Pushed>>) -> Metrics {
     let latencies = {
         let analyzer = analyzer.clone();
         move || vec![judge_latency(&analyzer)]
@@ -24,6 +25,7 @@ pub(crate) fn metrics(analyzer: Arc<Analyzer>, events: Arc<Events>) -> Metrics {
             counter: true,
             value,
         }));
+        figures.extend(pushed.iter().flat_map(|pushed| pushed.figures()));
         figures.extend(resident_bytes().map(|value| Figure {
             name: "resident_memory_bytes".into(),
             help: "Memory of the process",

@@ -1,8 +1,9 @@
 //! One JSON question over HTTP: takes a body, gives the parsed answer within a deadline and a size limit, or says what
 //! kind of failure it was. Must not know what is asked.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
+use hyper_util::client::legacy::connect::HttpInfo;
 use oddline_analyze::ports::BackendError;
 use reqwest::{
     Client, Response, StatusCode, Url,
@@ -58,6 +59,10 @@ impl Endpoint {
             // Reads no certificates from the system: a bare container has none, and then the builder would fail.
             builder = builder.tls_certs_only([]);
         }
+        if is_here(&url) {
+            // A proxy that the environment names would reach its own loopback address.
+            builder = builder.no_proxy();
+        }
         let client = builder.build().map_err(|error| rejected(&chain(&error)))?;
         Ok(Endpoint { client, label, url, timeout, in_flight: Semaphore::new(concurrency) })
     }
@@ -69,27 +74,38 @@ impl Endpoint {
     ) -> Result<T, BackendError> {
         let body = serde_json::to_vec(question)
             .map_err(|error| BackendError::bug(format!("{}: question: {error}", self.label)))?;
-        let answer = match tokio::time::timeout(self.timeout, self.exchange(body)).await {
-            Ok(answer) => answer?,
-            Err(_) => {
-                return Err(BackendError::unavailable(format!(
-                    "{}: no answer within {:?}",
-                    self.label, self.timeout
-                )));
-            }
-        };
+        let (answer, _) = self.exchange_in_time(body).await?;
         serde_json::from_slice(&answer)
             .map_err(|error| BackendError::bug(format!("{}: answer is not as expected: {error}", self.label)))
     }
 
-    async fn exchange(&self, body: Vec<u8>) -> Result<Vec<u8>, BackendError> {
+    /// Sends what needs no answer but success. Gives our port of the connection, another one for each.
+    pub(crate) async fn tell(&self, body: Vec<u8>) -> Result<u16, BackendError> {
+        Ok(self.exchange_in_time(body).await?.1)
+    }
+
+    async fn exchange_in_time(&self, body: Vec<u8>) -> Result<(Vec<u8>, u16), BackendError> {
+        tokio::time::timeout(self.timeout, self.exchange(body)).await.unwrap_or_else(|_| {
+            let why = format!("{}: no answer within {:?}", self.label, self.timeout);
+            Err(BackendError::unavailable(why))
+        })
+    }
+
+    /// The answer, and our port.
+    async fn exchange(&self, body: Vec<u8>) -> Result<(Vec<u8>, u16), BackendError> {
         // Closed never; dropping the permit is the end of the turn.
         let _turn = self.in_flight.acquire().await;
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         let response = request.send().await.map_err(|error| self.unavailable(&error))?;
         let status = response.status();
+        let port =
+            response.extensions().get::<HttpInfo>().map_or(0, |connection| connection.local_addr().port());
         let answer = self.read(response).await;
-        if status.is_success() { answer } else { Err(self.refusal(status, &answer.unwrap_or_default())) }
+        if status.is_success() {
+            Ok((answer?, port))
+        } else {
+            Err(self.refusal(status, &answer.unwrap_or_default()))
+        }
     }
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, BackendError> {
@@ -121,20 +137,33 @@ impl Endpoint {
     }
 }
 
+/// Whether an address is this machine's own.
+fn is_here(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Reads a base address and puts a path behind it.
 pub(crate) fn join(kind: &str, base: &str, path: &str) -> Result<Url, BackendError> {
+    let mut url = address(kind, base)?;
+    url.set_query(None);
+    url.set_fragment(None);
+    let joined = format!("{}/{path}", url.path().trim_end_matches('/'));
+    url.set_path(&joined);
+    Ok(url)
+}
+
+/// Reads an address.
+pub(crate) fn address(kind: &str, base: &str) -> Result<Url, BackendError> {
     let rejected = |what: &str| BackendError::rejected(format!("{kind} url `{base}`: {what}"));
-    let mut url = Url::parse(base).map_err(|error| rejected(&error.to_string()))?;
+    let url = Url::parse(base).map_err(|error| rejected(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(rejected("must begin with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(rejected("must not hold a user or password, which logs would show"));
     }
-    url.set_query(None);
-    url.set_fragment(None);
-    let joined = format!("{}/{path}", url.path().trim_end_matches('/'));
-    url.set_path(&joined);
     Ok(url)
 }
 
@@ -169,6 +198,13 @@ mod tests {
         assert_eq!(join("ftp://h").unwrap_err(), "x url `ftp://h`: must begin with http:// or https://");
         assert!(join("h:1:2").unwrap_err().starts_with("x url `h:1:2`: "));
         assert!(join("http://u:p@h").unwrap_err().contains("user or password"));
+    }
+
+    #[test]
+    fn no_proxy_stands_before_this_machine() {
+        let is_here = |text| is_here(&Url::parse(text).unwrap());
+        assert!(["http://127.0.0.1:1", "https://[::1]/", "http://localhost"].into_iter().all(is_here));
+        assert!(!["http://10.0.0.1", "http://localhost.example"].into_iter().any(is_here));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `Embedder` | [`static_model`] | [`ollama`], [`openai`] |
 //! | `VectorIndex` | [`embedded_index`] | [`qdrant`] |
 //! | `StateStore` | [`sqlite`] | |
+//! | `RowTable` | | [`vector_table`] |
 //!
 //! Whichever embedder is chosen, wrap it in [`check::Checked`]: no backend is trusted blindly.
 //!
@@ -35,6 +36,7 @@ pub mod openai;
 pub mod qdrant;
 pub mod sqlite;
 pub mod static_model;
+pub mod vector_table;
 mod vectors;
 
 pub use vectors::collection_name;

@@ -7,6 +7,7 @@ mod fake_http;
 mod fake_qdrant;
 mod fakes;
 mod index;
+mod row_table;
 mod store;
 
 use std::io::Write as _;

@@ -1,0 +1,246 @@
+//! Keeps a table in the shipper up to date: the heartbeat every second, changed rows with it, all rows in slices before
+//! the table forgets them, and all at once when the table may be empty. Waits for nobody but the table.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use oddline_engine::{
+    TemplateId,
+    advice::row::{HEARTBEAT_KEY, HEARTBEAT_SECONDS, Heartbeat, RULES_KEY},
+};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Body;
+use crate::{
+    Analyzer,
+    events::Figure,
+    ports::{BackendError, FailureKind, RowTable},
+};
+
+/// Between two heartbeats.
+const SECOND: Duration = Duration::from_secs(1);
+/// Every row is written again within so many seconds: a third of what tables are told to keep rows for.
+const REFRESH_SECONDS: usize = 20;
+/// Least time between two writes of everything.
+const FILL_AGAIN: Duration = Duration::from_secs(10);
+/// Rows made at a time.
+const ROWS_AT_ONCE: usize = 500;
+
+/// What was written, for metrics.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    rows: AtomicU64,
+    fills: AtomicU64,
+    failures: AtomicU64,
+    /// Unix seconds of the last success; 0: none yet.
+    success: AtomicU64,
+}
+
+impl Pushed {
+    /// All figures.
+    pub fn figures(&self) -> Vec<Figure> {
+        let figure = |name: &'static str, help, counter, value: &AtomicU64| Figure {
+            name: name.into(),
+            help,
+            label: None,
+            counter,
+            value: value.load(Relaxed),
+        };
+        vec![
+            figure("table_rows_pushed", "Rows written to the shipper's table", true, &self.rows),
+            figure("table_fills", "Times that all rows were written at once", true, &self.fills),
+            figure("table_push_failures", "Writes to the shipper's table that failed", true, &self.failures),
+            figure(
+                "table_push_success_timestamp_seconds",
+                "When the shipper's table last took rows, as a Unix time; 0: never",
+                false,
+                &self.success,
+            ),
+        ]
+    }
+}
+
+/// Which rows a write consists of.
+#[derive(Clone, Copy, PartialEq)]
+enum Write {
+    /// Everything there is. The heartbeat comes last: whoever sees a fresh one finds what belongs to it.
+    Fill,
+    /// What changed, and a slice of the rest.
+    Freshen,
+}
+
+/// The state of one table, as far as it is known from here.
+#[expect(missing_debug_implementations, reason = "ports are traits without Debug")]
+pub struct Pusher {
+    analyzer: Arc<Analyzer>,
+    table: Arc<dyn RowTable>,
+    pushed: Arc<Pushed>,
+    /// The connection that the last write went over.
+    connection: Option<u64>,
+    filled: bool,
+    filled_at: Option<Instant>,
+    /// What is left of this round of refreshing, and how much of it a second takes.
+    round: Vec<TemplateId>,
+    share: usize,
+    /// Failures in a row, and whether there ever was a success.
+    failures: u32,
+    heard: bool,
+}
+
+impl Pusher {
+    /// A table that nothing is known of yet.
+    pub fn new(analyzer: Arc<Analyzer>, table: Arc<dyn RowTable>) -> Pusher {
+        Pusher {
+            analyzer,
+            table,
+            pushed: Arc::default(),
+            connection: None,
+            filled: false,
+            filled_at: None,
+            round: Vec::new(),
+            share: 1,
+            failures: 0,
+            heard: false,
+        }
+    }
+
+    /// What was written.
+    pub fn pushed(&self) -> Arc<Pushed> {
+        self.pushed.clone()
+    }
+
+    /// Writes until it is dropped; after that, [`Pusher::farewell`].
+    pub async fn run(&mut self) {
+        let mut seconds = tokio::time::interval(SECOND);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            seconds.tick().await;
+            self.turn().await;
+        }
+    }
+
+    /// Tells the shipper at once that we are going, if it has ever heard of us.
+    pub async fn farewell(&mut self) {
+        if self.heard {
+            let mut body = Body::new();
+            body.add(HEARTBEAT_KEY, &Heartbeat { at: 0.0, ttl: HEARTBEAT_SECONDS });
+            // A heartbeat that stays is 3 s old soon.
+            let _ = self.table.write(body.finish()).await;
+        }
+    }
+
+    /// What happens once a second.
+    async fn turn(&mut self) {
+        let mut outcome = self.write(self.due()).await;
+        // The write went over a new connection: there may be a new table at its end.
+        if outcome.is_ok() && self.due() == Write::Fill {
+            outcome = self.write(Write::Fill).await;
+        }
+        match outcome {
+            Ok(()) => self.succeeded(),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn due(&self) -> Write {
+        let may_fill = self.filled_at.is_none_or(|at| at.elapsed() >= FILL_AGAIN);
+        if !self.filled && may_fill { Write::Fill } else { Write::Freshen }
+    }
+
+    async fn write(&mut self, what: Write) -> Result<(), BackendError> {
+        if self.failures > 0 || !self.heard {
+            // Nothing is gathered for nobody.
+            self.put(self.opened(Write::Fill), what).await?;
+        }
+        let shared = self.analyzer.shared.clone();
+        let mut ids: Vec<TemplateId> = shared.templates().take_untold().into_iter().collect();
+        match what {
+            Write::Fill => ids.extend(shared.templates_with_rows()),
+            Write::Freshen => ids.extend(self.slice()),
+        }
+        let mut body = self.opened(what);
+        for some in ids.chunks(ROWS_AT_ONCE) {
+            for (key, row) in shared.rows(some) {
+                if !body.add(&key, &row) {
+                    self.put(body, what).await?;
+                    body = self.opened(what);
+                    body.add(&key, &row);
+                }
+            }
+        }
+        if what == Write::Fill {
+            self.beat(&mut body);
+        }
+        self.put(body, what).await?;
+        if what == Write::Fill {
+            self.pushed.fills.fetch_add(1, Relaxed);
+            self.filled = true;
+            self.round.clear();
+        }
+        Ok(())
+    }
+
+    /// A body with what belongs into every one.
+    fn opened(&self, what: Write) -> Body {
+        let mut body = Body::new();
+        body.add(RULES_KEY, &self.analyzer.shared.rules_row());
+        if what == Write::Freshen {
+            self.beat(&mut body);
+        }
+        body
+    }
+
+    fn beat(&self, body: &mut Body) {
+        let at = self.analyzer.shared.clock.unix_nanos() as f64 / 1e9;
+        body.add(HEARTBEAT_KEY, &Heartbeat { at, ttl: HEARTBEAT_SECONDS });
+    }
+
+    /// The next slice of all rows.
+    fn slice(&mut self) -> Vec<TemplateId> {
+        if self.round.is_empty() {
+            self.round = self.analyzer.shared.templates_with_rows();
+            self.share = self.round.len().div_ceil(REFRESH_SECONDS);
+        }
+        self.round.split_off(self.round.len().saturating_sub(self.share))
+    }
+
+    async fn put(&mut self, body: Body, what: Write) -> Result<(), BackendError> {
+        let rows = body.rows;
+        let connection = self.table.write(body.finish()).await?;
+        self.pushed.rows.fetch_add(rows, Relaxed);
+        self.pushed.success.store(self.analyzer.shared.now_seconds(), Relaxed);
+        if self.connection.replace(connection) != Some(connection) {
+            self.filled = false;
+        }
+        if what == Write::Fill {
+            self.filled_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn succeeded(&mut self) {
+        if self.failures > 0 || !self.heard {
+            tracing::info!("the shipper's table takes rows");
+        }
+        (self.failures, self.heard) = (0, true);
+    }
+
+    /// Nobody is there: that is no news while nobody ever was, because there may be no Vector.
+    fn failed(&mut self, error: &BackendError) {
+        self.filled = false;
+        self.pushed.failures.fetch_add(1, Relaxed);
+        self.failures = self.failures.saturating_add(1);
+        let expected = !self.heard && error.kind == FailureKind::Unavailable;
+        if expected {
+            tracing::debug!(%error, "no table takes rows yet");
+        } else if self.failures.is_power_of_two() {
+            let failures = self.failures;
+            tracing::warn!(%error, failures, "the shipper's table does not take rows; tried again every second");
+        }
+    }
+}
