@@ -40,7 +40,7 @@ mod summary;
 mod tags;
 
 pub use edit::{Edit, Outline, original_name};
-pub use profile::{Name as TagName, TagStyle};
+pub use profile::{Field as TagField, Name as TagName, TagStyle};
 pub use summary::{read_summary, summary_record};
 pub use tags::{TagError, Tags, Value as TagValue};
 

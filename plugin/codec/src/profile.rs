@@ -25,7 +25,8 @@ pub struct TagStyle {
 
 /// A tag, in the order of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
+#[expect(missing_docs, reason = "the names are the public contract; the fields of `Tags` explain them")]
+pub enum Field {
     Score,
     Level,
     TemplateId,
@@ -44,7 +45,8 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    pub(crate) const ALL: [Field; 15] = [
+    /// All tags, in the order in which they are written.
+    pub const ALL: [Field; 15] = [
         Field::Score,
         Field::Level,
         Field::TemplateId,
@@ -63,7 +65,7 @@ impl Field {
     ];
 
     /// The name within the nested object.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Field::Score => "score",
             Field::Level => "level",
@@ -84,7 +86,7 @@ impl Field {
     }
 
     /// Whether it is written at this detail.
-    pub(crate) fn is_in(self, detail: Detail) -> bool {
+    pub fn is_in(self, detail: Detail) -> bool {
         detail == Detail::Full
             || matches!(
                 self,
@@ -160,7 +162,7 @@ impl TagStyle {
     }
 
     /// The key of a field at its place: within the object (nested) or at the top level.
-    pub(crate) fn name(&self, field: Field) -> Name<'_> {
+    pub fn name(&self, field: Field) -> Name<'_> {
         let word = field.as_str();
         Name(match (self.profile, field) {
             (Profile::Nested, _) => ["", "", word],

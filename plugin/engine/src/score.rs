@@ -36,7 +36,7 @@ pub fn join(strengths: impl Iterator<Item = f32>) -> f32 {
 }
 
 /// Moves a raw score so that the user's threshold becomes 0.5, and adds the offset that feedback has moved it by.
-pub(crate) fn calibrate(raw: f32, threshold: f32, offset: f32) -> f32 {
+pub fn calibrate(raw: f32, threshold: f32, offset: f32) -> f32 {
     let scaled = if raw < threshold {
         0.5 * raw / threshold
     } else {
@@ -61,12 +61,15 @@ pub fn is_habit(count: u64, nanos: i64) -> bool {
 /// What is left of a score that being known has cleared.
 pub const CLEARED: f32 = 0.45;
 
-/// The raw score of a record's evidence and rule; of a message that is known as normal, only a grave rule counts in full.
+/// What a rule scores on a message that is, or is not, known as normal: on a known one, only a grave rule counts in full.
+pub fn of_rule_on(severity: f32, is_known: bool) -> f32 {
+    let strength = of_rule(severity);
+    if is_known && severity < RULE_OVER_KNOWN { strength * CLEARED } else { strength }
+}
+
+/// The raw score of a record's evidence and rule.
 pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool) -> f32 {
-    let rule = rule.map(|rule| match of_rule(rule.score) {
-        strength if is_known && rule.score < RULE_OVER_KNOWN => strength * CLEARED,
-        strength => strength,
-    });
+    let rule = rule.map(|rule| of_rule_on(rule.score, is_known));
     join(signals.evidence.iter().map(|evidence| evidence.strength).chain(rule))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The frame sets before it, as locals of the program: `message` (string, without terminal colours, at most
 //! `max_message_bytes` long), `severity` (integer from 0, trace, to 5, fatal, in the order of
-//! [`Severity`](oddline_engine::Severity), or null), `tag` (string). This part may use the expression [`crate::SILENCED`],
+//! [`Severity`](oddline_engine::Severity), or null), `tag` (string). This part may use the expression [`crate::silenced`],
 //! and leaves as locals `rule` (string or null), `rule_score` (float), `rule_category` (string), `rule_description` (string).
 
 use oddline_engine::{Settings, rules::Rule};

@@ -1,0 +1,277 @@
+//! The part of the program that weighs: what rules, table and text say becomes score, level, status and reason.
+//!
+//! Takes settings and the scores that rules can have, gives statements. It is what the engine's modules `score` and
+//! `engine` do with the signals that a program without memory can know: pattern, new (the sidecar does not know the
+//! template), entropy (of such a message), burst, drop and semantic as the row tells them. Numbers that decide are the
+//! engine's own, written with all their digits. Must not know where a row comes from, or how tags are named.
+
+use oddline_engine::{Level, Settings, score};
+
+use crate::{
+    advice,
+    text::{chain, float},
+};
+
+/// What being unknown to the sidecar scores: a look is worth it, a flag is not. See `WORTH_A_LOOK` of the engine.
+const NEW: f32 = 0.3;
+/// What random text scores beside it, as the engine's least.
+const ENTROPY: f32 = 0.45;
+/// Bits per byte from which text is random. The engine asks for 5.2, and for more than is usual for the source; what is
+/// usual is not known here.
+const ENTROPY_BITS: f64 = 5.5;
+/// Length of a message, and of its longest run without a blank, from which it is looked at.
+const ENTROPY_BYTES: (usize, usize) = (48, 24);
+/// What a message that stays away scores.
+const DROP: f32 = 0.55;
+/// How many times the usual a burst is, for the steps of its strength.
+const TIMES: [f64; 12] = [150.0, 100.0, 70.0, 50.0, 30.0, 20.0, 15.0, 10.0, 7.0, 5.0, 3.0, 2.0];
+/// Least scores of the levels, see [`Level::of`].
+const LEVELS: [(f32, Level); 4] =
+    [(0.92, Level::Critical), (0.8, Level::High), (0.65, Level::Medium), (0.5, Level::Low)];
+
+/// The statements. Before them are set: `message`, `masked`, `class`, `row`, `open`, `bare`, and `rule` with what goes
+/// with it. After them `score`, `level`, `status` (null: none) and `rule` are. The given statements stand where there is a
+/// status, and also `signals`, `reason`, `rate`, `similarity` and `nearest`.
+pub(crate) fn section(settings: &Settings, scores: &[f32], flagged: &str) -> String {
+    let is_asked = advice::is_asked(settings);
+    let mut section = String::from(
+        r#"  # The verdict.
+  score = 0.0
+  level = "none"
+  status = null
+  reason = ""
+"#,
+    );
+    if is_asked {
+        section += r#"  if class == "exception" {
+    rule = null
+  }
+  if rule != null || open || class == "anomalous" || (class != null && class != "exception" && (row.value.burst != null || row.value.drop != null)) {
+"#;
+    } else {
+        section += "  if rule != null {\n";
+    }
+    section += r#"    signals = []
+    rate = null
+    similarity = null
+    nearest = null
+    is_new = false
+    strongest = 0.0
+    doubt = 1.0
+    offset = 0.0
+"#;
+    if is_asked {
+        section += &evidence();
+        section += &rate();
+    }
+    section += &rule(settings, scores);
+    if is_asked {
+        section += &advice::offset(settings);
+    }
+    section += &join(settings.threshold());
+    let levels = LEVELS.iter().map(|(least, level)| {
+        (format!("score >= {}", float((*least).into())), format!("level = {:?}", level.as_str()))
+    });
+    section += &format!("    {}\n", chain(levels, 4));
+    section +=
+        if is_asked { ROUTE } else { "    if level != \"none\" {\n      status = \"inline\"\n    }\n" };
+    section + "    if status != null && !bare {\n" + flagged + "    }\n  }\n"
+}
+
+/// What the row says of the message's meaning, or that there is none.
+fn evidence() -> String {
+    let (long, run) = ENTROPY_BYTES;
+    format!(
+        r#"    if class == null && open && match(masked, r'[A-Za-z[^\x00-\x7F]]') {{
+      is_new = true
+      signals = ["new"]
+      strongest = {new}
+      reason = "new message (not known to the sidecar)"
+      if length(message) >= {long} && match(message, r'[^ \t\n\r]{{{run}}}') {{
+        bits = shannon_entropy(slice(message, 0, 256) ?? "")
+        if bits >= {bits} {{
+          signals = ["new", "entropy"]
+          strongest = {entropy}
+          doubt = {doubt}
+          reason = "unusually random text (" + to_string(round(bits, precision: 1)) + " bits per byte); " + reason
+        }}
+      }}
+    }} else if class != null {{
+      similarity = row.value.similarity
+      nearest = row.value.nearest
+      if class == "anomalous" {{
+        signals = ["semantic"]
+        strongest = to_float(row.value.score) ?? 0.0
+        reason = "unlike anything known"
+        if is_string(nearest) && nearest != "" && similarity != null {{
+          cosine = to_string(round(to_float(similarity) ?? 0.0, precision: 2))
+          reason = reason + " (nearest " + cosine + ": \"" + (truncate(nearest, 80) ?? "") + "\")"
+        }}
+      }}
+    }}
+"#,
+        new = float(NEW.into()),
+        bits = float(ENTROPY_BITS),
+        entropy = float(ENTROPY.into()),
+        doubt = float((1.0 - NEW / 2.0).into()),
+    )
+}
+
+/// What the row says of how often it comes.
+fn rate() -> String {
+    let steps = TIMES.iter().map(|times| {
+        let strength = (0.5 + 0.115 * times.log10()).clamp(0.5, 0.75);
+        (format!("times >= {}", float(*times)), format!("strength = {strength:.4}"))
+    });
+    format!(
+        r#"    if class != null && (row.value.burst != null || row.value.drop != null) {{
+      strength = {drop}
+      kind = "drop"
+      rate = row.value.drop
+      if row.value.burst != null {{
+        strength = 0.5
+        kind = "burst"
+        rate = row.value.burst
+      }}
+      expected = to_float(rate.expected) ?? 0.0
+      actual = to_float(rate.actual) ?? 0.0
+      phrase = "drop: " + to_string(round(actual, precision: 1)) + " a minute, usually " + to_string(round(expected, precision: 1))
+      if kind == "burst" {{
+        phrase = "burst: " + to_string(round(actual, precision: 1)) + " a minute, usually at most " + to_string(round(expected, precision: 1))
+        usual = if expected < 2.0 {{ 2.0 }} else {{ expected }}
+        times = (actual / usual) ?? 1.0
+        {steps}
+      }}
+      rate = {{"expected": round(expected, precision: 3), "actual": round(actual, precision: 3)}}
+      signals = flatten([kind, signals])
+      if strongest > strength {{
+        reason = reason + "; " + phrase
+        doubt = 1.0 - strength / 2.0
+      }} else {{
+        reason = if reason == "" {{ phrase }} else {{ phrase + "; " + reason }}
+        doubt = 1.0 - strongest / 2.0
+        strongest = strength
+      }}
+    }}
+    if strongest > 0.99 {{
+      strongest = 0.99
+    }} else if strongest < 0.0 {{
+      strongest = 0.0
+    }}
+"#,
+        drop = float(DROP.into()),
+        steps = chain(steps, 8),
+    )
+}
+
+/// The rule's part: its strength, and the score where it is all there is. Both are the engine's, to the last digit.
+fn rule(settings: &Settings, scores: &[f32]) -> String {
+    let mut scores = scores.to_vec();
+    scores.sort_by(f32::total_cmp);
+    scores.dedup();
+    let branches = |is_known: bool, indent: usize| {
+        let branches = scores.iter().map(|severity| {
+            let strength = score::of_rule_on(*severity, is_known);
+            let alone = score::calibrate(score::join(std::iter::once(strength)), settings.threshold(), 0.0);
+            (
+                format!("rule_score == {}", float((*severity).into())),
+                format!(
+                    "strength = {}\n{}alone = {}",
+                    float(strength.into()),
+                    " ".repeat(indent + 2),
+                    float(alone.into())
+                ),
+            )
+        });
+        chain(branches, indent)
+    };
+    let strength = if advice::is_asked(settings) {
+        format!(
+            r#"if class != null && ((class == "normal" && row.value.similarity == null) || row.value.habit == true) {{
+        {}
+      }} else {{
+        {}
+      }}"#,
+            branches(true, 8),
+            branches(false, 8)
+        )
+    } else {
+        branches(false, 6)
+    };
+    format!(
+        r#"    strength = 0.0
+    alone = 0.0
+    if rule != null {{
+      {strength}
+      signals = flatten(["pattern", signals])
+      if reason != "" {{
+        reason = reason + "; "
+      }}
+      reason = reason + "rule " + (string(rule) ?? "")
+      if rule_description != "" {{
+        reason = reason + " (" + rule_description + ")"
+      }}
+    }}
+"#
+    )
+}
+
+/// All evidence becomes one score, and the threshold its middle.
+fn join(threshold: f32) -> String {
+    format!(
+        r#"    if strongest == 0.0 && offset == 0.0 {{
+      score = alone
+    }} else {{
+      if strength > strongest {{
+        doubt = doubt * (1.0 - strongest / 2.0)
+        strongest = strength
+      }} else {{
+        doubt = doubt * (1.0 - strength / 2.0)
+      }}
+      raw = 1.0 - (1.0 - strongest) * doubt
+      if raw < {threshold} {{
+        score = 0.5 * raw / {threshold} + offset
+      }} else {{
+        score = 0.5 + 0.5 * (raw - {threshold}) / {rest} + offset
+      }}
+      if score < 0.0 {{
+        score = 0.0
+      }} else if score > 1.0 {{
+        score = 1.0
+      }}
+    }}
+"#,
+        threshold = float(threshold.into()),
+        rest = float((1.0 - threshold).max(1e-3).into()),
+    )
+}
+
+/// Where the record goes.
+const ROUTE: &str = r#"    if class == null && open {
+      if level != "none" || is_new {
+        status = "pending"
+      }
+    } else if level != "none" {
+      if class == "anomalous" {
+        status = "confirmed"
+      } else if class != null || bare {
+        status = "inline"
+      } else {
+        status = "skipped"
+        reason = reason + "; sidecar absent, judged in the plugin alone"
+      }
+    }
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_the_engine() {
+        for (least, level) in LEVELS {
+            assert_eq!(Level::of(least), level);
+            assert!(Level::of(least.next_down()) < level);
+        }
+    }
+}
