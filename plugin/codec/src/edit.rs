@@ -169,6 +169,16 @@ pub(crate) enum Part<'p> {
     Key(&'p str),
 }
 
+/// A part of the old body and what becomes of it.
+pub(crate) enum Piece<'p> {
+    /// It stays, perhaps nothing at all.
+    Kept(Range<usize>),
+    /// The pair leaves.
+    Dropped { pair: Range<usize> },
+    /// The pair gets another key.
+    Renamed { pair: Range<usize>, key: Range<usize>, name: &'p str },
+}
+
 impl Plan<'_> {
     /// How many pairs stay.
     pub(crate) fn kept(&self) -> usize {
@@ -176,26 +186,37 @@ impl Plan<'_> {
         self.layout.count.saturating_sub(dropped)
     }
 
-    /// The pairs' bytes with the changes made.
+    /// What becomes of the pairs, in order.
+    pub(crate) fn pieces(&self, mut each: impl FnMut(Piece<'_>)) {
+        let mut at = self.layout.pairs.start;
+        for change in &self.changes {
+            let (pair, key) = (change.pair.clone(), change.key.clone());
+            each(Piece::Kept(at..pair.start));
+            at = pair.end;
+            each(match &change.name {
+                NewName::None => Piece::Dropped { pair },
+                NewName::Given(name) => Piece::Renamed { pair, key, name },
+                NewName::Made(name) => Piece::Renamed { pair, key, name },
+            });
+        }
+        each(Piece::Kept(at..self.layout.pairs.end));
+    }
+
+    /// The pairs' bytes with the changes made, where a key can be put in another's place.
     pub(crate) fn parts(&self, body: &[u8], mut each: impl FnMut(Part<'_>)) {
         let bytes = |range: Range<usize>, each: &mut dyn FnMut(Part<'_>)| {
             if let Some(bytes) = body.get(range).filter(|bytes| !bytes.is_empty()) {
                 each(Part::Bytes(bytes));
             }
         };
-        let mut at = self.layout.pairs.start;
-        for change in &self.changes {
-            bytes(at..change.pair.start, &mut each);
-            at = change.pair.end;
-            let name = match &change.name {
-                NewName::None => continue,
-                NewName::Given(name) => name,
-                NewName::Made(name) => name.as_str(),
-            };
-            bytes(change.pair.start..change.key.start, &mut each);
-            each(Part::Key(name));
-            bytes(change.key.end..change.pair.end, &mut each);
-        }
-        bytes(at..self.layout.pairs.end, &mut each);
+        self.pieces(|piece| match piece {
+            Piece::Kept(range) => bytes(range, &mut each),
+            Piece::Dropped { .. } => {}
+            Piece::Renamed { pair, key, name } => {
+                bytes(pair.start..key.start, &mut each);
+                each(Part::Key(name));
+                bytes(key.end..pair.end, &mut each);
+            }
+        });
     }
 }

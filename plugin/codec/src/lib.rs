@@ -1,7 +1,7 @@
 //! Host bytes to record view and back.
 //!
-//! Takes one log event as a host holds it, msgpack (native Fluent Bit, Forward) or JSON (wasm, HTTP); gives its fields
-//! to a [`oddline_engine::Visitor`], and later the same bytes with [`Tags`] spliced in. Outside our own keys every byte
+//! Takes one log event as a host holds it, msgpack (native Fluent Bit, Forward), JSON (wasm, HTTP) or protobuf (Vector);
+//! gives its fields to a [`oddline_engine::Visitor`], and later the same bytes with [`Tags`] spliced in. Outside our own keys every byte
 //! leaves as it came: nothing is rebuilt, only the map's header is written anew. Input is hostile: nothing here panics,
 //! recurses with the input or allocates by a length that the input claims; what is not understood is [`Unreadable`],
 //! and the caller then passes its own bytes on.
@@ -36,6 +36,7 @@ pub mod msgpack;
 mod profile;
 #[cfg(test)]
 mod properties;
+pub mod protobuf;
 mod summary;
 mod tags;
 
@@ -53,6 +54,10 @@ pub const SUMMARY_KEY: &str = "oddline_summary";
 pub const DETOUR_KEY: &str = "_oddline_detour";
 /// Top-level key of the tag of a record on the detour, where metadata cannot carry it.
 pub const TAG_KEY: &str = "_oddline_tag";
+/// Top-level key of the reference on a companion: `{template_id, tag, time}`.
+pub const REFERENCE_KEY: &str = "oddline_reference";
+/// Name of the pending tags in a Vector event's metadata, where the record itself flows on with its inline tags.
+pub(crate) const PENDING_TAGS: &str = "pending";
 /// Most fields of one record that are visited; the rest is left alone.
 pub const MAX_FIELDS: usize = 1_024;
 /// Deepest level whose fields are visited; the record's own fields are level 1.

@@ -164,6 +164,9 @@ pub enum TagError {
     /// Not there.
     #[error("tag `score` is missing")]
     NoScore,
+    /// Neither of them is there.
+    #[error("tags `template_id` and `template` are missing")]
+    NoTemplate,
     /// Out of range.
     #[error("tag `{name}` is {value}, not within {low}..={high}")]
     Range {
@@ -185,7 +188,8 @@ struct Unchecked {
     /// The score in the profile `ecs`, 0..100.
     risk_score_norm: Option<f64>,
     level: Level,
-    template_id: TemplateId,
+    /// Not every host can work it out; then the template's text is there.
+    template_id: Option<TemplateId>,
     status: Option<Status>,
     #[serde(default)]
     flags: Vec<String>,
@@ -221,7 +225,10 @@ impl TryFrom<Unchecked> for Tags {
         Ok(Tags {
             score,
             level: tags.level,
-            template_id: tags.template_id,
+            template_id: tags
+                .template_id
+                .or_else(|| tags.template.as_deref().map(TemplateId::of))
+                .ok_or(TagError::NoTemplate)?,
             status: tags.status,
             flags: Flag::ALL
                 .into_iter()
@@ -316,10 +323,13 @@ mod tests {
         check(r#"{"score":-1,"level":"none","template_id":"0000000000000000"}"#, "`score` is -1");
         check(r#"{"score":1,"level":"huge","template_id":"0000000000000000"}"#, "huge");
         check(r#"{"score":1,"level":"none","template_id":"xyz"}"#, "16 hex digits");
+        check(r#"{"score":1,"level":"none"}"#, "`template_id` and `template` are missing");
         check(
             r#"{"score":1,"level":"none","template_id":"0000000000000000","rule_score":11}"#,
             "`rule_score` is 11",
         );
+        let named: Tags = serde_json::from_str(r#"{"score":1,"level":"none","template":"x"}"#).unwrap();
+        assert_eq!(named.template_id, TemplateId::of("x"));
         let newer = r#"{"score":1,"level":"none","template_id":"0000000000000000","flags":["new","odour"],"more":{}}"#;
         let tags: Tags = serde_json::from_str(newer).unwrap();
         assert_eq!(tags.flags.iter().collect::<Vec<_>>(), [Flag::New]);

@@ -1,4 +1,4 @@
-//! Local verdicts in, final tags out: what Forward and HTTP share. Knows neither; the bytes stay with them.
+//! Local verdicts in, final tags out: what all ways in share. Knows neither; the bytes stay with them.
 
 use std::{fmt, sync::Arc};
 
@@ -24,43 +24,39 @@ pub struct Annotator {
 
 impl Annotator {
     /// The final verdicts, in order. What is settled stays as it is; what is pending is judged.
-    pub(crate) async fn judge(&self, source: &Arc<str>, locals: Vec<Verdict>) -> Vec<Verdict> {
-        let received = |local: &Verdict| Received { source: Arc::clone(source), local: local.clone() };
-        let pending: Vec<Received> = locals.iter().filter(|local| local.is_pending()).map(received).collect();
-        if pending.is_empty() {
-            return locals;
-        }
-        let mut judged = self.analysis.judge(pending).await.into_iter();
-        let last = |local: Verdict| {
+    pub(crate) async fn judge(&self, records: Vec<Received>) -> Vec<Verdict> {
+        let is_pending = |record: &&Received| record.local.is_pending();
+        let pending: Vec<Received> = records.iter().filter(is_pending).cloned().collect();
+        let judged = if pending.is_empty() { Vec::new() } else { self.analysis.judge(pending).await };
+        let mut judged = judged.into_iter();
+        let last = |Received { local, .. }: Received| {
             if local.is_pending() { judged.next().unwrap_or_else(|| unanswered(local)) } else { local }
         };
-        locals.into_iter().map(last).collect()
+        records.into_iter().map(last).collect()
     }
 
     /// As [`Annotator::judge`], where detectors of the operator's own look at the records too, settled ones included.
     /// `see` is asked for them only if there are any; what it gives none for stays as it is.
     pub(crate) async fn judge_seen(
         &self,
-        source: &Arc<str>,
-        locals: Vec<Verdict>,
+        records: Vec<Received>,
         see: impl FnOnce() -> Vec<Option<Seen>>,
     ) -> Vec<Verdict> {
         if !self.analysis.looks() {
-            return self.judge(source, locals).await;
+            return self.judge(records).await;
         }
         let mut seen = see();
-        seen.resize(locals.len(), None);
+        seen.resize(records.len(), None);
         let is_seen: Vec<bool> = seen.iter().map(Option::is_some).collect();
-        let received = |local: &Verdict| Received { source: Arc::clone(source), local: local.clone() };
-        let (records, seen) =
-            locals.iter().zip(seen).filter_map(|(local, seen)| Some((received(local), seen?))).unzip();
-        let mut judged = self.analysis.judge_seen(records, seen).await.into_iter();
-        let last = |(local, is_seen): (Verdict, bool)| match is_seen.then(|| judged.next()) {
+        let (shown, seen) =
+            records.iter().zip(seen).filter_map(|(record, seen)| Some((record.clone(), seen?))).unzip();
+        let mut judged = self.analysis.judge_seen(shown, seen).await.into_iter();
+        let last = |(Received { local, .. }, is_seen): (Received, bool)| match is_seen.then(|| judged.next()) {
             Some(Some(verdict)) => verdict,
             _ if local.is_pending() => unanswered(local),
             _ => local,
         };
-        locals.into_iter().zip(is_seen).map(last).collect()
+        records.into_iter().zip(is_seen).map(last).collect()
     }
 
     /// A record of a tag as detectors see it, without the tags under `without`.

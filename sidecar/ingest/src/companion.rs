@@ -4,8 +4,7 @@ use oddline_codec::{Edit, TagStyle, Tags, msgpack};
 
 use crate::forward::frame::put_text;
 
-/// Key of the reference: `{template_id, tag, time}`, time in nanoseconds since the Unix epoch.
-pub const REFERENCE_KEY: &str = "oddline_reference";
+pub use oddline_codec::REFERENCE_KEY;
 
 /// Appends the companion of a record of that tag and time, as an event of the same time.
 pub(crate) fn write(style: &TagStyle, tag: &[u8], time_nanos: i64, tags: &Tags, out: &mut Vec<u8>) {

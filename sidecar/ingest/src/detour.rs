@@ -1,31 +1,31 @@
-//! The way of a batch: msgpack events under a tag in; judged, tagged and delivered; `Ok` only when the return input has
-//! acknowledged all of it. Knows nothing of frames or sockets.
+//! The way of a batch: events in; judged, tagged and delivered; `Ok` only when the return input has acknowledged all of
+//! it. Knows nothing of frames, sockets or notations: an [`Entry`] is an event in any of them.
 //!
 //! | tag | what happens |
 //! |---|---|
 //! | `oddline.pending.<tag>` | judged; goes back under `<tag>` (divert), or a companion goes out (copy) |
 //! | `oddline.summary.<tag>` | summaries are taken; nothing goes back |
 //! | `oddline.loop.<tag>` | records that came back twice: the loop is cut, they are counted and not sent again |
-//! | any other | records of a shipper without plugin: screened here, then as above; a record that was sent back before |
+//! | any other | judged if it brings pending tags, else screened here first; a record that was sent back before |
 //! |  | goes out once more, under `oddline.loop.<tag>` |
 
 use std::{fmt, sync::Arc};
 
-use oddline_analyze::ports::Seen;
+use oddline_analyze::ports::{Received, Seen};
 use oddline_codec::{
-    Edit, MARKER_KEY, SUMMARY_KEY, TagStyle, marker,
-    marker::Secret,
-    msgpack::{self, Event, EventKind},
-    read_summary,
+    Edit, MARKER_KEY, SUMMARY_KEY, TAG_KEY, TagStyle,
+    marker::{self, Secret},
+    msgpack, read_summary,
 };
-use oddline_engine::{Mode, Verdict};
+use oddline_engine::{Mode, Status, Summary, TemplateCount, Verdict};
 use tracing::warn;
 
 use crate::{
     annotate::{Annotator, GROUP},
-    companion,
     deliver::{Deliver, DeliverError, Outgoing},
+    entry::{Content, Entry},
     events::Events,
+    forward,
 };
 
 /// What plugins prefix the tag of questionable records with.
@@ -54,23 +54,35 @@ pub struct Detour {
 }
 
 /// An event, and what is known about it before it is judged.
-struct Entry<'a> {
-    event: Event<'a>,
+struct Read<E> {
+    entry: E,
     kind: Kind,
-    local: Verdict,
+    received: Received,
+    /// It has been on a detour around this one: [`LOOP_PREFIX`] is before its tag.
+    is_around: bool,
 }
 
 enum Kind {
-    /// Not ours to touch, but readable: group markers.
+    /// Not ours to touch, but readable.
     AsIs,
+    /// It means nothing by itself.
+    Surrounding,
     /// It was sent back and has come again.
     Looped,
-    /// No map.
+    /// Nobody can read it.
     Unread,
+    /// A count, which the analysis has.
+    Taken,
     /// Tagged by a plugin, whose name is kept.
     Tagged(Option<Arc<str>>),
     /// Without readable tags: screened here.
     Screened,
+}
+
+/// The tags under which a batch goes out: back, and once more where it loops. Empty where events carry their own.
+pub(crate) struct Lanes {
+    pub(crate) back: Vec<u8>,
+    pub(crate) again: Vec<u8>,
 }
 
 impl Detour {
@@ -86,7 +98,7 @@ impl Detour {
         Detour { annotator, pending, mode, secret, deliver, events }
     }
 
-    /// Takes a batch all the way.
+    /// Takes a chunk of Fluent Bit's events all the way.
     ///
     /// # Errors
     /// If the return input did not acknowledge: some of the batch may have arrived, the sender has to resend it all.
@@ -95,108 +107,132 @@ impl Detour {
             self.summaries(chunk);
             return Ok(());
         }
-        let around = tag.strip_prefix(LOOP_PREFIX);
-        let route = around.or(tag.strip_prefix(PENDING_PREFIX)).unwrap_or(tag);
-        let source: Arc<str> = String::from_utf8_lossy(route).into();
-        let mut back = Pieces::new(&*self.deliver, &self.events, self.out_tag(route));
-        let mut again = Pieces::new(&*self.deliver, &self.events, [LOOP_PREFIX, route].concat());
-        let (mut strays, mut tail) = (Vec::new(), &b""[..]);
-        let mut events = msgpack::events(chunk);
+        let (route, _) = route(tag);
+        let back = if self.mode == Mode::Copy { [VERDICT_PREFIX, route].concat() } else { route.to_vec() };
+        let lanes = Lanes { back, again: [LOOP_PREFIX, route].concat() };
+        self.pass(forward::entries(tag, chunk), lanes).await
+    }
+
+    /// Takes a batch in any notation all the way; see [`Detour::carry`]. What cannot be read comes as an error.
+    pub(crate) async fn pass<'a, E: Entry + 'a>(
+        &self,
+        mut batch: impl Iterator<Item = Result<E, &'a [u8]>> + Send,
+        lanes: Lanes,
+    ) -> Result<(), DeliverError> {
+        let mut strays = Strays { tag: lanes.back.clone(), events: Vec::new() };
+        let mut back = Pieces::new(&*self.deliver, &self.events, lanes.back);
+        let mut again = Pieces::new(&*self.deliver, &self.events, lanes.again);
+        let (mut counts, mut tail) = (Vec::new(), &b""[..]);
         loop {
             let mut group = Vec::new();
-            for event in events.by_ref().take(GROUP) {
-                match event {
-                    Ok(event) => group.push(self.read(route, event)),
-                    Err(malformed) => tail = chunk.get(malformed.offset..).unwrap_or_default(),
+            for entry in batch.by_ref().take(GROUP) {
+                match entry {
+                    Ok(entry) => group.push(self.read(entry, &mut counts)),
+                    Err(rest) => tail = rest,
                 }
             }
             if group.is_empty() {
                 break;
             }
             self.events.records_received.add(group.len());
-            let locals = group.iter_mut().map(|entry| std::mem::take(&mut entry.local)).collect();
-            let see = || group.iter().map(|entry| self.see(route, entry)).collect();
-            let verdicts = self.annotator.judge_seen(&source, locals, see).await;
+            let received = group.iter_mut().map(|read| read.received.clone()).collect();
+            let see = || group.iter().map(|read| self.see(read)).collect();
+            let verdicts = self.annotator.judge_seen(received, see).await;
             let mut bytes = Vec::new();
-            for (entry, verdict) in group.iter().zip(&verdicts) {
+            for (read, verdict) in group.iter().zip(&verdicts) {
                 bytes.clear();
-                match (&entry.kind, self.mode) {
-                    (Kind::Unread, _) => {
-                        self.events.records_unread.add(1);
-                        strays.extend_from_slice(entry.event.raw);
+                let raw = read.entry.raw();
+                match (&read.kind, self.mode) {
+                    (Kind::Unread, Mode::Copy) => self.events.records_unread.add(1),
+                    (Kind::Unread, _) => strays.push(raw, &self.events),
+                    (Kind::Taken, _) | (Kind::Surrounding | Kind::Looped, Mode::Copy) => {}
+                    (Kind::Looped, _) if read.is_around => self.events.loops_cut.add(1),
+                    (Kind::Looped, _) => {
+                        read.entry.retag(&[LOOP_PREFIX, read.route()].concat(), &mut bytes);
+                        again.push(&std::mem::take(&mut bytes)).await?;
                     }
-                    (Kind::AsIs | Kind::Looped, Mode::Copy) => {}
-                    (Kind::Looped, _) if around.is_some() => self.events.loops_cut.add(1),
-                    (Kind::Looped, _) => again.push(entry.event.raw).await?,
-                    (Kind::AsIs, _) => bytes.extend_from_slice(entry.event.raw),
-                    (_, Mode::Copy) => self.write_companion(route, entry, verdict, &mut bytes),
-                    _ => self.write(route, entry, verdict, &mut bytes),
+                    (Kind::AsIs | Kind::Surrounding, _) => bytes.extend_from_slice(raw),
+                    (_, Mode::Copy) => self.write_companion(read, verdict, &mut bytes),
+                    _ => self.write(read, verdict, &mut bytes),
                 }
                 back.push(&bytes).await?;
             }
         }
+        if !tail.is_empty() {
+            strays.push(tail, &self.events);
+        }
         back.flush().await?;
         again.flush().await?;
-        self.events.records_unread.add(usize::from(!tail.is_empty()));
-        strays.extend_from_slice(tail);
-        self.send_strays(back.has_sent, route, strays).await
+        self.send_strays(back.has_sent, strays).await?;
+        // Last, for a batch that fails comes again.
+        self.count(counts);
+        Ok(())
     }
 
-    /// A log record as detectors see it.
-    fn see(&self, route: &[u8], entry: &Entry<'_>) -> Option<Seen> {
-        let is_log = matches!(entry.kind, Kind::Tagged(_) | Kind::Screened);
-        is_log.then(|| self.annotator.see(route, &msgpack::Walked(entry.event.body), &self.pending.key))
+    fn read<E: Entry>(&self, entry: E, counts: &mut Vec<TemplateCount>) -> Read<E> {
+        let (route, is_around) = route(entry.tag());
+        let source: Arc<str> = String::from_utf8_lossy(route).into();
+        let (kind, local) = match entry.content() {
+            // Our own companion: the shipper's routes lead it back here.
+            Content::Record if self.mode == Mode::Copy && entry.tag().starts_with(VERDICT_PREFIX) => {
+                self.events.records_looped.add(1);
+                (Kind::Looped, Verdict::default())
+            }
+            Content::Record => self.read_record::<E>(route, entry.body()),
+            Content::Passing { surrounds: true } => (Kind::Surrounding, Verdict::default()),
+            Content::Passing { surrounds: false } => (Kind::AsIs, Verdict::default()),
+            Content::Broken => (Kind::Unread, Verdict::default()),
+            Content::Nothing => {
+                self.events.entries_discarded.add(1);
+                (Kind::Taken, Verdict::default())
+            }
+            Content::Count(count) => {
+                self.events.summaries_unread.add(usize::from(count.is_none()));
+                counts.extend(count);
+                (Kind::Taken, Verdict::default())
+            }
+        };
+        Read { kind, received: Received { source, local }, is_around, entry }
     }
 
-    fn out_tag(&self, route: &[u8]) -> Vec<u8> {
-        if self.mode == Mode::Copy { [VERDICT_PREFIX, route].concat() } else { route.to_vec() }
-    }
-
-    fn read<'a>(&self, route: &'a [u8], event: Event<'a>) -> Entry<'a> {
-        let entry = |kind, local| Entry { event, kind, local };
-        if event.kind != EventKind::Log {
-            return entry(Kind::AsIs, Verdict::default());
-        }
-        if let Some(tags) = msgpack::read_tags(event.body, &self.pending.key)
-            && tags.status == Some(oddline_engine::Status::Pending)
+    fn read_record<E: Entry>(&self, route: &[u8], body: &[u8]) -> (Kind, Verdict) {
+        if let Some(tags) = E::pending_tags(body, &self.pending.key)
+            && tags.status == Some(Status::Pending)
             && tags.template.is_some()
         {
             // A plugin that cannot emit records of its own lets its summary ride on a pending one.
-            if let Some(summary) = read_summary(event.body) {
+            if let Some(summary) = E::summary(body) {
                 self.events.summaries_received.add(1);
                 self.annotator.analysis.summary(summary);
             }
             let model = tags.model.clone();
-            return entry(Kind::Tagged(model), tags.into_verdict());
+            return (Kind::Tagged(model), tags.into_verdict());
         }
         let mut picking = self.annotator.picker.start(route);
-        if msgpack::walk(event.body, &mut picking).is_err() {
-            return entry(Kind::Unread, Verdict::default());
+        if E::walk(body, &mut picking).is_err() {
+            return (Kind::Unread, Verdict::default());
         }
-        if self.has_been_here(route, event.body) {
+        if self.has_been_here::<E>(route, body) {
             self.events.records_looped.add(1);
-            return entry(Kind::Looped, Verdict::default());
+            return (Kind::Looped, Verdict::default());
         }
-        entry(
-            Kind::Screened,
-            self.annotator.analysis.screen_whole(&picking.finish(), &msgpack::Walked(event.body)),
-        )
+        (Kind::Screened, self.annotator.analysis.screen_whole(&picking.finish(), &E::walked(body)))
     }
 
     /// Whether a record carries our own valid marker: it was sent back and has come again.
-    fn has_been_here(&self, route: &[u8], body: &[u8]) -> bool {
-        let Some(given) = msgpack::read_marker(body) else { return false };
-        let Some(tags) = msgpack::read_styled_tags(body, &self.annotator.style) else { return false };
+    fn has_been_here<E: Entry>(&self, route: &[u8], body: &[u8]) -> bool {
+        let Some(given) = E::marker(body) else { return false };
+        let Some(tags) = E::styled_tags(body, &self.annotator.style) else { return false };
         let Some(status) = tags.status else { return false };
         // The message is the one without the marker, as it was when the marker was made.
         let mut bare = Vec::new();
         let edit = Edit::remove(&self.annotator.style, &[MARKER_KEY]);
-        if msgpack::splice(body, &edit, &mut bare).is_err() {
+        if E::splice(body, &edit, &mut bare).is_err() {
             return false;
         }
-        let message = self.message(route, &bare);
+        let message = self.message::<E>(route, &bare);
         let looped =
-            marker::verify(&self.secret, route, &message, tags.template_id, tags.level, status, given);
+            marker::verify(&self.secret, route, &message, tags.template_id, tags.level, status, &given);
         // Told at the first and then ever more rarely: a loop turns as fast as it can.
         if looped && (self.events.records_looped.get() + 1).is_power_of_two() {
             warn!(
@@ -207,57 +243,69 @@ impl Detour {
         looped
     }
 
-    fn message(&self, route: &[u8], body: &[u8]) -> Vec<u8> {
+    /// A log record as detectors see it.
+    fn see<E: Entry>(&self, read: &Read<E>) -> Option<Seen> {
+        let is_log = matches!(read.kind, Kind::Tagged(_) | Kind::Screened);
+        is_log.then(|| self.annotator.see(read.route(), &E::walked(read.entry.body()), &self.pending.key))
+    }
+
+    fn message<E: Entry>(&self, route: &[u8], body: &[u8]) -> Vec<u8> {
         let mut picking = self.annotator.picker.start(route);
-        match msgpack::walk(body, &mut picking) {
-            Ok(_) => picking.finish().message.into_owned(),
+        match E::walk(body, &mut picking) {
+            Ok(()) => picking.finish().message.into_owned(),
             Err(_) => Vec::new(),
         }
     }
 
     /// The event with its final tags and marker; as it came if that fails.
-    fn write(&self, route: &[u8], entry: &Entry<'_>, verdict: &Verdict, out: &mut Vec<u8>) {
+    fn write<E: Entry>(&self, read: &Read<E>, verdict: &Verdict, out: &mut Vec<u8>) {
         let style = &self.annotator.style;
-        let (remove, model): (&[&str], _) = match &entry.kind {
-            Kind::Tagged(model) => (&[self.pending.key.as_str(), SUMMARY_KEY], model.as_ref()),
+        let (remove, model): (&[&str], _) = match &read.kind {
+            Kind::Tagged(model) => (&[self.pending.key.as_str(), SUMMARY_KEY, TAG_KEY], model.as_ref()),
             _ => (&[], None),
         };
         let tags = self.annotator.tags(verdict, model);
         let mut edit = Edit { remove, rename: &[], style, tags: Some(&tags), marker: None };
-        let body = entry.event.body;
+        let body = read.entry.body();
         // The plugin checks the marker against the message it finds in the finished record, so it is made from that.
         let made = verdict.status.filter(|_| style.writes(&tags)).and_then(|status| {
             let mut finished = Vec::new();
-            msgpack::splice(body, &edit, &mut finished).ok()?;
-            let message = self.message(route, &finished);
-            Some(marker::sign(&self.secret, route, &message, verdict.template_id, verdict.level, status))
+            E::splice(body, &edit, &mut finished).ok()?;
+            Some(self.sign::<E>(read.route(), &finished, verdict, status))
         });
         edit.marker = made.as_deref();
-        out.extend_from_slice(entry.event.head);
-        if msgpack::splice(body, &edit, out).is_err() {
-            self.events.records_unread.add(1);
-            out.clear();
-            out.extend_from_slice(entry.event.raw);
+        let mut finished = Vec::new();
+        match E::splice(body, &edit, &mut finished) {
+            Ok(()) => read.entry.wrap(&finished, out),
+            Err(_) => {
+                self.events.records_unread.add(1);
+                out.extend_from_slice(read.entry.raw());
+            }
         }
     }
 
     /// In copy mode the record has flowed on already: what goes out is the verdict with a reference to it. Records
     /// that came without a plugin's tags have none unless they are flagged.
-    fn write_companion(&self, route: &[u8], entry: &Entry<'_>, verdict: &Verdict, out: &mut Vec<u8>) {
-        let model = if let Kind::Tagged(model) = &entry.kind { model.as_ref() } else { None };
+    fn write_companion<E: Entry>(&self, read: &Read<E>, verdict: &Verdict, out: &mut Vec<u8>) {
+        let model = if let Kind::Tagged(model) = &read.kind { model.as_ref() } else { None };
         let tags = self.annotator.tags(verdict, model);
         if tags.is_flagged() {
-            companion::write(&self.annotator.style, route, entry.event.time_nanos, &tags, out);
+            read.entry.companion(&self.annotator.style, &tags, read.route(), out);
         }
+    }
+
+    fn sign<E: Entry>(&self, route: &[u8], finished: &[u8], verdict: &Verdict, status: Status) -> String {
+        let message = self.message::<E>(route, finished);
+        marker::sign(&self.secret, route, &message, verdict.template_id, verdict.level, status)
     }
 
     /// Entries that nobody can read go back as they came, apart from the rest, so that a return input that refuses
     /// them does not refuse the rest too. They are given up only if it has just shown that it is there.
-    async fn send_strays(&self, is_there: bool, route: &[u8], events: Vec<u8>) -> Result<(), DeliverError> {
-        if events.is_empty() || self.mode == Mode::Copy {
+    async fn send_strays(&self, is_there: bool, strays: Strays) -> Result<(), DeliverError> {
+        if strays.events.is_empty() || self.mode == Mode::Copy {
             return Ok(());
         }
-        let outgoing = Outgoing { tag: route.to_vec(), events, records: 1 };
+        let outgoing = Outgoing { tag: strays.tag, events: strays.events, records: 1 };
         match self.deliver.deliver(&outgoing).await {
             Err(error) if is_there => {
                 self.events.entries_discarded.add(1);
@@ -265,6 +313,14 @@ impl Detour {
                 Ok(())
             }
             outcome => outcome,
+        }
+    }
+
+    /// Counts of templates that came as events of their own.
+    fn count(&self, templates: Vec<TemplateCount>) {
+        if !templates.is_empty() {
+            self.events.summaries_received.add(1);
+            self.annotator.analysis.summary(Summary { kind: "v1".into(), templates, ..Summary::default() });
         }
     }
 
@@ -278,6 +334,34 @@ impl Detour {
                 None => self.events.summaries_unread.add(1),
             }
         }
+    }
+}
+
+impl<E: Entry> Read<E> {
+    fn route(&self) -> &[u8] {
+        route(self.entry.tag()).0
+    }
+}
+
+/// The tag without our prefixes, and whether [`LOOP_PREFIX`] was one.
+fn route(tag: &[u8]) -> (&[u8], bool) {
+    match (tag.strip_prefix(LOOP_PREFIX), tag.strip_prefix(PENDING_PREFIX)) {
+        (Some(route), _) => (route, true),
+        (None, Some(route)) => (route, false),
+        (None, None) => (tag, false),
+    }
+}
+
+/// What nobody can read.
+struct Strays {
+    tag: Vec<u8>,
+    events: Vec<u8>,
+}
+
+impl Strays {
+    fn push(&mut self, bytes: &[u8], counts: &Events) {
+        counts.records_unread.add(1);
+        self.events.extend_from_slice(bytes);
     }
 }
 

@@ -26,9 +26,9 @@ events! {
     frames_received,
     /// Bytes of these frames, as they came.
     bytes_received,
-    /// Log records received over Forward.
+    /// Records received for the detour, from Fluent Bit or from Vector.
     records_received,
-    /// Log records received over HTTP.
+    /// Log records received by POST /v1/records.
     http_records_received,
     /// Records delivered to the shipper's return input and acknowledged by it.
     records_sent,

@@ -4,6 +4,7 @@
 //! [`handshake`], [`tls`] -> [`frame`], [`expand`] -> [`server`] or [`client`].
 
 pub mod client;
+mod entry;
 pub mod expand;
 pub mod frame;
 pub mod handshake;
@@ -12,3 +13,5 @@ pub mod server;
 pub mod tls;
 pub mod value;
 mod wire;
+
+pub(crate) use entry::entries;

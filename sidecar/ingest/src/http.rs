@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use oddline_analyze::ports::Seen;
+use oddline_analyze::ports::{Received, Seen};
 use oddline_codec::{Edit, json};
 use oddline_engine::Verdict;
 use serde_json::value::RawValue;
@@ -132,13 +132,13 @@ impl Http {
                 let text = format!("record {} of {}: {error}", number * GROUP + place + 1, records.len());
                 Refusal(StatusCode::BAD_REQUEST, "invalid_record", text)
             };
-            let locals: Result<Vec<Verdict>, Refusal> = group
-                .iter()
-                .enumerate()
-                .map(|(place, record)| self.screen(record).map_err(|e| invalid(place, e)))
-                .collect();
+            let received = |(place, record): (usize, &&RawValue)| {
+                let local = self.screen(record).map_err(|error| invalid(place, error))?;
+                Ok(Received { source: source.clone(), local })
+            };
+            let records: Result<Vec<Received>, Refusal> = group.iter().enumerate().map(received).collect();
             let see = || group.iter().map(|record| self.see(record)).collect();
-            let verdicts = self.annotator.judge_seen(&source, locals?, see).await;
+            let verdicts = self.annotator.judge_seen(records?, see).await;
             for (place, (record, verdict)) in group.iter().zip(&verdicts).enumerate() {
                 form.between(number == 0 && place == 0, &mut out);
                 let tags = self.annotator.tags(verdict, None);

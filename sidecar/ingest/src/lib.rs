@@ -28,10 +28,12 @@ pub mod companion;
 pub mod deliver;
 pub mod detour;
 pub mod duplicates;
+mod entry;
 pub mod events;
 pub mod forward;
 pub mod http;
 mod limits;
+pub mod vector;
 
 pub use annotate::Annotator;
 pub use budget::Budget;
