@@ -29,7 +29,7 @@ use self::{
     value::{Kind, entries, kind, to_json},
     wire::{Field, fields},
 };
-use crate::{MAX_DEPTH, MAX_FIELDS, TagStyle, Tags, Unreadable};
+use crate::{MAX_DEPTH, MAX_FIELDS, TAG_KEY, TagStyle, Tags, Unreadable};
 
 /// A log's fields.
 const FIELDS: u32 = 1;
@@ -156,9 +156,10 @@ pub fn read_styled_tags(log: &[u8], style: &TagStyle) -> Option<Tags> {
     Tags::deserialize(serde_json::Value::Object(gathered)).ok()
 }
 
-/// The tag that a log's metadata names.
+/// The tag that a log's metadata names, or, where a host cannot write that, its own key [`TAG_KEY`].
 pub fn read_tag(log: &[u8]) -> Option<&[u8]> {
-    read_metadata(log, TAG)
+    let own = || text(value_of(root(log).ok()?.map(), TAG_KEY)?);
+    read_metadata(log, TAG).or_else(own)
 }
 
 /// The marker in a log's metadata, if it has one; see [`crate::marker::verify`].
@@ -167,14 +168,14 @@ pub fn read_marker(log: &[u8]) -> Option<&[u8]> {
 }
 
 fn read_metadata<'a>(log: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    let ours = kind(value_of(metadata(log).ok()??, OURS)?).ok()?;
-    match (ours, key) {
-        (Kind::Map(ours), key) => match kind(value_of(ours, key)?).ok()? {
-            Kind::Bytes(text) => Some(text),
-            _ => None,
-        },
+    match kind(value_of(metadata(log).ok()??, OURS)?).ok()? {
+        Kind::Map(ours) => text(value_of(ours, key)?),
         _ => None,
     }
+}
+
+fn text(value: &[u8]) -> Option<&[u8]> {
+    if let Ok(Kind::Bytes(text)) = kind(value) { Some(text) } else { None }
 }
 
 /// The map that a log's metadata is.

@@ -7,7 +7,7 @@ use std::{future::Future, pin::Pin};
 pub struct Outgoing {
     /// The tag the shipper's outputs match on.
     pub tag: Vec<u8>,
-    /// msgpack events one after the other.
+    /// Events one after the other, in the notation in which they came.
     pub events: Vec<u8>,
     /// How many.
     pub records: usize,
@@ -21,6 +21,8 @@ pub struct DeliverError {
     pub address: String,
     /// Why not.
     pub reason: String,
+    /// It has taken them and answered that those behind it do not want them: they would be refused again, and again.
+    pub is_final: bool,
 }
 
 /// Gives events to the shipper's return input or another next hop.

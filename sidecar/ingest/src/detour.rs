@@ -13,11 +13,11 @@ use std::{fmt, sync::Arc};
 
 use oddline_analyze::ports::{Received, Seen};
 use oddline_codec::{
-    Edit, MARKER_KEY, SUMMARY_KEY, TAG_KEY, TagStyle,
+    DETOUR_KEY, Edit, MARKER_KEY, SUMMARY_KEY, TAG_KEY, TagStyle,
     marker::{self, Secret},
     msgpack, read_summary,
 };
-use oddline_engine::{Mode, Status, Summary, TemplateCount, Verdict};
+use oddline_engine::{BARE_COUNTS, Mode, Status, Summary, TemplateCount, Verdict};
 use tracing::warn;
 
 use crate::{
@@ -261,7 +261,9 @@ impl Detour {
     fn write<E: Entry>(&self, read: &Read<E>, verdict: &Verdict, out: &mut Vec<u8>) {
         let style = &self.annotator.style;
         let (remove, model): (&[&str], _) = match &read.kind {
-            Kind::Tagged(model) => (&[self.pending.key.as_str(), SUMMARY_KEY, TAG_KEY], model.as_ref()),
+            Kind::Tagged(model) => {
+                (&[self.pending.key.as_str(), SUMMARY_KEY, DETOUR_KEY, TAG_KEY], model.as_ref())
+            }
             _ => (&[], None),
         };
         let tags = self.annotator.tags(verdict, model);
@@ -320,7 +322,11 @@ impl Detour {
     fn count(&self, templates: Vec<TemplateCount>) {
         if !templates.is_empty() {
             self.events.summaries_received.add(1);
-            self.annotator.analysis.summary(Summary { kind: "v1".into(), templates, ..Summary::default() });
+            self.annotator.analysis.summary(Summary {
+                kind: BARE_COUNTS.into(),
+                templates,
+                ..Summary::default()
+            });
         }
     }
 

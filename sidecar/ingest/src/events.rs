@@ -50,6 +50,8 @@ events! {
     duplicates,
     /// Deliveries to the return input that failed; the sender was not acknowledged and resends.
     delivery_errors,
+    /// Requests of Vector over gRPC that were not acknowledged; their sender keeps what it sent, and resends.
+    vector_refused,
     /// HTTP requests that were refused.
     http_refused,
 }

@@ -14,4 +14,4 @@ pub mod tls;
 pub mod value;
 mod wire;
 
-pub(crate) use entry::entries;
+pub(crate) use self::{entry::entries, wire::Socket};

@@ -34,6 +34,7 @@ pub mod forward;
 pub mod http;
 mod limits;
 pub mod vector;
+pub mod web;
 
 pub use annotate::Annotator;
 pub use budget::Budget;

@@ -184,7 +184,7 @@ impl Deliver for Client {
             self.events.delivery_errors.add(1);
             let reason =
                 last.map_or_else(|| format!("no answer within {} s", limit.as_secs_f32()), |e| e.to_string());
-            Err(DeliverError { address: self.settings.address.clone(), reason })
+            Err(DeliverError { address: self.settings.address.clone(), reason, is_final: false })
         })
     }
 }

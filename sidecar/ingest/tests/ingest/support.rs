@@ -90,7 +90,11 @@ impl Deliver for Back {
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
                 *failures -= 1;
-                return Err(DeliverError { address: "back".into(), reason: "told to fail".into() });
+                return Err(DeliverError {
+                    address: "back".into(),
+                    reason: "told to fail".into(),
+                    is_final: false,
+                });
             }
             self.arrived.lock().unwrap().push(outgoing.clone());
             Ok(())

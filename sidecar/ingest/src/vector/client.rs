@@ -1,0 +1,212 @@
+//! gRPC out: gives events to Vector's `vector` source, which answers once the sinks behind it have them.
+//!
+//! One HTTP/2 connection, replaced when it breaks. What could not be sent is tried again for a while; what was sent and
+//! is not answered is not, for it may have arrived: its sender resends, as with every failure here.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use axum::http::uri::PathAndQuery;
+use bytes::{Buf, BufMut, Bytes};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use crate::{
+    deliver::{Deliver, DeliverError, Outgoing},
+    events::Events,
+};
+
+/// Where events are pushed to.
+const PUSH: &str = "/vector.Vector/PushEvents";
+/// Between two attempts, doubled from the first to the last.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A connection over which an answer is awaited is asked for a sign of life so often, and has so long to give one.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(10);
+/// Most characters of the other side's own words that are passed on.
+const MAX_EXCERPT: usize = 200;
+
+/// Where to and how.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// `http://host:port` or, with `tls`, `https://host:port` of the source.
+    pub url: String,
+    /// Whom to trust, and the name that the source must show if it is not the host.
+    pub tls: Option<ClientTls>,
+    /// Deliveries at a time; a further one waits.
+    pub deliveries: usize,
+    /// For an answer. The `vector` sink gives up on its own request after 60 s.
+    pub timeout: Duration,
+    /// How long a delivery is tried again that could not be sent.
+    pub insist: Duration,
+}
+
+/// TLS towards the source.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// PEM of the authority.
+    pub ca: Vec<u8>,
+    /// The name the source must show; `None`: the host of the address.
+    pub name: Option<String>,
+}
+
+/// An address or certificate that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {reason}")]
+pub struct ClientError {
+    url: String,
+    reason: String,
+}
+
+impl ClientSettings {
+    /// Defaults for an address.
+    pub fn new(url: impl Into<String>) -> Self {
+        ClientSettings {
+            url: url.into(),
+            tls: None,
+            deliveries: 4,
+            timeout: Duration::from_secs(50),
+            insist: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A client of one source.
+pub struct Client {
+    settings: ClientSettings,
+    channel: Channel,
+    places: Semaphore,
+    events: Arc<Events>,
+}
+
+impl Client {
+    /// A client; it connects with the first delivery. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the address or a certificate is none.
+    pub fn new(settings: ClientSettings, events: Arc<Events>) -> Result<Self, ClientError> {
+        let wrong =
+            |error: tonic::transport::Error| ClientError { url: settings.url.clone(), reason: chain(&error) };
+        let mut endpoint = Endpoint::from_shared(settings.url.clone())
+            .map_err(wrong)?
+            .connect_timeout(settings.insist)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_PATIENCE);
+        if let Some(tls) = &settings.tls {
+            let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&tls.ca));
+            if let Some(name) = &tls.name {
+                config = config.domain_name(name);
+            }
+            endpoint = endpoint.tls_config(config).map_err(wrong)?;
+        }
+        let (channel, places) = (endpoint.connect_lazy(), Semaphore::new(settings.deliveries.max(1)));
+        Ok(Client { settings, channel, places, events })
+    }
+
+    async fn attempts(&self, events: Bytes) -> Result<(), Status> {
+        let _place = self.places.acquire().await;
+        let (start, mut pause) = (Instant::now(), PAUSE);
+        loop {
+            let attempt = timeout(self.settings.timeout, self.push(events.clone())).await;
+            let late = || Status::deadline_exceeded(format!("no answer within {:?}", self.settings.timeout));
+            match attempt.unwrap_or_else(|_| Err(late())) {
+                Err(status) if is_unsent(&status) && start.elapsed() + pause < self.settings.insist => {}
+                outcome => return outcome,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn push(&self, events: Bytes) -> Result<(), Status> {
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
+        grpc.unary(Request::new(events), PathAndQuery::from_static(PUSH), Raw).await.map(drop)
+    }
+}
+
+/// Whether it most likely never arrived: connection refused or broken.
+fn is_unsent(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl Deliver for Client {
+    fn deliver<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliverError>> + Send + 'a>> {
+        Box::pin(async move {
+            let Err(status) = self.attempts(Bytes::copy_from_slice(&outgoing.events)).await else {
+                return Ok(());
+            };
+            self.events.delivery_errors.add(1);
+            let told: String = status.message().chars().take(MAX_EXCERPT).collect();
+            let cause = std::error::Error::source(&status).map(|cause| format!(": {}", chain(cause)));
+            Err(DeliverError {
+                address: self.settings.url.clone(),
+                reason: format!("{:?}: {told}{}", status.code(), cause.unwrap_or_default()),
+                // So it calls events that a sink behind it has rejected.
+                is_final: status.code() == Code::DataLoss,
+            })
+        })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Messages as they are.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = ();
+    type Encoder = Raw;
+    type Decoder = Raw;
+
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = ();
+    type Error = Status;
+
+    /// The answer says nothing beyond its status.
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        message.advance(message.remaining());
+        Ok(Some(()))
+    }
+}
