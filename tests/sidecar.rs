@@ -74,6 +74,7 @@ impl Sidecar {
         let mut flags = vec![
             "forward.listen=127.0.0.1:0".to_owned(),
             "http.listen=127.0.0.1:0".to_owned(),
+            "vector.listen=127.0.0.1:0".to_owned(),
             "admin.listen=127.0.0.1:0".to_owned(),
             format!("return.address={}", back.address),
             format!("state.dir={}", folder.path().display()),

@@ -43,7 +43,14 @@ fn command(before: &str, folder: &Path, back: &str, forward: &str, admin: &str) 
     command
         .args(["-c", &format!("{before} exec \"$0\" run \"$@\""), &program()])
         .args(["--set", &format!("forward.listen={forward}"), "--set", &format!("admin.listen={admin}")])
-        .args(["--set", "http.listen=", "--set", &format!("return.address={back}")])
+        .args([
+            "--set",
+            "http.listen=",
+            "--set",
+            "vector.listen=",
+            "--set",
+            &format!("return.address={back}"),
+        ])
         .env_clear()
         .env("ODDLINE__STATE__DIR", folder)
         .stdin(Stdio::null())

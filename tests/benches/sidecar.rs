@@ -62,6 +62,7 @@ async fn main() -> anyhow::Result<()> {
         .args(set("forward.listen", format!("127.0.0.1:{port}")))
         .args(set("return.address", returns.local_addr()?.to_string()))
         .args(set("http.listen", String::new()))
+        .args(set("vector.listen", String::new()))
         .args(set("admin.listen", String::new()))
         .args(set("state.dir", folder.path().display().to_string()))
         .stderr(Stdio::null())

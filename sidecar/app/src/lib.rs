@@ -16,7 +16,6 @@ pub mod rule_files;
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::Router;
 use oddline_analyze::{Analyzer, rows::push::Pusher};
 use oddline_backends::vector_table::VectorTable;
 use oddline_codec::TagStyle;
@@ -30,6 +29,11 @@ use oddline_ingest::{
         tls::{ClientTls, ServerTls},
     },
     http::Http,
+    vector::{
+        client::{Client as VectorClient, ClientSettings as VectorSettings},
+        server::Service,
+    },
+    web::{Protocol, Web},
 };
 use oddline_serve::Readiness;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -58,8 +62,9 @@ pub struct App {
     readiness: Arc<Readiness>,
     events: Arc<Events>,
     forward: Option<(Server, TcpListener)>,
-    http: Option<(Router, TcpListener)>,
-    admin: Option<(Router, TcpListener)>,
+    vector: Option<(Web, TcpListener)>,
+    http: Option<(Web, TcpListener)>,
+    admin: Option<(Web, TcpListener)>,
     rows: Option<Pusher>,
     drain: Duration,
 }
@@ -69,6 +74,8 @@ pub struct App {
 pub struct Addresses {
     /// Forward in.
     pub forward: Option<SocketAddr>,
+    /// Vector's events in, over gRPC.
+    pub vector: Option<SocketAddr>,
     /// HTTP in.
     pub http: Option<SocketAddr>,
     /// Health and metrics.
@@ -117,13 +124,31 @@ impl App {
                 Some((secured(server, forward)?, listen("forward", forward.listen).await?))
             }
         };
+        let web = |name, protocol, router| {
+            let (limits, events) = (config.limits.clone(), events.clone());
+            Web { name, router, protocol, tls: None, limits, events }
+        };
+        let vector = match config.vector.listen {
+            None => None,
+            Some(address) => {
+                let settings = VectorSettings::new(config.vector.back.clone());
+                let client = VectorClient::new(settings, events.clone()).context("vector.return")?;
+                let (mode, secret) = (config.engine.mode(), directory.secret());
+                let detour = Detour::new(annotator.clone(), mode, secret, Arc::new(client), events.clone());
+                let limits = config.limits.clone();
+                let service = Service::new(Arc::new(detour), limits, budget.clone(), events.clone());
+                let web = web("vector", Protocol::Http2, service.router());
+                Some((web, listen("vector", address).await?))
+            }
+        };
         let http = match &config.http {
             None => None,
             Some(http) => {
                 let limits = config.limits.clone();
                 let router =
                     oddline_ingest::http::router(Http { annotator, limits, budget, events: events.clone() });
-                Some((guarded(router, http.token.as_deref(), &[]), listen("http", http.listen).await?))
+                let router = guarded(router, http.token.as_deref(), &[]);
+                Some((web("http", Protocol::Http1, router), listen("http", http.listen).await?))
             }
         };
         let rows = match &config.vector.rows {
@@ -140,20 +165,33 @@ impl App {
                     observe::metrics(analyzer.clone(), events.clone(), rows.as_ref().map(Pusher::pushed));
                 let router = oddline_serve::router(readiness.clone(), metrics);
                 let router = guarded(router, admin.token.as_deref(), &["/", "/health", "/ready"]);
-                Some((router, listen("admin", admin.listen).await?))
+                Some((web("admin", Protocol::Http1, router), listen("admin", admin.listen).await?))
             }
         };
         let drain = config.drain;
-        Ok(App { analyzer, backends, directory, readiness, events, forward, http, admin, rows, drain })
+        Ok(App {
+            analyzer,
+            backends,
+            directory,
+            readiness,
+            events,
+            forward,
+            vector,
+            http,
+            admin,
+            rows,
+            drain,
+        })
     }
 
     /// Where the listeners are.
     pub fn addresses(&self) -> Addresses {
-        let http = |bound: &Option<(Router, TcpListener)>| bound.as_ref()?.1.local_addr().ok();
+        let web = |bound: &Option<(Web, TcpListener)>| bound.as_ref()?.1.local_addr().ok();
         Addresses {
             forward: self.forward.as_ref().and_then(|(_, listener)| listener.local_addr().ok()),
-            http: http(&self.http),
-            admin: http(&self.admin),
+            vector: web(&self.vector),
+            http: web(&self.http),
+            admin: web(&self.admin),
         }
     }
 
@@ -172,27 +210,31 @@ impl App {
     /// # Errors
     /// If state could not be saved. Every record was answered or is still its sender's all the same.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { analyzer, backends, directory, readiness, forward, http, admin, rows, drain, .. } = self;
+        let App {
+            analyzer, backends, directory, readiness, forward, vector, http, admin, rows, drain, ..
+        } = self;
         let mut beside = JoinSet::new();
         beside.spawn(check_embedder(backends.clone(), readiness.clone()));
         // Health is told to the very end.
         let drained = CancellationToken::new();
-        if let Some((router, listener)) = admin {
-            beside.spawn(serve(listener, router, drained.clone(), SAVING));
+        if let Some((web, listener)) = admin {
+            beside.spawn(web.run(listener, drained.clone()));
         }
         let mut telling = JoinSet::new();
         if let Some(rows) = rows {
             telling.spawn(keep_rows(rows, shutdown.clone()));
         }
         let mut ways_in = JoinSet::new();
-        if let Some((server, listener)) = forward {
-            ways_in.spawn(server.run(listener, shutdown.clone()));
+        if forward.is_some() || vector.is_some() {
             let publishing =
                 advice_dir::publish(directory.clone(), analyzer.clone(), backends.ports.clock.clone());
             telling.spawn(keep_directory(directory, publishing, shutdown.clone()));
         }
-        if let Some((router, listener)) = http {
-            ways_in.spawn(serve(listener, router, shutdown.clone(), drain));
+        if let Some((server, listener)) = forward {
+            ways_in.spawn(server.run(listener, shutdown.clone()));
+        }
+        for (web, listener) in vector.into_iter().chain(http) {
+            ways_in.spawn(web.run(listener, shutdown.clone()));
         }
         readiness.met(RUNNING);
         shutdown.cancelled().await;
@@ -219,20 +261,6 @@ impl std::fmt::Debug for App {
 
 async fn listen(section: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{section}.listen {address}"))
-}
-
-async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, drain: Duration) {
-    let stopping = shutdown.clone();
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).into_future();
-    let cut = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        _ = server => {}
-        () = cut => tracing::warn!("HTTP connections cut at the drain deadline"),
-    }
 }
 
 async fn keep_directory(

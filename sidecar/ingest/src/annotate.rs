@@ -51,7 +51,8 @@ impl Annotator {
         let (shown, seen) =
             records.iter().zip(seen).filter_map(|(record, seen)| Some((record.clone(), seen?))).unzip();
         let mut judged = self.analysis.judge_seen(shown, seen).await.into_iter();
-        let last = |(Received { local, .. }, is_seen): (Received, bool)| match is_seen.then(|| judged.next()) {
+        let last = |(Received { local, .. }, is_seen): (Received, bool)| match is_seen.then(|| judged.next())
+        {
             Some(Some(verdict)) => verdict,
             _ if local.is_pending() => unanswered(local),
             _ => local,

@@ -94,6 +94,7 @@ impl Demo {
             set("forward.listen", "127.0.0.1:0"),
             set("return.address", &returns.local_addr()?.to_string()),
             set("http.listen", ""),
+            set("vector.listen", ""),
             set("admin.listen", ""),
             set("state.dir", &folder.path().join("state").display().to_string()),
             set("advice.dir", &advice.display().to_string()),

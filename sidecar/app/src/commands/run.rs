@@ -71,6 +71,7 @@ impl Run {
         let at = app.addresses();
         tracing::info!(
             forward = at.forward.map(tracing::field::display),
+            vector = at.vector.map(tracing::field::display),
             http = at.http.map(tracing::field::display),
             admin = at.admin.map(tracing::field::display),
             advice = %config.advice_dir.display(),
