@@ -1,10 +1,12 @@
-//! The same cases through every front: engine, native filter, wasm filter. Takes tests/corpus/*.toml; all fronts must
+//! The same cases through every front: engine, native filter, wasm filter, Lua module. Takes tests/corpus/*.toml; all fronts must
 //! give the same tags, and those must be the expected ones.
 //!
 //! A case needs no Rust: see tests/corpus/founding.toml, which explains every key.
 
 #[path = "hosts/chunk.rs"]
 mod chunk;
+#[path = "hosts/lua.rs"]
+mod lua;
 #[path = "hosts/native.rs"]
 mod native;
 #[path = "hosts/wasi.rs"]
@@ -109,6 +111,17 @@ impl Front for WasmFront {
     }
 }
 
+struct LuaFront(lua::Host);
+
+impl Front for LuaFront {
+    fn judge(&mut self, tag: &str, record: &Map<String, Value>, nanos: i64) -> Value {
+        native::hold_clock(Some(nanos));
+        let mut passed = self.0.process_as(record, Some(tag));
+        native::hold_clock(None);
+        passed.remove(0)["anomaly"].take()
+    }
+}
+
 /// Every front, started with a case's options and rules.
 fn fronts(options: &Options, rules: &str) -> Vec<(&'static str, Box<dyn Front>)> {
     let directory = tempfile::tempdir().unwrap();
@@ -140,10 +153,13 @@ fn fronts(options: &Options, rules: &str) -> Vec<(&'static str, Box<dyn Front>)>
     fs::write(directory.path().join("oddline.toml"), toml::to_string(&set).unwrap()).unwrap();
     let wasm = Wasm::start(vec![directory.path().to_owned()]);
 
+    let lua = lua::Host::start(&Value::Object(set)).unwrap_or_else(|fault| panic!("{fault}"));
+
     vec![
         ("engine", Box::new(EngineFront(engine))),
         ("native", Box::new(NativeFront(native))),
         ("wasm", Box::new(WasmFront(wasm, directory))),
+        ("lua", Box::new(LuaFront(lua))),
     ]
 }
 

@@ -21,6 +21,7 @@ const DIRECTIONS: &[Row] = &[
     ("oddline-wasm", &["oddline-shell", "oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-vrl", &["oddline-codec", "oddline-engine"], PURE),
     ("oddline-component", &["oddline-engine"], PURE),
+    ("oddline-lua", &["oddline-shell", "oddline-codec", "oddline-engine"], SYNCHRONOUS),
     ("oddline-analyze", &["oddline-engine"], NO_VENDOR),
     ("oddline-ingest", &["oddline-analyze", "oddline-codec", "oddline-engine"], NO_BACKEND),
     ("oddline-backends", &["oddline-analyze", "oddline-engine"], &["wasmtime"]),

@@ -63,6 +63,19 @@ pub(crate) fn detector(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::
     deliver_bytes(&component, &workspace.plugin_folder(), "oddline-detector.wasm")
 }
 
+/// `oddline.so` for Vector's `lua` transform, with the script of its hooks beside it.
+pub(crate) fn lua_module(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--profile", "plugin", "-p", "oddline-lua", "--no-default-features"]);
+    // Without this feature the library has a Lua of its own, and no entry for another.
+    let built = build(cargo.args(["--features", "module"]), |artifact| {
+        with_extension(artifact, std::env::consts::DLL_EXTENSION)
+    })?;
+    let folder = workspace.plugin_folder().join("lua");
+    deliver(&workspace.root.join("plugin/lua/oddline_hooks.lua"), &folder, "oddline_hooks.lua")?;
+    deliver(&built, &folder, "oddline.so")
+}
+
 /// Runs a cargo build and gives the last artifact that `wanted` picks.
 fn build(cargo: &mut Command, wanted: impl Fn(&Artifact) -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let line = shown(cargo);

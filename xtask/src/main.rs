@@ -48,7 +48,7 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Build both filters for Fluent Bit: flb-filter_oddline.so and oddline.wasm.
+    /// Build what runs in the shipper: flb-filter_oddline.so and oddline.wasm for Fluent Bit, lua/ for Vector.
     Plugin,
     /// Build oddline.wasm alone.
     Wasm,
@@ -100,7 +100,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             let toolchain = setup::wasm_toolchain(&workspace, source)?;
             let native = artifacts::native_filter(&workspace)?;
             let wasm = artifacts::wasm_filter(&workspace, &toolchain)?;
-            say(&format!("built {}\nbuilt {}", native.display(), wasm.display()));
+            let lua = artifacts::lua_module(&workspace)?;
+            say(&format!("built {}\nbuilt {}\nbuilt {}", native.display(), wasm.display(), lua.display()));
             Ok(())
         }
         Command::Component => {

@@ -55,6 +55,7 @@ impl Check {
                 let toolchain = setup::wasm_toolchain(workspace, source)?;
                 cargo.env("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?);
                 cargo.env("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?);
+                cargo.env("ODDLINE_LUA_MODULE", artifacts::lua_module(workspace)?);
                 cargo.env("ODDLINE_BIN", artifacts::oddline(workspace)?);
                 cargo.env("ODDLINE_XTASK", std::env::current_exe()?);
                 run_step(cargo.args(["test", "--workspace"]).args(arguments))

@@ -289,6 +289,15 @@ impl Verdict {
         self.status == Some(Status::Pending)
     }
 
+    /// The verdict of a pending record that flows on while a copy of it visits the sidecar: as if there were no detour.
+    pub fn inline(self) -> Verdict {
+        if self.level == Level::None {
+            let Verdict { score, template_id, flags, rule, .. } = self;
+            return Verdict { score, template_id, flags, rule, ..Verdict::default() };
+        }
+        Verdict { status: Some(Status::Inline), ..self }
+    }
+
     /// Whether the record carries the tags of flagged records: its level is not none, or the sidecar judges it.
     pub fn is_flagged(&self) -> bool {
         self.level > Level::None || self.status.is_some()

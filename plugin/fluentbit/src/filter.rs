@@ -85,24 +85,7 @@ impl Filter {
 
     /// One line of counters for an operator.
     pub fn counters(&self) -> String {
-        let counters = self.plugin.counters();
-        format!(
-            "counters: records={} flagged={} pending={} skipped={} returned={} forged={} unread={} templates={} \
-             evicted={} sources={} rules={} rules_reloaded={} rules_refused={}",
-            counters.records,
-            counters.flagged,
-            counters.pending,
-            counters.skipped,
-            counters.returned,
-            counters.forged,
-            counters.unread,
-            counters.templates,
-            counters.evicted,
-            counters.sources,
-            counters.rules,
-            counters.rules_reloaded,
-            counters.rules_refused,
-        )
+        self.plugin.counters_line()
     }
 
     /// The plugin in it, for its state to be saved.

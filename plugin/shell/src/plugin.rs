@@ -248,6 +248,28 @@ impl Plugin {
         self.engine.counters()
     }
 
+    /// One line of counters for an operator.
+    pub fn counters_line(&self) -> String {
+        let counters = self.counters();
+        format!(
+            "counters: records={} flagged={} pending={} skipped={} returned={} forged={} unread={} templates={} \
+             evicted={} sources={} rules={} rules_reloaded={} rules_refused={}",
+            counters.records,
+            counters.flagged,
+            counters.pending,
+            counters.skipped,
+            counters.returned,
+            counters.forged,
+            counters.unread,
+            counters.templates,
+            counters.evicted,
+            counters.sources,
+            counters.rules,
+            counters.rules_reloaded,
+            counters.rules_refused,
+        )
+    }
+
     /// Counts records that passed unread for a reason of the shell's own.
     pub fn count_unread(&mut self, records: u64) {
         let counters = self.engine.counters_mut();
