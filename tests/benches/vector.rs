@@ -3,6 +3,8 @@
 //! Interleaved rounds over the same lines, the lowest of each. Needs `vector` (`ODDLINE_VECTOR` or on the PATH), the
 //! program `oddline` and the Lua module (`cargo xtask bench` builds them); skips loudly without. Prints one JSON line.
 //!
+//! * `match_any`: `stdin -> remap (nothing but match_any of every rule's pattern) -> blackhole`, against no transform, over
+//!   one line in so many
 //! * `vrl`: `stdin -> remap (the program of oddline vrl) -> blackhole`, against no transform
 //! * `lua`: `stdin -> lua -> blackhole`, against a `lua` transform that only emits
 //! * `detour`: one event in a hundred to a real sidecar over gRPC and back, against the same routes without a sidecar
@@ -22,11 +24,17 @@ use std::{
 };
 
 use anyhow::Context;
+use oddline_engine::rules::builtin_rules;
 
 const ROUNDS: usize = 3;
 /// How long a pipeline without an end may take, and how long it must have been idle to count as done.
 const PATIENCE: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_millis(1_500);
+
+/// Vector sees one line in so many (no multiple of the number of systems) where it matches hundreds of patterns alone.
+const MATCH_ANY_STEP: usize = 17;
+/// Patterns in one call of `match_any`: the sets' automata have a limit of size.
+const MATCH_ANY_SET: usize = 40;
 
 struct Bench {
     vector: std::path::PathBuf,
@@ -53,6 +61,10 @@ fn main() -> anyhow::Result<()> {
         bench.per_record(none),
         bench.per_record(vrl - none)
     );
+    let few = bench.sample(MATCH_ANY_STEP)?;
+    let [none, match_any] =
+        bench.compare_over("few.log", few, [("none", ""), ("match_any of all patterns", &match_any())])?;
+    line += &format!(r#","match_any_added_us":{:.2}"#, (match_any - none) / few as f64 * 1e6);
     let empty = "{type: lua, version: '2', hooks: {process: 'function (event, emit) emit(event) end'}}";
     let ours = bench.lua_transform()?;
     let [empty, ours] = bench.compare([("lua that only emits", empty), ("lua", &ours)])?;
@@ -153,16 +165,33 @@ impl Bench {
         Ok(())
     }
 
+    /// Writes `few.log`, one line in so many; gives how many lines it has.
+    fn sample(&self, step: usize) -> anyhow::Result<usize> {
+        let text = fs::read(self.path("input.log"))?;
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').step_by(step).collect();
+        fs::write(self.path("few.log"), lines.concat())?;
+        Ok(lines.len())
+    }
+
     /// The least CPU time of each of two pipelines, in turn.
     fn compare(&self, pipelines: [(&str, &str); 2]) -> anyhow::Result<[f64; 2]> {
+        self.compare_over("input.log", self.records, pipelines)
+    }
+
+    fn compare_over(
+        &self,
+        input: &str,
+        records: usize,
+        pipelines: [(&str, &str); 2],
+    ) -> anyhow::Result<[f64; 2]> {
         let mut best = [f64::INFINITY; 2];
         for round in 0..ROUNDS {
             for (slot, (name, transform)) in best.iter_mut().zip(pipelines) {
                 self.write_configuration(transform)?;
                 let before = cost::children_seconds()?;
-                self.run_to_the_end(File::open(self.path("input.log"))?.into())?;
+                self.run_to_the_end(File::open(self.path(input))?.into())?;
                 let seconds = cost::children_seconds()? - before;
-                eprintln!("round {round}: {name}: {seconds:.2} s of CPU for {} records", self.records);
+                eprintln!("round {round}: {name}: {seconds:.2} s of CPU for {records} records");
                 *slot = slot.min(seconds);
             }
         }
@@ -252,6 +281,23 @@ sinks:
         }
         Ok(())
     }
+}
+
+/// A transform that asks for every rule's pattern, as someone would write it who has them from us.
+fn match_any() -> String {
+    let literal = |pattern: &str| format!("r'(?i){}'", pattern.replace("\\'", "'").replace('\'', "\\x27"));
+    let rules = builtin_rules();
+    let patterns: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule.enabled && !rule.pattern.is_empty())
+        .map(|rule| literal(&rule.pattern))
+        .collect();
+    let sets: Vec<String> = patterns
+        .chunks(MATCH_ANY_SET)
+        .map(|set| format!("match_any(string!(.message), [{}])", set.join(", ")))
+        .collect();
+    let source = format!(".hit = {}", sets.join(" || "));
+    serde_json::json!({"type": "remap", "inputs": ["in"], "source": source}).to_string()
 }
 
 /// A child that ends with its owner.
