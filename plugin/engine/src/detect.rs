@@ -9,6 +9,7 @@ pub(crate) mod error_rate;
 pub(crate) mod novelty;
 pub(crate) mod rate;
 pub(crate) mod repeat;
+pub(crate) mod sequence;
 pub(crate) mod value;
 
 use crate::verdict::{Flag, Flags};

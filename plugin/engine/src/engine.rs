@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
     ansi,
-    detect::{Signals, entropy::Table, rate::tail_of},
+    detect::{Signals, entropy::Table, rate::tail_of, sequence::MAX_ALL_FLOWS},
     mask::Masked,
     memory::IdMap,
     options::Mode,
@@ -44,6 +44,8 @@ pub struct Engine {
     seeds: Seeds,
     pub(crate) sources: IdMap<Box<Source>>,
     pub(crate) templates: usize,
+    /// Flows remembered by all sources.
+    flows: usize,
     pub(crate) aliases: IdMap<TemplateId>,
     counters: Counters,
     /// `None`: nobody has said that there is a detour.
@@ -72,6 +74,7 @@ impl Engine {
             seeds: Seeds::default(),
             sources: IdMap::default(),
             templates: 0,
+            flows: 0,
             aliases: IdMap::default(),
             counters: Counters::default(),
             detour: None,
@@ -181,11 +184,13 @@ impl Engine {
             table: &self.table,
             tail: self.tail,
             now: now.0,
+            has_room: self.flows < MAX_ALL_FLOWS,
             baseline: self.baseline,
         };
-        let before = source.miner.len();
+        let before = (source.miner.len(), source.flows());
         let placed = source.observe(&context, &self.masked, message, record.severity, &mut self.signals);
-        self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(before);
+        self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(before.0);
+        self.flows = self.flows.saturating_add(source.flows()).saturating_sub(before.1);
 
         let silenced = &self.advice.silenced_rules;
         let seconds = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
@@ -349,6 +354,7 @@ impl Engine {
     fn forget(&mut self, key: u64) {
         if let Some(source) = self.sources.remove(&key) {
             self.templates = self.templates.saturating_sub(source.miner.len());
+            self.flows = self.flows.saturating_sub(source.flows());
             self.counters.evicted = self.counters.evicted.saturating_add(source.miner.len() as u64);
         }
     }

@@ -6,6 +6,8 @@
 
 mod number;
 
+use std::ops::Range;
+
 use number::{unit_of, value_of};
 
 /// The placeholder of every variable part.
@@ -14,6 +16,12 @@ pub const PLACEHOLDER: &str = "<*>";
 pub const MAX_MASKED_BYTES: usize = 1_024;
 /// Numbers remembered per record for the value detector.
 pub const MAX_VALUES: usize = 4;
+/// Ids remembered per record for the sequence detector.
+pub const MAX_IDS: usize = 3;
+/// Shortest and longest variable that can be an id, in bytes.
+const ID_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
+/// Digits from which a plain number can be an id: fewer are counts, sizes and years.
+const ID_DIGITS: usize = 9;
 
 /// The masked form of one message; reused from record to record, so that masking does not allocate.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +35,24 @@ pub struct Masked {
     /// Where the text ended when the last placeholder was written; 0: none yet.
     placeholder_end: usize,
     longest_run: usize,
+    ids: [Range<usize>; MAX_IDS],
+    id_count: usize,
+    emitted: Emitted,
+    /// Where the variable at hand began in the message, over all its joined parts.
+    variable_start: usize,
+    /// Whether one of these parts looks like an id.
+    is_id: bool,
+}
+
+/// What the last step made of the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Emitted {
+    #[default]
+    Nothing,
+    /// A variable of its own.
+    Variable,
+    /// More of the variable before it.
+    Joined,
 }
 
 impl Masked {
@@ -40,6 +66,12 @@ impl Masked {
         self.longest_run
     }
 
+    /// Where the first ids of the message lie in it: what looks made up by a program to name a request, a block or an
+    /// instance, and nothing that is a date, an address or a path.
+    pub fn ids(&self) -> &[Range<usize>] {
+        self.ids.get(..self.id_count).unwrap_or_default()
+    }
+
     /// Masks a message into this buffer.
     pub fn mask(&mut self, message: &[u8]) {
         self.text.clear();
@@ -47,6 +79,7 @@ impl Masked {
         self.number_end = None;
         self.placeholder_end = 0;
         self.longest_run = 0;
+        self.id_count = 0;
         let message = trim_end(message);
         let mut at = 0;
         let mut run = 0usize;
@@ -67,10 +100,47 @@ impl Masked {
                 _ if is_word(first) => self.word(rest),
                 _ => self.punctuation(first, rest),
             };
+            let start = at;
             at = at.saturating_add(taken.max(1));
+            if self.emitted != Emitted::Nothing {
+                self.note_id(message, start, at);
+            }
         }
         self.longest_run = self.longest_run.max(at.saturating_sub(run));
         self.text.truncate(cut_point(&self.text));
+    }
+
+    /// Remembers the variable that ends at `end` if it is an id; more of one that was remembered makes it longer.
+    fn note_id(&mut self, message: &[u8], start: usize, end: usize) {
+        let joined = std::mem::take(&mut self.emitted) == Emitted::Joined;
+        let found = std::mem::take(&mut self.is_id);
+        if !joined {
+            self.variable_start = start;
+        }
+        let last = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last));
+        let known = last.is_some_and(|last| joined && last.start == self.variable_start);
+        if !found && !known {
+            return;
+        }
+        let range = self.variable_start..end;
+        let text = message.get(range.clone()).unwrap_or_default();
+        let is_id = ID_BYTES.contains(&text.len())
+            && text.iter().all(|byte| is_word(*byte) || *byte == b'-' || *byte == b'#');
+        match (known, is_id) {
+            (true, true) => {
+                if let Some(last) = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last)) {
+                    *last = range;
+                }
+            }
+            (true, false) => self.id_count = self.id_count.saturating_sub(1),
+            (false, true) => {
+                if let Some(slot) = self.ids.get_mut(self.id_count) {
+                    *slot = range;
+                    self.id_count = self.id_count.saturating_add(1);
+                }
+            }
+            (false, false) => {}
+        }
     }
 
     /// A line drawn with dashes is the same line at any length: four of one character stand for more.
@@ -152,6 +222,7 @@ impl Masked {
         let Some(shape) = Shape::of(word, digits) else {
             return self.mixed(word);
         };
+        self.is_id = shape == Shape::Id || digits >= ID_DIGITS;
         if shape == Shape::Number && !self.joined() {
             return self.number(rest, end);
         }
@@ -213,9 +284,11 @@ impl Masked {
     /// Emits a placeholder for `taken` bytes, merging it into one that only joiners or one blank separate it from: a list
     /// is one variable, however long it is.
     fn variable(&mut self, taken: usize) -> usize {
+        self.emitted = Emitted::Variable;
         if self.placeholder_end > 0 && self.text.get(self.placeholder_end..) == Some(b" ") {
             self.text.truncate(self.placeholder_end);
         } else if self.joined() {
+            self.emitted = Emitted::Joined;
             self.text.truncate(self.placeholder_end);
             if self.number_end.take() == Some(self.text.len()) {
                 // What looked like a number was the beginning of a date, an address or a version.
@@ -450,6 +523,40 @@ mod tests {
         assert_eq!(masked.values(), [512.0, 3_500.0, 77.0], "a time in milliseconds");
         masked.mask(b"1 2 3 4 5 6");
         assert_eq!(masked.values(), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn ids_are_found_and_nothing_else() {
+        let ids = |message: &str| -> Vec<String> {
+            let mut masked = Masked::default();
+            masked.mask(message.as_bytes());
+            masked.ids().iter().map(|range| message[range.clone()].to_owned()).collect()
+        };
+        assert_eq!(
+            ids("Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106"),
+            ["1608999687919862906"]
+        );
+        assert_eq!(
+            ids("[req-3ea4052c-895d-4b64-9e2d-04d64c4d94ab 113d3a99c3da401f - -] GET"),
+            ["3ea4052c-895d-4b64-9e2d-04d64c4d94ab", "113d3a99c3da401f"]
+        );
+        assert_eq!(
+            ids("[instance: b9000564-fe1a-409b-b8cc-1e88b294cd1d] ok"),
+            ["b9000564-fe1a-409b-b8cc-1e88b294cd1d"]
+        );
+        assert_eq!(
+            ids("trace=4bf92f3577b34da6a3ce929d0e0e4736 took 17ms"),
+            ["4bf92f3577b34da6a3ce929d0e0e4736"]
+        );
+        for none in [
+            "2026-11-21T02:03:04.123Z 10.0.0.1:8080 fe80::1ff:fe23:4567:890a",
+            "took 12345678 of 17ms at /var/log/x1y2z3w4q5/app.log https://h/a1b2c3d4e5",
+            "node-7 user1234 v1.2.3 0xdead pid 4711",
+            "",
+        ] {
+            assert_eq!(ids(none), [""; 0], "{none}");
+        }
+        assert_eq!(ids("a1b2c3d4e5 x b1b2c3d4e5 x c1b2c3d4e5 x d1b2c3d4e5").len(), MAX_IDS);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
         plain,
         rate::Rate,
         repeat::Run,
+        sequence::Sequences,
         value::Values,
     },
     mask::Masked,
@@ -41,6 +42,8 @@ pub(crate) struct Source {
     pub(crate) novelty: Novelty,
     run: Run,
     pub(crate) block: Block,
+    /// Of sources whose messages carry ids.
+    sequences: Option<Box<Sequences>>,
     window: i64,
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct Context<'c> {
     /// Tail probability from which a count is odd.
     pub(crate) tail: f64,
     pub(crate) now: i64,
+    /// Whether the engine as a whole may remember more flows.
+    pub(crate) has_room: bool,
     /// Until when everything was known as normal; what appeared later stays new.
     pub(crate) baseline: Option<i64>,
 }
@@ -82,8 +87,14 @@ impl Source {
             novelty: Novelty::default(),
             run: Run::default(),
             block: Block::default(),
+            sequences: None,
             window: i64::MIN,
         }
+    }
+
+    /// Flows that are remembered.
+    pub(crate) fn flows(&self) -> usize {
+        self.sequences.as_ref().map_or(0, |sequences| sequences.len())
     }
 
     /// Whether the source has been watched long enough for `new` to mean something.
@@ -168,6 +179,11 @@ impl Source {
             {
                 ended.usual_run = ended.usual_run.max(length);
             }
+        }
+        if !masked.ids().is_empty() {
+            let sequences = self.sequences.get_or_insert_default();
+            let (slot, is_new) = (placement.slot, placement.is_new);
+            sequences.observe(message, masked.ids(), slot, is_new, context.has_room, signals);
         }
         let run = (self.records, masked.longest_run());
         self.block.observe(message, severity);
