@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
     ansi,
-    detect::{Signals, entropy::Table, rate::tail_of, sequence::MAX_ALL_FLOWS},
+    detect::{Signals, entropy::Table, sequence::MAX_ALL_FLOWS},
     mask::Masked,
     memory::IdMap,
     options::Mode,
@@ -81,7 +81,7 @@ impl Engine {
             baseline: None,
             second: 0,
             diverted: 0,
-            tail: tail_of(settings.sigma),
+            tail: settings.tail(),
             table: Table::new(),
             plain: Vec::new(),
             masked: Masked::default(),

@@ -48,6 +48,7 @@ mod template;
 mod verdict;
 
 pub use advice::{Advice, AdviceError, AdviceTable, Class, TemplateAdvice};
+pub use detect::rate::{Odd, Rate};
 pub use engine::{Engine, UnixNanos};
 pub use options::{Annotate, Detail, Kind, Mode, OPTIONS, OptionError, OptionSpec, Options, Profile};
 pub use pick::{Picker, Picking};

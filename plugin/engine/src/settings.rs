@@ -1,6 +1,7 @@
 //! What the engine runs on: options checked once, nothing optional left. All faults are reported together.
 
 use crate::{
+    detect::rate::tail_of,
     options::{Annotate, Detail, Mode, OptionError, OptionSpec, Options, Profile, in_range},
     rules::Selection,
 };
@@ -160,6 +161,16 @@ impl Settings {
     /// What happens to questionable records.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Length of the windows in which rates are compared.
+    pub fn window_nanos(&self) -> i64 {
+        self.window_nanos
+    }
+
+    /// The probability below which a count is odd: that of `sigma` standard deviations to one side.
+    pub fn tail(&self) -> f64 {
+        tail_of(self.sigma)
     }
 
     /// Where messages are looked for, best first.

@@ -1,11 +1,11 @@
-//! What the shippers count: records per template and source, with or without its text. Feeds the figures per source, and
-//! who has earned a place among the known.
+//! What the shippers count: records per template and source, with the template's text or without. Feeds the rates, the
+//! figures per source, and who has earned a place among the known.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
-use oddline_engine::{Summary, TemplateId};
+use oddline_engine::{BARE_COUNTS, Summary, TemplateCount, TemplateId};
 
-use crate::{Shared, known::Outcome};
+use crate::{Shared, known::Outcome, rates::Rates};
 
 /// Longest template text that a summary may bring, in bytes.
 const MAX_SUMMARY_TEXT: usize = 64 << 10;
@@ -17,25 +17,41 @@ impl Shared {
         self.count(summary);
     }
 
-    /// Counts over all plugins, and who has earned a place among the known.
+    /// Counts over all shippers. Of a template that is not known by its text only the rate is kept: when it becomes
+    /// known, it is no burst.
     pub(crate) fn count(&self, summary: &Summary) {
-        let now = self.now_seconds();
+        let (now, bare) = (self.now_seconds(), summary.kind == BARE_COUNTS);
         for template in &summary.templates {
-            if template.text.len() > MAX_SUMMARY_TEXT || TemplateId::of(&template.text) != template.id {
+            let TemplateCount { id, text, source, count, rule_hits } = template;
+            if !text.is_empty() && (text.len() > MAX_SUMMARY_TEXT || TemplateId::of(text) != *id) {
                 continue;
             }
+            self.rates().count(*id, source, *count, bare, now);
             let mut templates = self.templates();
-            let row = templates.count(
-                template.id,
-                &template.text.as_str().into(),
-                template.count,
-                template.rule_hits,
-                now,
-            );
+            let known = templates.get(*id).map(|row| row.text.clone());
+            let text =
+                if text.is_empty() { known } else { Some(known.unwrap_or_else(|| text.as_str().into())) };
+            let Some(text) = text else { continue };
+            let row = templates.count(*id, &text, *count, *rule_hits, now);
             let mut earning = self.earning.lock().unwrap_or_else(PoisonError::into_inner);
-            if earning.consider(row, &template.source, now) == Outcome::Refused {
+            if earning.consider(row, source, now) == Outcome::Refused {
                 self.events.earning_refused();
             }
         }
+    }
+
+    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What time alone changes about rates; tables hear of it.
+    pub(crate) fn pass_time(&self) {
+        let changed = {
+            let mut rates = self.rates();
+            rates.pass(self.now_seconds());
+            rates.take_changed()
+        };
+        let mut templates = self.templates();
+        changed.into_iter().for_each(|id| templates.asked(id));
     }
 }

@@ -26,6 +26,7 @@ mod opinion;
 pub mod plugins;
 pub mod ports;
 mod publish;
+mod rates;
 pub mod rows;
 mod screen;
 pub mod seen;
@@ -61,6 +62,7 @@ use crate::{
         Analysis, BackendError, Clock, Conditions, Detectors, Embedder, Received, Seen, StateStore,
         VectorIndex,
     },
+    rates::Rates,
     screen::Screen,
     templates::Templates,
 };
@@ -109,6 +111,8 @@ struct Shared {
     earning: Mutex<Earning>,
     calibration: Mutex<Calibration>,
     plugins: Mutex<Plugins>,
+    /// Held for one count; for milliseconds when a window closes.
+    rates: Mutex<Rates>,
     feedback: Mutex<Feedback>,
     events: Events,
     findings: broadcast::Sender<Arc<Judged>>,
@@ -146,6 +150,7 @@ impl Analyzer {
         let shared = Arc::new(Shared {
             clock: ports.clock,
             state: ports.state,
+            rates: Mutex::new(Rates::new(engine.settings(), settings.max_templates)),
             screen: Screen::new(engine),
             conditions: RwLock::new(None),
             detectors: OnceLock::new(),
@@ -297,6 +302,7 @@ impl Analyzer {
         figures.extend([
             gauge("queue_templates", "Templates waiting for a batch", shared.intake.depth() as u64),
             gauge("templates", "Templates remembered", shared.templates().len() as u64),
+            gauge("rates", "Templates whose rate is watched", shared.rates().len() as u64),
             gauge(
                 "embedder_breaker_open",
                 "1 while the embedder is not called",

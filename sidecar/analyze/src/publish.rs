@@ -103,6 +103,7 @@ impl Shared {
         if let Ok(_not_learning) = self.learning.try_lock() {
             self.count(&self.screen.take_summary(self.clock.unix_nanos()));
         }
+        self.pass_time();
         let earned = self.earning.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EMBED_BATCH);
         if !earned.is_empty() {
             let templates = earned.iter().map(|earned| (earned.id, earned.text.clone())).collect();

@@ -16,6 +16,7 @@ use crate::{
     Analyzer, Shared,
     advice::MAX_ADVICE_ROWS,
     ports::TemplateState,
+    rates::Told,
     templates::{counts, takes_sides},
 };
 
@@ -68,7 +69,7 @@ impl Body {
 }
 
 /// A template's row, unless its text cannot be a key.
-fn row(state: &TemplateState, now: u64) -> Option<(Arc<str>, TemplateRow)> {
+fn row(state: &TemplateState, rates: Told, now: u64) -> Option<(Arc<str>, TemplateRow)> {
     if state.text.len() > MAX_KEY_BYTES || [HEARTBEAT_KEY, RULES_KEY].contains(&&*state.text) {
         return None;
     }
@@ -82,9 +83,9 @@ fn row(state: &TemplateState, now: u64) -> Option<(Arc<str>, TemplateRow)> {
         nearest: state.nearest.as_deref().map(str::to_owned),
         habit: state.class != Class::Exception
             && score::is_habit(state.seen, i64::try_from(age).unwrap_or(i64::MAX)),
-        burst: None,
-        drop: None,
-        rate: None,
+        burst: rates.burst,
+        drop: rates.drop,
+        rate: rates.expected,
         expires: state.expires,
         ttl: (!counts(state, now)).then_some(WITHDRAWN_SECONDS),
     };
@@ -99,7 +100,8 @@ impl Shared {
             let templates = self.templates();
             ids.iter().filter_map(|id| templates.get(*id).cloned()).collect()
         };
-        states.iter().filter_map(|state| row(state, now)).collect()
+        let rates = self.rates();
+        states.iter().filter_map(|state| row(state, rates.told(state.id), now)).collect()
     }
 
     /// All templates with a row that counts, the most recently seen first.

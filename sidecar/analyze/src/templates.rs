@@ -185,9 +185,11 @@ impl Templates {
         self.changed.then(rows).inspect(|_| self.changed = false)
     }
 
-    /// A record came whose template has a standing: whoever sent it has not heard of that, or not any more.
+    /// Someone should hear of a row who has not, or not any more; advice as a whole stays as it is.
     pub(crate) fn asked(&mut self, id: TemplateId) {
-        self.untold.insert(id);
+        if self.rows.contains_key(&id) {
+            self.untold.insert(id);
+        }
     }
 
     /// The rows whose verdict changed, or was asked for, since the last call.

@@ -18,7 +18,7 @@ use oddline_analyze::{
     rows::{MAX_BODY_BYTES, push::Pusher},
 };
 use oddline_engine::{
-    Engine, Flag, Flags, Level, TemplateId, Verdict,
+    BARE_COUNTS, Engine, Flag, Flags, Level, Summary, TemplateCount, TemplateId, Verdict,
     advice::row::{HEARTBEAT_KEY, Heartbeat, RULES_KEY, RowClass, RulesRow, TemplateRow},
     rules::RuleSet,
 };
@@ -285,6 +285,65 @@ async fn a_verdict_that_is_withdrawn_is_withdrawn_in_the_table() {
     world.seconds(1).await;
     let row = world.table.row("backup done").unwrap();
     assert_eq!((row.expires, row.ttl), (Some(0), Some(1)));
+}
+
+/// Counts without texts, as Vector's metrics bring them every ten seconds.
+fn counts(templates: &[(&str, u64)]) -> Summary {
+    let count = |(text, count): &(&str, u64)| TemplateCount {
+        id: TemplateId::of(text),
+        text: String::new(),
+        source: "app".into(),
+        count: *count,
+        rule_hits: 0,
+    };
+    let templates = templates.iter().map(count).collect();
+    Summary { kind: BARE_COUNTS.into(), templates, ..Summary::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_come_back_as_bursts_and_habits_in_the_rows() {
+    let world = World::new().await;
+    world.teach(["session opened".to_owned()]).await;
+    world.judge("payment refused").await;
+    for _ in 0..60 {
+        world.analyzer.summary(counts(&[("payment refused", 5), ("never looked at", 50)]));
+        world.seconds(10).await;
+    }
+    let row = world.table.row("payment refused").unwrap();
+    assert_eq!((row.burst, row.habit), (None, false));
+    assert!((25.0..=30.0).contains(&row.rate.unwrap()), "{row:?}");
+    world.analyzer.summary(counts(&[("payment refused", 900), ("never looked at", 50)]));
+    world.seconds(2).await;
+    let burst = world.table.row("payment refused").unwrap().burst.unwrap();
+    assert!(burst.expected <= 30.0 && burst.actual >= 900.0, "{burst:?}");
+    for _ in 0..5 {
+        world.analyzer.summary(counts(&[("payment refused", 5), ("never looked at", 50)]));
+        world.seconds(10).await;
+    }
+    assert_eq!(world.table.row("payment refused").unwrap().burst, None);
+    assert_eq!(world.table.row("never looked at"), None, "there is nothing to say but a rate");
+    let sources = world.analyzer.figures().into_iter().find(|figure| figure.name == "source_records");
+    assert_eq!(sources.unwrap().value, 65 * 55 + 950, "all are counted");
+
+    world.clock.forward(3_600);
+    world.judge("payment refused").await;
+    world.seconds(2).await;
+    let row = world.table.row("payment refused").unwrap();
+    assert!(row.habit, "{row:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_without_a_text_earn_a_place_among_the_known() {
+    let world = World::new().await;
+    world.judge("heartbeat of the pump").await;
+    for _ in 0..62 {
+        world.analyzer.summary(counts(&[("heartbeat of the pump", 10), ("unknown to us", 10)]));
+        world.clock.forward(50);
+        world.seconds(10).await;
+    }
+    let row = world.table.row("heartbeat of the pump").unwrap();
+    assert_eq!((row.class, row.similarity), (RowClass::Normal, None));
+    assert_eq!(world.analyzer.known().await.unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,22 @@
 //! History is an exponentially weighted mean and variance of counts per window. A count is odd when its tail
 //! probability under a negative binomial with those moments (Poisson where the variance does not exceed the mean) is
 //! below that of the configured number of standard deviations of a normal distribution.
+//!
+//! Public, as [`crate::Rate`], for those who count without the engine: nothing in here knows what is counted.
+//!
+//! ```
+//! use oddline_engine::{Rate, Settings};
+//!
+//! let tail = Settings::default().tail();
+//! let mut rate = Rate::since(0, 0);
+//! for minute in 0..10 {
+//!     rate.roll(minute);
+//!     assert!(rate.add(12, tail).is_none());
+//! }
+//! rate.roll(10);
+//! let odd = rate.add(90, tail).unwrap();
+//! assert_eq!((odd.expected.round(), odd.actual), (12.0, 90.0));
+//! ```
 
 use statrs::distribution::{DiscreteCDF, NegativeBinomial, Poisson};
 
@@ -17,9 +33,9 @@ const MIN_BURST: u32 = 10;
 /// A drop is told only of what had at least this many records per window.
 const MIN_DROP: f32 = 10.0;
 
-/// Counts of one template or source.
+/// Counts of one template or source, in windows of equal length that the caller numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// Number of the window that `count` belongs to.
     window: i64,
     pub(crate) count: u32,
@@ -34,14 +50,16 @@ pub(crate) struct Rate {
 
 /// An odd count, in records per window.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Odd {
-    pub(crate) expected: f64,
-    pub(crate) actual: f64,
+pub struct Odd {
+    /// What is usual; of a burst, at most usual.
+    pub expected: f64,
+    /// What was counted.
+    pub actual: f64,
 }
 
 impl Rate {
     /// A rate without records in a source that has been watched for `windows` windows.
-    pub(crate) fn since(window: i64, windows: u16) -> Rate {
+    pub fn since(window: i64, windows: u16) -> Rate {
         Rate { window, windows, ..Rate::default() }
     }
 
@@ -53,7 +71,7 @@ impl Rate {
     }
 
     /// Closes windows up to `window`; gives the count of the last closed one if it was the one before.
-    pub(crate) fn roll(&mut self, window: i64) -> Option<u32> {
+    pub fn roll(&mut self, window: i64) -> Option<u32> {
         let passed = window.saturating_sub(self.window);
         if passed <= 0 {
             return None;
@@ -81,7 +99,27 @@ impl Rate {
 
     /// Counts one record; an odd count is told at its first crossing and at each doubling.
     pub(crate) fn burst(&mut self, tail: f64) -> Option<Odd> {
-        self.count = self.count.saturating_add(1);
+        self.add(1, tail)
+    }
+
+    /// Records so far in the window.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Windows in which it has been watched.
+    pub fn windows(&self) -> u16 {
+        self.windows
+    }
+
+    /// The mean of the windows closed so far, once there are enough of them to judge by.
+    pub fn expected(&self) -> Option<f64> {
+        (self.windows >= MIN_WINDOWS).then_some(f64::from(self.mean))
+    }
+
+    /// Counts records; a count whose probability is below `tail` is told at its first crossing and at each doubling.
+    pub fn add(&mut self, records: u32, tail: f64) -> Option<Odd> {
+        self.count = self.count.saturating_add(records);
         let count = self.count;
         if count < MIN_BURST || self.windows < MIN_WINDOWS || count < self.next_report {
             return None;
@@ -101,7 +139,7 @@ impl Rate {
     }
 
     /// Whether a closed window's count was too low to be chance. Call before the window is learned.
-    pub(crate) fn drop(&self, count: u32, tail: f64) -> Option<Odd> {
+    pub fn drop(&self, count: u32, tail: f64) -> Option<Odd> {
         if self.windows < MIN_WINDOWS || self.mean < MIN_DROP || f64::from(count) > 0.2 * f64::from(self.mean)
         {
             return None;
@@ -111,7 +149,7 @@ impl Rate {
     }
 
     /// The count of the window that would close if it were `window` now.
-    pub(crate) fn pending(&self, window: i64) -> Option<u32> {
+    pub fn pending(&self, window: i64) -> Option<u32> {
         match window.saturating_sub(self.window) {
             ..=0 => None,
             1 => Some(self.count),

@@ -1,0 +1,361 @@
+//! How often each template comes, over all shippers: what is expected, and, for shippers that only count, bursts and
+//! drops while they last, told by the engine's own estimator. Bounded, knows no clock, and is not kept over a restart:
+//! it judges again after five windows.
+
+use std::collections::{BTreeSet, HashMap};
+
+use oddline_engine::{Odd, Rate, Settings, TemplateId, advice::row::OddRate};
+
+/// Sources told apart; the rest shares one rate.
+const MAX_SOURCES: usize = 10_000;
+/// Shortest window, in seconds: counts come every ten, and what has few of them in it says little.
+const MIN_WINDOW: u64 = 60;
+/// Length of the short bins that tell when a burst is over, in seconds.
+const BIN: u64 = 10;
+/// A burst is over when it comes less often than this, times the usual.
+const OVER: f64 = 1.5;
+/// A drop is over when so much of the usual has come in a window: the share below which the engine sees one.
+const RECOVERED: f64 = 0.2;
+
+/// All rates.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    tail: f64,
+    /// Seconds in a window.
+    seconds: u64,
+    /// The window that is open.
+    window: Option<i64>,
+    max_templates: usize,
+    templates: HashMap<TemplateId, Watch>,
+    sources: HashMap<u64, Rate>,
+    /// Templates in a burst.
+    bursting: BTreeSet<TemplateId>,
+    changed: BTreeSet<TemplateId>,
+}
+
+/// One template's rate.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    rate: Rate,
+    /// Where it came from last.
+    source: u64,
+    /// When, in Unix seconds.
+    last: u64,
+    /// Whether it came from a shipper that does not tell bursts itself.
+    bare: bool,
+    /// Records in this bin and in the two before it.
+    bins: [u32; 3],
+    burst: Option<Odd>,
+    drop: Option<Odd>,
+}
+
+/// What rates say about a template, in events a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) burst: Option<OddRate>,
+    pub(crate) drop: Option<OddRate>,
+    pub(crate) expected: Option<f64>,
+}
+
+impl Rates {
+    pub(crate) fn new(engine: &Settings, max_templates: usize) -> Rates {
+        let seconds = u64::try_from(engine.window_nanos() / 1_000_000_000).unwrap_or_default();
+        Rates {
+            tail: engine.tail(),
+            seconds: seconds.max(MIN_WINDOW),
+            window: None,
+            max_templates,
+            templates: HashMap::new(),
+            sources: HashMap::new(),
+            bursting: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the records of one template and source; `bare`: whoever counted them tells no bursts.
+    pub(crate) fn count(&mut self, id: TemplateId, source: &str, records: u64, bare: bool, now: u64) {
+        let window = self.close_windows(now);
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        let mut source = TemplateId::of(source).0;
+        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+            source = 0;
+        }
+        let of_source = self.sources.entry(source).or_insert_with(|| Rate::since(window, 0));
+        of_source.add(records, 0.0);
+        let windows = of_source.windows();
+        let watch = self.templates.entry(id).or_insert_with(|| Watch::new(Rate::since(window, windows), now));
+        (watch.source, watch.bare) = (source, bare);
+        watch.count_in_bin(records, now);
+        let odd = watch.rate.add(records, self.tail).filter(|_| bare);
+        let count = f64::from(watch.rate.count());
+        let before = (watch.burst, watch.drop);
+        watch.burst = match (watch.burst, odd) {
+            (None, odd) => odd,
+            (Some(burst), odd) => {
+                let actual = burst.actual.max(count).max(odd.map_or(0.0, |odd| odd.actual));
+                Some(Odd { actual, ..burst })
+            }
+        };
+        watch.drop = watch.drop.filter(|drop| count <= RECOVERED * drop.expected);
+        if before != (watch.burst, watch.drop) {
+            self.changed.insert(id);
+        }
+        if watch.burst.is_some() {
+            self.bursting.insert(id);
+        }
+        self.evict(id);
+    }
+
+    /// What time alone changes: windows close, bursts end. Call it about once a second.
+    pub(crate) fn pass(&mut self, now: u64) {
+        self.close_windows(now);
+        let (templates, seconds, changed) = (&mut self.templates, self.seconds, &mut self.changed);
+        self.bursting.retain(|id| {
+            let Some(watch) = templates.get_mut(id) else { return false };
+            let lasts =
+                watch.burst.is_some_and(|burst| watch.recently(seconds, now) >= OVER * burst.expected);
+            if !lasts {
+                watch.burst = None;
+                changed.insert(*id);
+            }
+            lasts
+        });
+    }
+
+    /// Templates of which something else is told than at the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<TemplateId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(crate) fn told(&self, id: TemplateId) -> Told {
+        let Some(watch) = self.templates.get(&id) else { return Told::default() };
+        let minute = |records: f64| (records * 600.0 / self.seconds as f64).round() / 10.0;
+        let odd = |odd: Odd| OddRate { expected: minute(odd.expected), actual: minute(odd.actual) };
+        Told {
+            burst: watch.burst.map(odd),
+            drop: watch.drop.map(odd),
+            expected: watch.rate.expected().map(minute),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// Closes what is over: this is when it shows that a steady message stayed away. Gives the open window.
+    fn close_windows(&mut self, now: u64) -> i64 {
+        let window = i64::try_from(now / self.seconds).unwrap_or(i64::MAX);
+        let open = *self.window.get_or_insert(window);
+        if window <= open {
+            return open;
+        }
+        // If a source as a whole went quiet, no single message of it did.
+        let lively: HashMap<u64, bool> = (self.sources.iter_mut())
+            .map(|(source, rate)| {
+                let count = f64::from(rate.pending(window).unwrap_or_default());
+                let lively = rate.expected().is_some_and(|usual| count >= 0.5 * usual);
+                rate.roll(window);
+                (*source, lively)
+            })
+            .collect();
+        let (tail, changed) = (self.tail, &mut self.changed);
+        self.templates.iter_mut().for_each(|(id, watch)| {
+            let judged = watch.bare && lively.get(&watch.source) == Some(&true);
+            let closed = watch.rate.pending(window).filter(|_| judged);
+            let drop = closed.and_then(|count| watch.rate.drop(count, tail));
+            watch.rate.roll(window);
+            if drop != watch.drop {
+                changed.insert(*id);
+            }
+            watch.drop = drop;
+        });
+        self.window = Some(window);
+        window
+    }
+
+    /// Frees a twentieth at once, so that the sorting is paid rarely.
+    fn evict(&mut self, keep: TemplateId) {
+        if self.templates.len() <= self.max_templates {
+            return;
+        }
+        let mut by_age: Vec<_> = self.templates.iter().map(|(id, watch)| (watch.last, *id)).collect();
+        by_age.sort_unstable();
+        let surplus = self.templates.len() - (self.max_templates - self.max_templates / 20);
+        for (_, id) in by_age.into_iter().filter(|(_, id)| *id != keep).take(surplus) {
+            self.templates.remove(&id);
+            self.changed.remove(&id);
+            self.bursting.remove(&id);
+        }
+    }
+}
+
+impl Watch {
+    fn new(rate: Rate, now: u64) -> Watch {
+        Watch { rate, source: 0, last: now, bare: false, bins: [0; 3], burst: None, drop: None }
+    }
+
+    fn count_in_bin(&mut self, records: u32, now: u64) {
+        self.bins = self.bins_at(now);
+        self.bins[0] = self.bins[0].saturating_add(records);
+        self.last = self.last.max(now);
+    }
+
+    /// The bins as they are when it is `now`.
+    fn bins_at(&self, now: u64) -> [u32; 3] {
+        let [this, one, two] = self.bins;
+        match (now / BIN).saturating_sub(self.last / BIN) {
+            0 => [this, one, two],
+            1 => [0, this, one],
+            2 => [0, 0, this],
+            _ => [0; 3],
+        }
+    }
+
+    /// How much it came in the last twenty to thirty seconds, in records a window. Counts need not come evenly.
+    fn recently(&self, seconds: u64, now: u64) -> f64 {
+        let [this, one, two] = self.bins_at(now).map(f64::from);
+        (this + one).max(one + two) * seconds as f64 / (2 * BIN) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rates, and the second it is.
+    struct World(Rates, u64);
+
+    impl World {
+        fn new() -> World {
+            World(Rates::new(&Settings::default(), 1_000), 600_000)
+        }
+
+        /// Every ten seconds so many records of each of these, as a shipper that only counts reports them.
+        fn count(&mut self, seconds: u64, counts: &[(&str, u64)]) {
+            self.count_as(true, seconds, counts);
+        }
+
+        fn count_as(&mut self, bare: bool, seconds: u64, counts: &[(&str, u64)]) {
+            for _ in 0..seconds / 10 {
+                for second in 0..10 {
+                    self.0.pass(self.1 + second);
+                }
+                self.1 += 10;
+                for (text, records) in counts {
+                    self.0.count(TemplateId::of(text), "app", *records, bare, self.1);
+                }
+            }
+        }
+
+        fn told(&self, text: &str) -> Told {
+            self.0.told(TemplateId::of(text))
+        }
+
+        fn changed(&mut self) -> usize {
+            self.0.take_changed().len()
+        }
+    }
+
+    #[test]
+    fn a_burst_is_told_with_the_first_counts_that_show_it_and_ends_soon_after_it() {
+        let mut world = World::new();
+        world.count(600, &[("a", 10), ("b", 50)]);
+        assert_eq!((world.told("a").burst, world.changed()), (None, 0));
+        let expected = world.told("a").expected.unwrap();
+        assert!((55.0..=60.0).contains(&expected), "the first window was not whole: {expected}");
+        world.count(10, &[("a", 400), ("b", 50)]);
+        let burst = world.told("a").burst.unwrap();
+        assert!(burst.expected < 80.0 && burst.actual >= 400.0, "{burst:?}");
+        assert_eq!(world.0.take_changed(), [TemplateId::of("a")].into());
+        // It lasts over the end of its window…
+        world.count(60, &[("a", 400), ("b", 50)]);
+        assert!(world.told("a").burst.unwrap().actual >= 2_000.0);
+        assert_eq!(world.told("b").burst, None);
+        world.changed();
+        // … and ends within forty seconds.
+        world.count(40, &[("a", 10), ("b", 50)]);
+        assert_eq!((world.told("a").burst, world.changed()), (None, 1));
+    }
+
+    #[test]
+    fn a_burst_ends_when_nothing_comes_any_more() {
+        let mut world = World::new();
+        world.count(600, &[("a", 10)]);
+        world.count(10, &[("a", 1_000)]);
+        assert!(world.told("a").burst.is_some());
+        world.count(40, &[]);
+        assert_eq!(world.told("a").burst, None);
+        assert!(world.0.bursting.is_empty());
+    }
+
+    #[test]
+    fn a_drop_is_told_when_its_window_closes_and_ends_when_records_are_back() {
+        let mut world = World::new();
+        world.count(600, &[("a", 100), ("b", 100)]);
+        world.count(80, &[("a", 1), ("b", 100)]);
+        let drop = world.told("a").drop.unwrap();
+        // The first of its six reports tells of the ten seconds before it.
+        assert!(drop.expected > 550.0 && drop.actual <= 105.0, "{drop:?}");
+        world.changed();
+        world.count(20, &[("a", 100), ("b", 100)]);
+        assert_eq!((world.told("a").drop, world.changed()), (None, 1));
+    }
+
+    #[test]
+    fn a_source_that_goes_quiet_as_a_whole_drops_nothing() {
+        let mut world = World::new();
+        world.count(600, &[("a", 100), ("b", 100)]);
+        world.count(300, &[("a", 1)]);
+        assert_eq!(world.told("a").drop, None);
+        world.count(300, &[]);
+        assert_eq!(world.told("a").drop, None);
+    }
+
+    #[test]
+    fn who_tells_bursts_itself_gets_none_but_is_expected_all_the_same() {
+        let mut world = World::new();
+        world.count_as(false, 600, &[("a", 100), ("b", 100)]);
+        world.count_as(false, 10, &[("a", 5_000), ("b", 100)]);
+        assert_eq!(world.told("a").burst, None);
+        assert!(world.told("b").expected.unwrap() > 550.0);
+        world.count_as(false, 120, &[("b", 100)]);
+        assert_eq!((world.told("a").drop, world.changed()), (None, 0));
+    }
+
+    #[test]
+    fn little_history_tells_nothing() {
+        let mut world = World::new();
+        world.count(180, &[("a", 10)]);
+        world.count(10, &[("a", 10_000)]);
+        assert_eq!(world.told("a"), Told::default());
+    }
+
+    #[test]
+    fn tables_are_bounded_at_the_limit_one_over_and_ten_times() {
+        for (given, held) in [(1_000, 1_000), (1_001, 950), (10_000, 1_000)] {
+            let mut world = World::new();
+            for number in 0..given {
+                let (id, now) = (TemplateId(number), world.1 + number / 100);
+                world.0.count(id, &format!("source {number}"), 1, true, now);
+                assert!(world.0.len() <= 1_000);
+            }
+            assert!(world.0.len() <= held && world.0.len() >= 950, "{given}: {}", world.0.len());
+            assert!(world.0.templates.contains_key(&TemplateId(given - 1)), "the newest stay");
+        }
+        let mut world = World::new();
+        for number in 0..10 * MAX_SOURCES as u64 {
+            world.0.count(TemplateId(1), &format!("source {number}"), u64::MAX, true, world.1);
+        }
+        assert_eq!(world.0.sources.len(), MAX_SOURCES + 1);
+    }
+
+    #[test]
+    fn time_that_runs_backwards_closes_nothing() {
+        let mut world = World::new();
+        world.count(600, &[("a", 10)]);
+        let before = world.told("a");
+        world.0.pass(0);
+        world.0.count(TemplateId::of("a"), "app", 1, true, 0);
+        assert_eq!(world.told("a"), before);
+    }
+}
