@@ -171,7 +171,33 @@ pub fn read_styled_tags(text: &[u8], style: &TagStyle) -> Option<Tags> {
 
 /// The marker on a record, if it has one; see [`crate::marker::verify`].
 pub fn read_marker(text: &[u8]) -> Option<Cow<'_, [u8]>> {
-    unquoted(value_of(utf8(text).ok()?, MARKER_KEY)?).ok()
+    read_text(text, MARKER_KEY)
+}
+
+/// The string under a top-level key.
+pub fn read_text<'a>(text: &'a [u8], key: &str) -> Option<Cow<'a, [u8]>> {
+    let value = value_of(utf8(text).ok()?, key)?;
+    value.starts_with('"').then(|| unquoted(value).ok()).flatten()
+}
+
+/// The object with a string under a key, and nothing else under it.
+///
+/// # Errors
+/// If the text is not one whole JSON object.
+pub fn with_text(text: &[u8], key: &str, value: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let mut out = vec![b'{'];
+    pairs(utf8(text)?, &mut |pair| {
+        if pair.key != key.as_bytes() {
+            let bytes = text.get(pair.key_span.start..pair.end).unwrap_or_default();
+            out.extend_from_slice(bytes);
+            out.push(b',');
+        }
+    })?;
+    write::text(key, &mut out);
+    out.push(b':');
+    write::text(&String::from_utf8_lossy(value), &mut out);
+    out.push(b'}');
+    Ok(out)
 }
 
 /// The text of the value under a top-level key. Of several the last, since what we add stands last.

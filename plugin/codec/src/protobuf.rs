@@ -21,7 +21,7 @@ use oddline_engine::{Body, Profile, Scalar, Visitor};
 use serde::Deserialize;
 
 pub use self::{
-    count::{Count, read_count},
+    count::{Count, read_count, whole_count},
     events::{Event, EventKind, Events, events},
     write::{companion, retag, splice},
 };

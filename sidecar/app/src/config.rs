@@ -84,8 +84,12 @@ pub struct Listener {
 #[expect(missing_docs, reason = "see defaults.toml")]
 pub struct Vector {
     pub listen: Option<SocketAddr>,
+    pub tls: Option<TlsFiles>,
     pub back: String,
-    pub http_back: String,
+    pub back_tls_ca: Option<PathBuf>,
+    pub back_tls_name: Option<String>,
+    pub http_back: Option<String>,
+    pub timeout: Duration,
     pub rows: Option<String>,
 }
 
@@ -159,9 +163,15 @@ struct WrittenListener {
 #[serde(deny_unknown_fields)]
 struct WrittenVector {
     listen: String,
+    tls_certificate: PathBuf,
+    tls_key: PathBuf,
+    tls_client_ca: PathBuf,
     #[serde(rename = "return")]
     back: String,
+    return_tls_ca: PathBuf,
+    return_tls_name: String,
     http_return: String,
+    timeout_seconds: u64,
     rows: String,
 }
 
@@ -378,11 +388,7 @@ impl Written {
         faults.keep("limits", limits.check());
         let analysis = faults.keep("analysis", analyze::Settings::new(&self.analysis));
         let engine = faults.keep("engine", engine::Settings::new(&engine));
-        let tls = (!no(&self.forward.tls_certificate)).then(|| TlsFiles {
-            certificate: self.forward.tls_certificate,
-            key: self.forward.tls_key,
-            client_ca: Some(self.forward.tls_client_ca).filter(|path| !no(path)),
-        });
+        let tls = tls_files(self.forward.tls_certificate, self.forward.tls_key, self.forward.tls_client_ca);
         let user = text(&self.forward.username).map(|name| (name, self.forward.password));
         let hostname = self.forward.hostname;
         let state_dir = state_dir?;
@@ -409,20 +415,51 @@ impl Written {
 
 impl WrittenVector {
     fn check(self, faults: &mut Faults) -> Vector {
-        let listen = faults.listen("vector", &self.listen, ("", Some("")));
-        if let Some(listen) = listen {
-            if !listen.ip().is_loopback() {
-                faults
-                    .0
-                    .push(format!("vector.listen is {listen}, which others can reach: listen on 127.0.0.1"));
-            }
-            faults.url("vector.return", &self.back);
-            faults.url("vector.http_return", &self.http_return);
+        // Only who has a certificate may send: there is no shared key in gRPC.
+        let tls = !no(&self.tls_certificate) && !no(&self.tls_client_ca);
+        let listen = faults.listen("vector", &self.listen, ("tls_client_ca", tls.then_some("")));
+        if no(&self.tls_certificate) != no(&self.tls_key) {
+            faults.0.push(
+                "vector.tls_certificate and vector.tls_key belong together: set both or none".to_owned(),
+            );
         }
+        if !no(&self.tls_client_ca) && no(&self.tls_certificate) {
+            faults.0.push("vector.tls_client_ca needs vector.tls_certificate".to_owned());
+        }
+        if listen.is_some() {
+            faults.url("vector.return", &self.back);
+        }
+        if self.back.starts_with("https://") == no(&self.return_tls_ca) && listen.is_some() {
+            faults.0.push("vector.return with https:// and vector.return_tls_ca belong together".to_owned());
+        }
+        let http_back = text(&self.http_return);
+        if let Some(url) = &http_back
+            && !url.starts_with("http://")
+        {
+            faults.0.push(format!(
+                "vector.http_return is `{url}`, wanted: an address such as http://127.0.0.1:24291/; \
+                 to another machine use vector.return, which speaks TLS"
+            ));
+        }
+        faults.range("vector.timeout_seconds", self.timeout_seconds, 1, 3_600);
         let rows = text(&self.rows);
         rows.iter().for_each(|rows| faults.url("vector.rows", rows));
-        Vector { listen, back: self.back, http_back: self.http_return, rows }
+        Vector {
+            listen,
+            tls: tls_files(self.tls_certificate, self.tls_key, self.tls_client_ca),
+            back: self.back,
+            back_tls_ca: Some(self.return_tls_ca).filter(|path| !no(path)),
+            back_tls_name: text(&self.return_tls_name),
+            http_back,
+            timeout: Duration::from_secs(self.timeout_seconds),
+            rows,
+        }
     }
+}
+
+fn tls_files(certificate: PathBuf, key: PathBuf, client_ca: PathBuf) -> Option<TlsFiles> {
+    let client_ca = Some(client_ca).filter(|path| !no(path));
+    (!no(&certificate)).then_some(TlsFiles { certificate, key, client_ca })
 }
 
 fn text(text: &str) -> Option<String> {

@@ -12,6 +12,7 @@ mod guard;
 mod observe;
 pub mod ports;
 pub mod rule_files;
+mod ways;
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -28,12 +29,7 @@ use oddline_ingest::{
         server::Server,
         tls::{ClientTls, ServerTls},
     },
-    http::Http,
-    vector::{
-        client::{Client as VectorClient, ClientSettings as VectorSettings},
-        server::Service,
-    },
-    web::{Protocol, Web},
+    web::Web,
 };
 use oddline_serve::Readiness;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -44,6 +40,7 @@ use crate::{
     config::{Config, Forward, Return},
     guard::guarded,
     ports::Backends,
+    ways::Ways,
 };
 
 /// Conditions of readiness.
@@ -124,31 +121,16 @@ impl App {
                 Some((secured(server, forward)?, listen("forward", forward.listen).await?))
             }
         };
-        let web = |name, protocol, router| {
-            let (limits, events) = (config.limits.clone(), events.clone());
-            Web { name, router, protocol, tls: None, limits, events }
-        };
+        let ways = Ways { config, annotator, secret: directory.secret(), budget, events: events.clone() };
         let vector = match config.vector.listen {
             None => None,
-            Some(address) => {
-                let settings = VectorSettings::new(config.vector.back.clone());
-                let client = VectorClient::new(settings, events.clone()).context("vector.return")?;
-                let (mode, secret) = (config.engine.mode(), directory.secret());
-                let detour = Detour::new(annotator.clone(), mode, secret, Arc::new(client), events.clone());
-                let limits = config.limits.clone();
-                let service = Service::new(Arc::new(detour), limits, budget.clone(), events.clone());
-                let web = web("vector", Protocol::Http2, service.router());
-                Some((web, listen("vector", address).await?))
-            }
+            Some(address) => Some((ways.vector()?, listen("vector", address).await?)),
         };
         let http = match &config.http {
             None => None,
             Some(http) => {
-                let limits = config.limits.clone();
-                let router =
-                    oddline_ingest::http::router(Http { annotator, limits, budget, events: events.clone() });
-                let router = guarded(router, http.token.as_deref(), &[]);
-                Some((web("http", Protocol::Http1, router), listen("http", http.listen).await?))
+                let router = guarded(ways.http()?, http.token.as_deref(), &[]);
+                Some((ways.web("http", router), listen("http", http.listen).await?))
             }
         };
         let rows = match &config.vector.rows {
@@ -165,7 +147,7 @@ impl App {
                     observe::metrics(analyzer.clone(), events.clone(), rows.as_ref().map(Pusher::pushed));
                 let router = oddline_serve::router(readiness.clone(), metrics);
                 let router = guarded(router, admin.token.as_deref(), &["/", "/health", "/ready"]);
-                Some((web("admin", Protocol::Http1, router), listen("admin", admin.listen).await?))
+                Some((ways.web("admin", router), listen("admin", admin.listen).await?))
             }
         };
         let drain = config.drain;

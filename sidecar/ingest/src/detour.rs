@@ -141,17 +141,19 @@ impl Detour {
             let mut bytes = Vec::new();
             for (read, verdict) in group.iter().zip(&verdicts) {
                 bytes.clear();
-                let raw = read.entry.raw();
                 match (&read.kind, self.mode) {
                     (Kind::Unread, Mode::Copy) => self.events.records_unread.add(1),
-                    (Kind::Unread, _) => strays.push(raw, &self.events),
+                    (Kind::Unread, _) => {
+                        self.events.records_unread.add(1);
+                        read.entry.pass(&mut strays.events);
+                    }
                     (Kind::Taken, _) | (Kind::Surrounding | Kind::Looped, Mode::Copy) => {}
                     (Kind::Looped, _) if read.is_around => self.events.loops_cut.add(1),
                     (Kind::Looped, _) => {
                         read.entry.retag(&[LOOP_PREFIX, read.route()].concat(), &mut bytes);
                         again.push(&std::mem::take(&mut bytes)).await?;
                     }
-                    (Kind::AsIs | Kind::Surrounding, _) => bytes.extend_from_slice(raw),
+                    (Kind::AsIs | Kind::Surrounding, _) => read.entry.pass(&mut bytes),
                     (_, Mode::Copy) => self.write_companion(read, verdict, &mut bytes),
                     _ => self.write(read, verdict, &mut bytes),
                 }
@@ -159,14 +161,15 @@ impl Detour {
             }
         }
         if !tail.is_empty() {
-            strays.push(tail, &self.events);
+            self.events.records_unread.add(1);
+            strays.events.extend_from_slice(tail);
         }
         back.flush().await?;
         again.flush().await?;
         self.send_strays(back.has_sent, strays).await?;
         // Last, for a batch that fails comes again.
         self.count(counts);
-        Ok(())
+        back.rejected.or(again.rejected).map_or(Ok(()), Err)
     }
 
     fn read<E: Entry>(&self, entry: E, counts: &mut Vec<TemplateCount>) -> Read<E> {
@@ -281,7 +284,7 @@ impl Detour {
             Ok(()) => read.entry.wrap(&finished, out),
             Err(_) => {
                 self.events.records_unread.add(1);
-                out.extend_from_slice(read.entry.raw());
+                read.entry.pass(out);
             }
         }
     }
@@ -309,7 +312,7 @@ impl Detour {
         }
         let outgoing = Outgoing { tag: strays.tag, events: strays.events, records: 1 };
         match self.deliver.deliver(&outgoing).await {
-            Err(error) if is_there => {
+            Err(error) if is_there || error.is_final => {
                 self.events.entries_discarded.add(1);
                 warn!(%error, bytes = outgoing.events.len(), "entries that are no log events were refused and are given up");
                 Ok(())
@@ -319,7 +322,7 @@ impl Detour {
     }
 
     /// Counts of templates that came as events of their own.
-    fn count(&self, templates: Vec<TemplateCount>) {
+    pub(crate) fn count(&self, templates: Vec<TemplateCount>) {
         if !templates.is_empty() {
             self.events.summaries_received.add(1);
             self.annotator.analysis.summary(Summary {
@@ -364,24 +367,20 @@ struct Strays {
     events: Vec<u8>,
 }
 
-impl Strays {
-    fn push(&mut self, bytes: &[u8], counts: &Events) {
-        counts.records_unread.add(1);
-        self.events.extend_from_slice(bytes);
-    }
-}
-
 /// What goes back, gathered into deliveries of bounded size.
 struct Pieces<'d> {
     deliver: &'d dyn Deliver,
     counts: &'d Events,
     gathered: Outgoing,
     has_sent: bool,
+    /// The last final refusal. It concerns its own piece: the others go out all the same, for nobody sends them again.
+    rejected: Option<DeliverError>,
 }
 
 impl<'d> Pieces<'d> {
     fn new(deliver: &'d dyn Deliver, counts: &'d Events, tag: Vec<u8>) -> Self {
-        Pieces { deliver, counts, gathered: Outgoing { tag, ..Outgoing::default() }, has_sent: false }
+        let gathered = Outgoing { tag, ..Outgoing::default() };
+        Pieces { deliver, counts, gathered, has_sent: false, rejected: None }
     }
 
     async fn push(&mut self, event: &[u8]) -> Result<(), DeliverError> {
@@ -398,8 +397,11 @@ impl<'d> Pieces<'d> {
 
     async fn flush(&mut self) -> Result<(), DeliverError> {
         if self.gathered.records > 0 {
-            self.deliver.deliver(&self.gathered).await?;
-            self.counts.records_sent.add(self.gathered.records);
+            match self.deliver.deliver(&self.gathered).await {
+                Ok(()) => self.counts.records_sent.add(self.gathered.records),
+                Err(error) if error.is_final => self.rejected = Some(error),
+                Err(error) => return Err(error),
+            }
             self.gathered.events.clear();
             self.gathered.records = 0;
             self.has_sent = true;

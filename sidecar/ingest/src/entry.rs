@@ -28,8 +28,8 @@ pub(crate) enum Content {
 pub(crate) trait Entry: Send + Sync {
     /// What it is.
     fn content(&self) -> Content;
-    /// All of it as it came.
-    fn raw(&self) -> &[u8];
+    /// Appends all of it as it came.
+    fn pass(&self, out: &mut Vec<u8>);
     /// The record in it.
     fn body(&self) -> &[u8];
     /// The tag of its source, with our prefixes before it.

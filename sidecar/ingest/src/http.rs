@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -21,12 +20,15 @@ use crate::{
     annotate::{Annotator, GROUP},
     budget::Budget,
     events::Events,
-    forward::{expand, frame::Compression},
 };
 
-use self::body::Form;
+use self::{body::Form, request::Refusal};
 
 mod body;
+pub mod client;
+pub mod detour;
+mod entry;
+mod request;
 
 /// The tag that records of this way in have.
 pub const HTTP_TAG: &str = "http";
@@ -43,10 +45,6 @@ pub struct Http {
     /// Counters.
     pub events: Arc<Events>,
 }
-
-/// A refused request: status, code, and one line for a person.
-#[derive(Debug)]
-struct Refusal(StatusCode, &'static str, String);
 
 /// The routes.
 pub fn router(http: Http) -> Router {
@@ -65,62 +63,10 @@ async fn records(State(http): State<Arc<Http>>, request: Request) -> Response {
 
 impl Http {
     async fn answer(&self, request: Request) -> Result<(Form, Vec<u8>), Refusal> {
-        let (parts, body) = request.into_parts();
-        let form = form(&parts.headers)?;
-        let gzip = is_gzip(&parts.headers)?;
-        let busy = || {
-            let text =
-                format!("{} bytes are in flight (in_flight_bytes); try again", self.limits.in_flight_bytes);
-            Refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
-        };
-        // A client can be told to come again, so nobody waits here.
-        let _held = self.budget.try_frame(self.expected(&parts.headers)).ok_or_else(busy)?;
-        let text = self.text(body, gzip).await?;
-        let bad = |error: body::BodyError| match error {
-            body::BodyError::TooMany(_) => {
-                Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", error.to_string())
-            }
-            body::BodyError::Invalid(_) => {
-                Refusal(StatusCode::BAD_REQUEST, "invalid_records", error.to_string())
-            }
-        };
-        let records = body::split(form, &text, self.limits.http_records).map_err(bad)?;
+        let (form, text, _held) = request::read(request, &self.limits, &self.budget).await?;
+        let records = request::split(form, &text, &self.limits)?;
         self.events.http_records_received.add(records.len());
         Ok((form, self.annotate(form, &records).await?))
-    }
-
-    /// Bytes to hold for a request: what it announces, or else all it may have.
-    fn expected(&self, headers: &HeaderMap) -> usize {
-        let announced =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        announced.unwrap_or(self.limits.frame_bytes).min(self.limits.frame_bytes)
-    }
-
-    async fn text(&self, body: Body, gzip: bool) -> Result<Vec<u8>, Refusal> {
-        let limit = self.limits.frame_bytes;
-        let bytes = tokio::time::timeout(self.limits.frame, to_bytes(body, limit + 1)).await;
-        let too_large = |error: String| Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error);
-        let over = || too_large(format!("body has more than {limit} bytes (frame_bytes)"));
-        let bytes = bytes
-            .map_err(|_| {
-                Refusal(StatusCode::REQUEST_TIMEOUT, "too_slow", "body did not arrive in time".to_owned())
-            })?
-            .map_err(|_| over())?;
-        if bytes.len() > limit {
-            return Err(over());
-        }
-        if !gzip {
-            return Ok(bytes.into());
-        }
-        let limits = self.limits.clone();
-        let _held = self.budget.expansion(expand::bound(bytes.len(), &limits).0).await;
-        let work = tokio::task::spawn_blocking(move || expand::expand(Compression::Gzip, &bytes, &limits));
-        match work.await {
-            Ok(Ok(text)) => Ok(text),
-            Ok(Err(error @ expand::ExpandError::TooLarge { .. })) => Err(too_large(error.to_string())),
-            Ok(Err(error)) => Err(Refusal(StatusCode::BAD_REQUEST, "invalid_encoding", error.to_string())),
-            Err(error) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())),
-        }
     }
 
     async fn annotate(&self, form: Form, records: &[&RawValue]) -> Result<Vec<u8>, Refusal> {
@@ -161,35 +107,5 @@ impl Http {
         let text = record.get().as_bytes();
         json::walk(text, &mut picking)?;
         Ok(self.annotator.analysis.screen_whole(&picking.finish(), &json::Walked(text)))
-    }
-}
-
-fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
-    let name = headers.get(header::CONTENT_TYPE).and_then(|name| name.to_str().ok()).unwrap_or_default();
-    Form::of(name).ok_or_else(|| {
-        let text = format!(
-            "content-type is `{}`; supported: application/json, application/x-ndjson",
-            name.chars().take(100).collect::<String>()
-        );
-        Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text)
-    })
-}
-
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
-    match headers.get(header::CONTENT_ENCODING).map(header::HeaderValue::as_bytes) {
-        None | Some(b"identity" | b"") => Ok(false),
-        Some(b"gzip") => Ok(true),
-        Some(_) => {
-            let text = "content-encoding is not supported; supported: gzip, identity".to_owned();
-            Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", text))
-        }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let Refusal(status, code, message) = self;
-        let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string();
-        (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 }

@@ -29,6 +29,11 @@ pub fn read_count(metric: &[u8]) -> Option<Count> {
     (is_ours(11, NAMESPACE) && is_ours(1, NAME)).then(|| read(metric).map_or(Count::Unread, Count::Of))
 }
 
+/// A counter's value as a number of records; `None` if it cannot be one.
+pub fn whole_count(value: f64) -> Option<u64> {
+    (0.0..=MAX_COUNT).contains(&value).then_some(value as u64)
+}
+
 fn read(metric: &[u8]) -> Option<TemplateCount> {
     let (mut count, mut is_absolute) = (None, false);
     let (mut id, mut source, mut hit) = (None, None, false);
@@ -52,7 +57,7 @@ fn read(metric: &[u8]) -> Option<TemplateCount> {
             _ => {}
         }
     }
-    let count = count.filter(|count| !is_absolute && (0.0..=MAX_COUNT).contains(count))? as u64;
+    let count = whole_count(count.filter(|_| !is_absolute)?)?;
     let rule_hits = if hit { count } else { 0 };
     Some(TemplateCount { id: id?, text: String::new(), source: source?, count, rule_hits })
 }

@@ -141,7 +141,7 @@ fn addresses_of_vector_are_checked_as_far_as_they_are_used() {
     assert_eq!(
         faults("[vector]\nlisten = \"0.0.0.0:1\"\nreturn = \"h:1\""),
         [
-            "vector.listen is 0.0.0.0:1, which others can reach: listen on 127.0.0.1",
+            "vector.listen is 0.0.0.0:1, which others can reach: set vector.tls_client_ca or listen on 127.0.0.1",
             "vector.return is `h:1`, wanted: an address such as http://127.0.0.1:24290/",
         ]
     );
@@ -149,6 +149,18 @@ fn addresses_of_vector_are_checked_as_far_as_they_are_used() {
         faults("[vector]\nrows = \"ftp://h\""),
         ["vector.rows is `ftp://h`, wanted: an address such as http://127.0.0.1:24290/"]
     );
+    assert_eq!(
+        faults("[vector]\nhttp_return = \"https://h\"\nreturn = \"https://h\"\ntls_client_ca = \"a\""),
+        [
+            "vector.tls_client_ca needs vector.tls_certificate",
+            "vector.return with https:// and vector.return_tls_ca belong together",
+            "vector.http_return is `https://h`, wanted: an address such as http://127.0.0.1:24291/; \
+             to another machine use vector.return, which speaks TLS",
+        ]
+    );
+    let tls = "[vector]\nlisten = \"0.0.0.0:1\"\ntls_certificate = \"c\"\ntls_key = \"k\"\n";
+    assert_eq!(faults(tls).len(), 1, "anyone could send");
+    assert!(load(&format!("{tls}tls_client_ca = \"a\""), &[], &[]).unwrap().vector.tls.is_some());
     let off = load("[vector]\nlisten = \"\"\nrows = \"\"\nreturn = \"\"", &[], &[]).unwrap().vector;
     assert!(off.listen.is_none() && off.rows.is_none());
 }

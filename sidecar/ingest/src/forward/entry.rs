@@ -40,8 +40,8 @@ impl Entry for ForwardEntry<'_> {
         }
     }
 
-    fn raw(&self) -> &[u8] {
-        self.event.raw
+    fn pass(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.event.raw);
     }
 
     fn body(&self) -> &[u8] {
@@ -58,7 +58,7 @@ impl Entry for ForwardEntry<'_> {
     }
 
     fn retag(&self, _tag: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(self.event.raw);
+        self.pass(out);
     }
 
     fn companion(&self, style: &TagStyle, tags: &Tags, route: &[u8], out: &mut Vec<u8>) {

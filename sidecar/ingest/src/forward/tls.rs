@@ -54,6 +54,14 @@ impl ServerTls {
             .map_err(wrong("tls certificate and key"))?;
         Ok(ServerTls(TlsAcceptor::from(Arc::new(config))))
     }
+
+    /// The same for a listener that speaks HTTP/2, which clients want to be told.
+    #[must_use]
+    pub fn for_http2(self) -> Self {
+        let mut config = ServerConfig::clone(self.0.config());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        ServerTls(TlsAcceptor::from(Arc::new(config)))
+    }
 }
 
 impl ClientTls {

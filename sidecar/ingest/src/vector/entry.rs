@@ -40,8 +40,8 @@ impl Entry for VectorEntry<'_> {
         }
     }
 
-    fn raw(&self) -> &[u8] {
-        self.0.raw
+    fn pass(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.raw);
     }
 
     fn body(&self) -> &[u8] {
@@ -60,7 +60,7 @@ impl Entry for VectorEntry<'_> {
         let mut body = Vec::new();
         match protobuf::retag(self.body(), tag, &mut body) {
             Ok(()) => self.wrap(&body, out),
-            Err(_) => out.extend_from_slice(self.raw()),
+            Err(_) => self.pass(out),
         }
     }
 
