@@ -106,6 +106,11 @@ impl Field {
 pub struct Name<'a>(pub(crate) [&'a str; 3]);
 
 impl<'a> Name<'a> {
+    /// The parts, to be joined.
+    pub fn parts(self) -> [&'a str; 3] {
+        self.0
+    }
+
     /// The key, if it is in one part: always within the nested object, and for keys that are not in the profile.
     pub fn whole(self) -> Option<&'a str> {
         match self.0 {

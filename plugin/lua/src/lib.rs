@@ -6,6 +6,7 @@
 //! options.rs   a table of options becomes checked settings
 //! detector.rs  one transform: plugin, files, state, summaries
 //! event.rs     an event's fields in, its tags out
+//! raw.rs       tables by Lua's C interface, and nothing else
 //! ```
 //!
 //! What happens to one record is in `oddline-shell`, shared with the other shells. Must not hold a detection rule, and
@@ -25,6 +26,7 @@ pub mod detector;
 pub mod event;
 pub mod module;
 pub mod options;
+mod raw;
 
 /// What `require("oddline")` calls.
 #[cfg(feature = "module")]

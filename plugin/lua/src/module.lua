@@ -35,12 +35,12 @@ end
 -- For hooks.process. `tag` is optional: what Fluent Bit would call the tag, where the fields do not say it.
 function Detector:process(event, emit, tag)
   local core = self.core
-  local ok, more = pcall(judge, core, event, tag)
+  local ok, more = pcall(judge, core, event.log, tag)
   emit(event)
   if more then
     if not ok then
       failed(core, tostring(more))
-    elseif more == COPY and copy(core, event) then
+    elseif more == COPY and copy(core, event.log) then
       emit(event)
     end
     tell(core)

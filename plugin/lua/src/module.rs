@@ -57,12 +57,13 @@ fn new(_: &Lua, options: Value) -> mlua::Result<(Option<Detector>, Option<String
     })
 }
 
-fn judge(lua: &Lua, (mut core, event, tag): (Core, Value, Value)) -> mlua::Result<Option<u8>> {
+fn judge(lua: &Lua, (mut core, log, tag): (Core, Value, Value)) -> mlua::Result<Option<u8>> {
     let tag = match &tag {
         Value::String(tag) => Some(tag.as_bytes()),
         _ => None,
     };
-    let Some(log) = log_of(&event) else { return Ok(None) };
+    // A metric has none, and passes.
+    let Value::Table(log) = log else { return Ok(None) };
     let judged = catch_unwind(AssertUnwindSafe(|| core.judge(lua, log, tag.as_deref(), now())));
     Ok(match judged {
         Ok(more) => more.map(|more| if more == More::Copy { COPY } else { NOTICES }),
@@ -73,8 +74,8 @@ fn judge(lua: &Lua, (mut core, event, tag): (Core, Value, Value)) -> mlua::Resul
     })
 }
 
-fn copy(lua: &Lua, (mut core, event): (Core, Value)) -> mlua::Result<bool> {
-    Ok(log_of(&event).is_some_and(|log| core.copy(lua, log)))
+fn copy(lua: &Lua, (mut core, log): (Core, Table)) -> mlua::Result<bool> {
+    Ok(core.copy(lua, log))
 }
 
 /// A summary as an event for the sidecar, if it is time for one.
@@ -106,11 +107,6 @@ fn counters(lua: &Lua, core: UserDataRef<Detector>) -> mlua::Result<Table> {
     }
     table.raw_set("panics", panics)?;
     Ok(table)
-}
-
-/// The log of an event; a metric has none, and passes.
-fn log_of(event: &Value) -> Option<Table> {
-    event.as_table()?.raw_get::<Option<Table>>("log").ok()?
 }
 
 fn summary_event(lua: &Lua, summary: &Summary) -> mlua::Result<Table> {
