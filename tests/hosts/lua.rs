@@ -110,6 +110,22 @@ impl Host {
         counters.get(name).unwrap()
     }
 
+    /// As [`Host::pass`], with an event that Vector itself would not take back.
+    pub(crate) fn pass_unseen(&self, event: Table) {
+        let emit = self.lua.create_function(|_, _: Table| Ok(())).unwrap();
+        self.hooks.get::<Function>("process").unwrap().call::<()>((event, emit)).unwrap();
+    }
+
+    /// What the script gave for the hooks.
+    pub(crate) fn hooks(&self) -> &Table {
+        &self.hooks
+    }
+
+    /// Runs a piece of Lua in the transform, with an argument.
+    pub(crate) fn call<T: mlua::FromLuaMulti>(&self, source: &str, argument: Table) -> T {
+        self.lua.load(source).call(argument).unwrap()
+    }
+
     /// Runs a piece of Lua in the transform.
     pub(crate) fn run<T: mlua::FromLuaMulti>(&self, source: &str) -> T {
         self.lua.load(source).eval().unwrap()

@@ -188,3 +188,77 @@ impl Detector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oddline_engine::Options;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn detector(options: Options) -> Detector {
+        let options = Options { builtin_rules: Some(false), ..options };
+        Detector::new(Settings::new(&options).unwrap(), UnixNanos(100 * SECOND))
+    }
+
+    fn judge(detector: &mut Detector, lua: &Lua, text: &str, seconds: i64) -> Option<More> {
+        let log = lua.create_table_from([("message", text)]).unwrap();
+        detector.judge(lua, log, None, UnixNanos(seconds * SECOND))
+    }
+
+    #[test]
+    fn files_are_looked_at_once_a_second_also_when_the_clock_was_set_back() {
+        let (dir, lua) = (tempfile::tempdir().unwrap(), Lua::new());
+        let rules = dir.path().join("rules");
+        let mut detector =
+            detector(Options { rules: Some(rules.display().to_string()), ..Options::default() });
+        let mut told = detector.notices().len();
+        assert_eq!(told, 1, "the file is not there");
+        for (seconds, looks) in [(100, false), (101, true), (101, false), (5, true), (5, false), (6, true)] {
+            // Another name for the rules each time, so that every look has something to tell.
+            told += 1;
+            let rule = format!("[[rules]]\nname = \"R{told}\"\npattern = \"purple{}\"\n", "x".repeat(told));
+            std::fs::write(&rules, rule).unwrap();
+            let more = judge(&mut detector, &lua, "nothing of note", seconds);
+            assert_eq!(more == Some(More::Notices), looks, "{seconds}");
+            assert_eq!(detector.notices().is_empty(), !looks, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn what_waits_to_be_told_is_bounded_and_panics_are_told_ever_more_rarely() {
+        let mut detector = detector(Options::default());
+        (0..20).for_each(|_| detector.count_panic());
+        assert_eq!(detector.notices().len(), 5, "1, 2, 4, 8, 16");
+        assert_eq!(detector.counters().1, 20);
+        (0..10 * MAX_NOTICES).for_each(|_| detector.stop());
+        assert_eq!(detector.notices().len(), MAX_NOTICES);
+    }
+
+    #[test]
+    fn state_is_saved_a_slice_per_event_or_by_ticks() {
+        let (dir, lua) = (tempfile::tempdir().unwrap(), Lua::new());
+        let path = dir.path().join("state");
+        let mut detector = detector(Options {
+            state_file: Some(path.display().to_string()),
+            state_interval_seconds: Some(5),
+            ..Options::default()
+        });
+        for shape in 1..=200 {
+            judge(&mut detector, &lua, &"word ".repeat(shape), 100);
+        }
+        assert!(!path.exists());
+        let mut events = 0;
+        while !path.exists() {
+            judge(&mut detector, &lua, "word", 106);
+            events += 1;
+            assert!(events < 20, "not saved");
+        }
+        assert!(events > 2, "200 templates are more than two slices: {events}");
+        std::fs::remove_file(&path).unwrap();
+        judge(&mut detector, &lua, "word", 107);
+        detector.tick(UnixNanos(120 * SECOND));
+        assert!(path.exists(), "nobody came, and it was saved all the same");
+    }
+}

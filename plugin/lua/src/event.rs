@@ -213,3 +213,46 @@ impl Format for InPlace {
         json::read_styled_tags(&event.ours(style), style)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_cut_at_the_limit_and_between_characters() {
+        for (length, kept) in [(0, 0), (MAX_TAG_BYTES, MAX_TAG_BYTES), (MAX_TAG_BYTES + 1, MAX_TAG_BYTES)] {
+            assert_eq!(cut_tag("x".repeat(length).as_bytes()).len(), kept);
+        }
+        let text = format!("{}ü", "x".repeat(MAX_TAG_BYTES - 1));
+        assert_eq!(cut_tag(text.as_bytes()).len(), MAX_TAG_BYTES - 1);
+        // No text at all: then there is no character to keep whole.
+        assert!(cut_tag(&[0x80; 10 * MAX_TAG_BYTES]).len() <= MAX_TAG_BYTES);
+    }
+
+    #[test]
+    fn fields_are_shown_by_name_and_maps_only_to_who_enters() {
+        struct Seen(Vec<String>);
+        impl<'a> Visitor<'a> for Seen {
+            fn enter(&mut self, key: &[u8]) -> bool {
+                self.0.push(format!("{{{}", key.escape_ascii()));
+                key == b"in"
+            }
+
+            fn leave(&mut self) {
+                self.0.push("}".to_owned());
+            }
+
+            fn scalar(&mut self, key: &[u8], value: Scalar<'a>) {
+                self.0.push(format!("{}={value:?}", key.escape_ascii()));
+            }
+        }
+        let lua = Lua::new();
+        let log = lua.load(
+            "return {z = 1, a = true, list = {1}, ['in'] = {y = 0.5, x = {}}, out = {q = 1}, [3] = 'no'}",
+        );
+        let event = Event::read(&lua, log.eval().unwrap()).unwrap();
+        let mut seen = Seen(Vec::new());
+        InPlace::walk(&event, &mut seen).unwrap();
+        assert_eq!(seen.0.join(" "), "a=Bool(true) {in {x y=Float(0.5) } list=Opaque {out z=Int(1)");
+    }
+}
