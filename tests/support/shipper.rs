@@ -26,7 +26,7 @@ static TURN: Mutex<()> = Mutex::new(());
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Begins what is logged to find out whether the detour is open; no record of a story.
-const PROBE: &str = "is the way open";
+const PROBE: &str = "CRITICAL: is the way open";
 
 /// A program that ships logs.
 #[derive(Clone, Debug)]

@@ -25,7 +25,6 @@ pub(crate) fn configure(configuration: &str, mode: &str, folder: &Path, ports: L
     let loopback = |port: u16| format!("127.0.0.1:{port}");
     for (shipped, here) in [
         ("/etc/vector/oddline.vrl", at("oddline.vrl")),
-        ("/usr/lib/oddline/lua", at("lua")),
         ("/var/log/app.log", at("input.log")),
         ("/var/log/annotated.log", at("out/annotated.log")),
         ("/var/lib/vector", at("buffer")),
@@ -37,6 +36,10 @@ pub(crate) fn configure(configuration: &str, mode: &str, folder: &Path, ports: L
         ("127.0.0.1:24291", loopback(ports.back)),
     ] {
         text = text.replace(shipped, &here);
+    }
+    if text.contains("/usr/lib/oddline/lua") {
+        let module = PathBuf::from(acceptance::built("ODDLINE_LUA_MODULE"));
+        text = text.replace("/usr/lib/oddline/lua", &module.parent().unwrap().display().to_string());
     }
     if text.contains("oddline.vrl") {
         write_program(mode, &folder.join("oddline.vrl"));
