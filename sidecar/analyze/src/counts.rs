@@ -1,6 +1,8 @@
 //! What the shippers count: records per template and source, with the template's text or without. Feeds the rates, the
 //! figures per source, and who has earned a place among the known.
 
+pub mod pull;
+
 use std::sync::{MutexGuard, PoisonError};
 
 use oddline_engine::{BARE_COUNTS, Summary, TemplateCount, TemplateId};

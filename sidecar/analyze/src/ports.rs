@@ -148,6 +148,25 @@ pub trait RowTable: Send + Sync {
     fn write(&self, body: Vec<u8>) -> Answer<'_, u64>;
 }
 
+/// What a shipper has counted since it started, for those who ask; see [`crate::counts::pull`].
+pub trait CountSource: Send + Sync {
+    /// All totals.
+    fn totals(&self) -> Answer<'_, Vec<Total>>;
+}
+
+/// Records of one template in one source since its shipper began to count them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The template.
+    pub id: TemplateId,
+    /// Description of the source.
+    pub source: Arc<str>,
+    /// Whether these are the records that a rule of medium severity or more hit.
+    pub rule_hit: bool,
+    /// The records.
+    pub records: u64,
+}
+
 /// Seconds and nanoseconds, injected so that tests own the time.
 pub trait Clock: Send + Sync {
     /// Nanoseconds since the Unix epoch.

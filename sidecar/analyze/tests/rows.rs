@@ -13,8 +13,9 @@ use std::{
 use fakes::{FakeClock, FakeEmbedder, FakeIndex, FakeStore, Mood};
 use oddline_analyze::{
     Analyzer, Options, Ports, Settings,
+    counts::pull::pull,
     feedback::Feedback,
-    ports::{Analysis, Answer, BackendError, Received, RowTable},
+    ports::{Analysis, Answer, BackendError, CountSource, Received, RowTable, Total},
     rows::{MAX_BODY_BYTES, push::Pusher},
 };
 use oddline_engine::{
@@ -330,6 +331,52 @@ async fn counts_come_back_as_bursts_and_habits_in_the_rows() {
     world.seconds(2).await;
     let row = world.table.row("payment refused").unwrap();
     assert!(row.habit, "{row:?}");
+}
+
+/// A shipper that counts for whoever asks.
+struct FakeCounts(Mutex<Result<u64, ()>>);
+
+impl CountSource for FakeCounts {
+    fn totals(&self) -> Answer<'_, Vec<Total>> {
+        let records = *self.0.lock().unwrap();
+        let id = TemplateId::of("payment refused");
+        Box::pin(async move {
+            match records {
+                Ok(records) => Ok(vec![Total { id, source: "app".into(), rule_hit: false, records }]),
+                Err(()) => Err(BackendError::unavailable("fake counts: connection refused")),
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn totals_of_before_we_came_and_while_we_were_away_are_no_counts() {
+    let world = World::new().await;
+    let source = Arc::new(FakeCounts(Mutex::new(Ok(1_000_000))));
+    let _pulling = tokio::spawn(pull(world.analyzer.clone(), source.clone()));
+    let counted = || {
+        let records = world.analyzer.figures().into_iter().find(|figure| figure.name == "source_records");
+        records.map_or(0, |figure| figure.value)
+    };
+    world.seconds(5).await;
+    assert_eq!(counted(), 0);
+    *source.0.lock().unwrap() = Ok(1_000_007);
+    world.seconds(10).await;
+    assert_eq!(counted(), 7);
+    // One question that is not answered is made up for, and a longer silence is not.
+    *source.0.lock().unwrap() = Err(());
+    world.seconds(10).await;
+    *source.0.lock().unwrap() = Ok(1_000_010);
+    world.seconds(10).await;
+    assert_eq!(counted(), 10);
+    *source.0.lock().unwrap() = Err(());
+    world.seconds(60).await;
+    *source.0.lock().unwrap() = Ok(2_000_000);
+    world.seconds(10).await;
+    assert_eq!(counted(), 10);
+    *source.0.lock().unwrap() = Ok(5);
+    world.seconds(10).await;
+    assert_eq!(counted(), 15, "it was restarted");
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,6 +91,7 @@ pub struct Vector {
     pub http_back: Option<String>,
     pub timeout: Duration,
     pub rows: Option<String>,
+    pub counts: Option<String>,
 }
 
 /// Which embedder.
@@ -173,6 +174,7 @@ struct WrittenVector {
     http_return: String,
     timeout_seconds: u64,
     rows: String,
+    counts: String,
 }
 
 #[derive(Deserialize)]
@@ -442,8 +444,9 @@ impl WrittenVector {
             ));
         }
         faults.range("vector.timeout_seconds", self.timeout_seconds, 1, 3_600);
-        let rows = text(&self.rows);
+        let (rows, counts) = (text(&self.rows), text(&self.counts));
         rows.iter().for_each(|rows| faults.url("vector.rows", rows));
+        counts.iter().for_each(|counts| faults.url("vector.counts", counts));
         Vector {
             listen,
             tls: tls_files(self.tls_certificate, self.tls_key, self.tls_client_ca),
@@ -453,6 +456,7 @@ impl WrittenVector {
             http_back,
             timeout: Duration::from_secs(self.timeout_seconds),
             rows,
+            counts,
         }
     }
 }

@@ -17,8 +17,8 @@ mod ways;
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use oddline_analyze::{Analyzer, rows::push::Pusher};
-use oddline_backends::vector_table::VectorTable;
+use oddline_analyze::{Analyzer, counts::pull::pull, rows::push::Pusher};
+use oddline_backends::{vector_counts::VectorCounts, vector_table::VectorTable};
 use oddline_codec::TagStyle;
 use oddline_engine::Engine;
 use oddline_ingest::{
@@ -63,6 +63,7 @@ pub struct App {
     http: Option<(Web, TcpListener)>,
     admin: Option<(Web, TcpListener)>,
     rows: Option<Pusher>,
+    counts: Option<Arc<VectorCounts>>,
     drain: Duration,
 }
 
@@ -133,6 +134,8 @@ impl App {
                 Some((ways.web("http", router), listen("http", http.listen).await?))
             }
         };
+        let counts = config.vector.counts.as_deref().map(VectorCounts::new).transpose();
+        let counts = counts.context("vector.counts")?.map(Arc::new);
         let rows = match &config.vector.rows {
             None => None,
             Some(url) => {
@@ -162,6 +165,7 @@ impl App {
             http,
             admin,
             rows,
+            counts,
             drain,
         })
     }
@@ -193,7 +197,18 @@ impl App {
     /// If state could not be saved. Every record was answered or is still its sender's all the same.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let App {
-            analyzer, backends, directory, readiness, forward, vector, http, admin, rows, drain, ..
+            analyzer,
+            backends,
+            directory,
+            readiness,
+            forward,
+            vector,
+            http,
+            admin,
+            rows,
+            counts,
+            drain,
+            ..
         } = self;
         let mut beside = JoinSet::new();
         beside.spawn(check_embedder(backends.clone(), readiness.clone()));
@@ -201,6 +216,9 @@ impl App {
         let drained = CancellationToken::new();
         if let Some((web, listener)) = admin {
             beside.spawn(web.run(listener, drained.clone()));
+        }
+        if let Some(counts) = counts {
+            beside.spawn(pull(analyzer.clone(), counts));
         }
         let mut telling = JoinSet::new();
         if let Some(rows) = rows {

@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 use hyper_util::client::legacy::connect::HttpInfo;
 use oddline_analyze::ports::BackendError;
 use reqwest::{
-    Client, Response, StatusCode, Url,
+    Client, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect,
 };
@@ -74,33 +74,45 @@ impl Endpoint {
     ) -> Result<T, BackendError> {
         let body = serde_json::to_vec(question)
             .map_err(|error| BackendError::bug(format!("{}: question: {error}", self.label)))?;
-        let (answer, _) = self.exchange_in_time(body).await?;
+        let (answer, _) = self.exchange_in_time(self.post(body), MAX_ANSWER_BYTES).await?;
         serde_json::from_slice(&answer)
             .map_err(|error| BackendError::bug(format!("{}: answer is not as expected: {error}", self.label)))
     }
 
     /// Sends what needs no answer but success. Gives our port of the connection, another one for each.
     pub(crate) async fn tell(&self, body: Vec<u8>) -> Result<u16, BackendError> {
-        Ok(self.exchange_in_time(body).await?.1)
+        Ok(self.exchange_in_time(self.post(body), MAX_ANSWER_BYTES).await?.1)
     }
 
-    async fn exchange_in_time(&self, body: Vec<u8>) -> Result<(Vec<u8>, u16), BackendError> {
-        tokio::time::timeout(self.timeout, self.exchange(body)).await.unwrap_or_else(|_| {
+    /// Reads what is there, at most so many bytes.
+    pub(crate) async fn fetch(&self, most: usize) -> Result<Vec<u8>, BackendError> {
+        Ok(self.exchange_in_time(self.client.get(self.url.clone()), most).await?.0)
+    }
+
+    fn post(&self, body: Vec<u8>) -> RequestBuilder {
+        self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body)
+    }
+
+    async fn exchange_in_time(
+        &self,
+        request: RequestBuilder,
+        most: usize,
+    ) -> Result<(Vec<u8>, u16), BackendError> {
+        tokio::time::timeout(self.timeout, self.exchange(request, most)).await.unwrap_or_else(|_| {
             let why = format!("{}: no answer within {:?}", self.label, self.timeout);
             Err(BackendError::unavailable(why))
         })
     }
 
     /// The answer, and our port.
-    async fn exchange(&self, body: Vec<u8>) -> Result<(Vec<u8>, u16), BackendError> {
+    async fn exchange(&self, request: RequestBuilder, most: usize) -> Result<(Vec<u8>, u16), BackendError> {
         // Closed never; dropping the permit is the end of the turn.
         let _turn = self.in_flight.acquire().await;
-        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         let response = request.send().await.map_err(|error| self.unavailable(&error))?;
         let status = response.status();
         let port =
             response.extensions().get::<HttpInfo>().map_or(0, |connection| connection.local_addr().port());
-        let answer = self.read(response).await;
+        let answer = self.read(response, most).await;
         if status.is_success() {
             Ok((answer?, port))
         } else {
@@ -108,14 +120,12 @@ impl Endpoint {
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, BackendError> {
+    async fn read(&self, mut response: Response, most: usize) -> Result<Vec<u8>, BackendError> {
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unavailable(&error))? {
-            if answer.len() + chunk.len() > MAX_ANSWER_BYTES {
+            if answer.len() + chunk.len() > most {
                 let label = &self.label;
-                return Err(BackendError::bug(format!(
-                    "{label}: answer is over the limit of {MAX_ANSWER_BYTES} bytes"
-                )));
+                return Err(BackendError::bug(format!("{label}: answer is over the limit of {most} bytes")));
             }
             answer.extend_from_slice(&chunk);
         }

@@ -9,6 +9,7 @@
 //! | `VectorIndex` | [`embedded_index`] | [`qdrant`] |
 //! | `StateStore` | [`sqlite`] | |
 //! | `RowTable` | | [`vector_table`] |
+//! | `CountSource` | | [`vector_counts`] |
 //!
 //! Whichever embedder is chosen, wrap it in [`check::Checked`]: no backend is trusted blindly.
 //!
@@ -36,6 +37,7 @@ pub mod openai;
 pub mod qdrant;
 pub mod sqlite;
 pub mod static_model;
+pub mod vector_counts;
 pub mod vector_table;
 mod vectors;
 

@@ -19,7 +19,8 @@ use super::Body;
 use crate::{
     Analyzer,
     events::Figure,
-    ports::{BackendError, FailureKind, RowTable},
+    ports::{BackendError, RowTable},
+    reach::Reach,
 };
 
 /// Between two heartbeats.
@@ -87,9 +88,7 @@ pub struct Pusher {
     /// What is left of this round of refreshing, and how much of it a second takes.
     round: Vec<TemplateId>,
     share: usize,
-    /// Failures in a row, and whether there ever was a success.
-    failures: u32,
-    heard: bool,
+    reach: Reach,
 }
 
 impl Pusher {
@@ -104,8 +103,7 @@ impl Pusher {
             filled_at: None,
             round: Vec::new(),
             share: 1,
-            failures: 0,
-            heard: false,
+            reach: Reach::new("the shipper's table"),
         }
     }
 
@@ -126,7 +124,7 @@ impl Pusher {
 
     /// Tells the shipper at once that we are going, if it has ever heard of us.
     pub async fn farewell(&mut self) {
-        if self.heard {
+        if self.reach.was_heard() {
             let mut body = Body::new();
             body.add(HEARTBEAT_KEY, &Heartbeat { at: 0.0, ttl: HEARTBEAT_SECONDS });
             // A heartbeat that stays is 3 s old soon.
@@ -142,8 +140,12 @@ impl Pusher {
             outcome = self.write(Write::Fill).await;
         }
         match outcome {
-            Ok(()) => self.succeeded(),
-            Err(error) => self.failed(&error),
+            Ok(()) => self.reach.succeeded(),
+            Err(error) => {
+                self.filled = false;
+                self.pushed.failures.fetch_add(1, Relaxed);
+                self.reach.failed(&error);
+            }
         }
     }
 
@@ -153,7 +155,7 @@ impl Pusher {
     }
 
     async fn write(&mut self, what: Write) -> Result<(), BackendError> {
-        if self.failures > 0 || !self.heard {
+        if !self.reach.is_there() {
             // Nothing is gathered for nobody.
             self.put(self.opened(Write::Fill), what).await?;
         }
@@ -221,26 +223,5 @@ impl Pusher {
             self.filled_at = Some(Instant::now());
         }
         Ok(())
-    }
-
-    fn succeeded(&mut self) {
-        if self.failures > 0 || !self.heard {
-            tracing::info!("the shipper's table takes rows");
-        }
-        (self.failures, self.heard) = (0, true);
-    }
-
-    /// Nobody is there: that is no news while nobody ever was, because there may be no Vector.
-    fn failed(&mut self, error: &BackendError) {
-        self.filled = false;
-        self.pushed.failures.fetch_add(1, Relaxed);
-        self.failures = self.failures.saturating_add(1);
-        let expected = !self.heard && error.kind == FailureKind::Unavailable;
-        if expected {
-            tracing::debug!(%error, "no table takes rows yet");
-        } else if self.failures.is_power_of_two() {
-            let failures = self.failures;
-            tracing::warn!(%error, failures, "the shipper's table does not take rows; tried again every second");
-        }
     }
 }

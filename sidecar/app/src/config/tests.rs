@@ -150,6 +150,10 @@ fn addresses_of_vector_are_checked_as_far_as_they_are_used() {
         ["vector.rows is `ftp://h`, wanted: an address such as http://127.0.0.1:24290/"]
     );
     assert_eq!(
+        faults("[vector]\ncounts = \"127.0.0.1:1\""),
+        ["vector.counts is `127.0.0.1:1`, wanted: an address such as http://127.0.0.1:24290/"]
+    );
+    assert_eq!(
         faults("[vector]\nhttp_return = \"https://h\"\nreturn = \"https://h\"\ntls_client_ca = \"a\""),
         [
             "vector.tls_client_ca needs vector.tls_certificate",

@@ -1,14 +1,22 @@
 //! The contract of a `RowTable`: what is written arrives whole, another connection has another number, and whoever is
-//! away, refuses or hangs is named.
+//! away, refuses or hangs is named. And of a `CountSource`, which is the same server's other side.
 
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
-use oddline_analyze::ports::{FailureKind, RowTable};
-use oddline_backends::vector_table::VectorTable;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::HeaderMap,
+    http::StatusCode,
+    routing::{get, post},
+};
+use oddline_analyze::ports::{CountSource, FailureKind, RowTable, Total};
+use oddline_backends::{vector_counts::VectorCounts, vector_table::VectorTable};
+use oddline_engine::TemplateId;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::assert_failure;
@@ -75,8 +83,34 @@ async fn away_refusing_and_hung_are_told_apart() {
     assert_failure(asked, FailureKind::Unavailable, &["no answer within 2s"]);
 }
 
+#[tokio::test]
+async fn counters_are_read_and_a_page_without_end_is_refused() {
+    let page = "# TYPE oddline_template_records counter\n\
+        oddline_template_records{source=\"app\",template_id=\"00000000000000ff\"} 3 1795251482274\n\
+        up 1\n";
+    let line = page.lines().nth(1).unwrap().to_owned() + "\n";
+    let pages =
+        [page.to_owned(), line.repeat((16 << 20) / line.len()), line.repeat((160 << 20) / line.len())];
+    let page = |number: usize| {
+        let page = pages[number].clone();
+        move || async move { page }
+    };
+    let router = Router::new().route("/0", get(page(0))).route("/1", get(page(1))).route("/2", get(page(2)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let counts = |number: usize| VectorCounts::new(&format!("http://{address}/{number}")).unwrap();
+    let totals = counts(0).totals().await.unwrap();
+    let app = Total { id: TemplateId(255), source: "app".into(), rule_hit: false, records: 3 };
+    assert_eq!(totals, [app]);
+    assert_eq!(counts(1).totals().await.unwrap().len(), (16 << 20) / line.len());
+    assert_failure(counts(2).totals().await, FailureKind::Bug, &["over the limit of 16777216 bytes"]);
+    assert_failure(counts(3).totals().await, FailureKind::Rejected, &["status 404"]);
+}
+
 #[test]
 fn addresses_are_checked() {
+    assert_failure(VectorCounts::new("h:1"), FailureKind::Rejected, &["http://"]);
     assert_failure(VectorTable::new("h:1"), FailureKind::Rejected, &["http://"]);
     assert_failure(VectorTable::new("http://u:secret@h/"), FailureKind::Rejected, &["user or password"]);
 }
