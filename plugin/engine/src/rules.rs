@@ -29,8 +29,9 @@ mod limits_test;
 
 use std::sync::Arc;
 
-pub use category::{Categories, Selection};
+pub use category::{Categories, PROGRAMS, Selection};
 pub use compile::Compiled;
+pub use finder::is_ordinary;
 pub use inspect::{Inspection, inspect};
 pub use rule::{Example, Rule, RuleProblem};
 pub use set::{RuleSet, Scratch, Subject};

@@ -22,7 +22,6 @@ fn look_up(key: &str) -> String {
 
 /// An expression: the names of the rules that are silenced now, as an array. It costs a look-up, so it is for programs
 /// that have found a rule.
-#[allow(dead_code, reason = "for the rules")]
 pub(crate) fn silenced(settings: &Settings) -> String {
     if !is_asked(settings) {
         return "[]".to_owned();

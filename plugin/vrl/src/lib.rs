@@ -24,7 +24,6 @@ mod tags;
 mod text;
 mod verdict;
 
-#[expect(unused_imports, reason = "for the rules")]
 pub(crate) use advice::silenced;
 
 /// A generated program.

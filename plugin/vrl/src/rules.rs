@@ -6,9 +6,22 @@
 //! [`Severity`](oddline_engine::Severity), or null), `tag` (string). This part may use the expression [`crate::silenced`],
 //! and leaves as locals `rule` (string or null), `rule_score` (float), `rule_category` (string), `rule_description` (string).
 
-use oddline_engine::{Settings, rules::Rule};
+mod categories;
+mod entry;
+mod fields;
+mod gate;
+mod pattern;
+mod tree;
 
-use crate::LeftOut;
+use std::collections::{BTreeMap, BTreeSet};
+
+use oddline_engine::{
+    Settings,
+    rules::{Rule, RuleSet},
+};
+
+use self::{categories::Choice, entry::Entry, pattern::Text};
+use crate::{LeftOut, text::comment};
 
 /// The part of the program, and what it does not do.
 #[derive(Debug, Default)]
@@ -20,6 +33,196 @@ pub(crate) struct Section {
 }
 
 /// Writes the part of the program.
-pub(crate) fn section(_rules: &[Rule], _settings: &Settings) -> Section {
-    Section::default()
+pub(crate) fn section(rules: &[Rule], settings: &Settings) -> Section {
+    let mut left_out = Vec::new();
+    let chosen = choose(rules, &mut left_out);
+    let mut entries = Vec::new();
+    for (rank, rule) in chosen.into_iter().enumerate() {
+        match Entry::new(rank, rule) {
+            Ok(entry) => entries.push(entry),
+            Err(reason) => left_out.push(LeftOut { rule: rule.name.clone(), reason }),
+        }
+    }
+    let choice = Choice::new(settings);
+    let mut text = String::from("rules_hits = []\n");
+    text.push_str(STAND_INS);
+    for absent in &left_out {
+        text.push_str(&comment(&format!("Left out: {}: {}", absent.rule, absent.reason)));
+    }
+    write(&entries, &choice, &mut text);
+    text.push_str(&ending(settings));
+    Section { text, left_out }
 }
+
+/// The rules that the engine would run, best first.
+fn choose<'r>(rules: &'r [Rule], left_out: &mut Vec<LeftOut>) -> Vec<&'r Rule> {
+    let compiled = RuleSet::compile(rules.to_vec());
+    let mut refused = BTreeSet::new();
+    for problem in compiled.problems.iter().chain(&compiled.left_out) {
+        let Some(name) = &problem.rule else { continue };
+        // A repeated name is a fault of the later rule alone.
+        if problem.key != "name" {
+            refused.insert(name.clone());
+        }
+        left_out.push(LeftOut { rule: name.clone(), reason: format!("{}: {}", problem.key, problem.reason) });
+    }
+    let mut chosen: BTreeMap<&str, &Rule> = BTreeMap::new();
+    for rule in rules {
+        let earlier = chosen.entry(&rule.name).or_insert(rule);
+        if earlier.is_builtin() && !rule.is_builtin() {
+            *earlier = rule;
+        }
+    }
+    let mut chosen: Vec<&Rule> =
+        chosen.into_values().filter(|rule| rule.enabled && !refused.contains(&rule.name)).collect();
+    chosen.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.name.cmp(&b.name)));
+    chosen
+}
+
+/// Everything that collects hits.
+fn write(entries: &[Entry], choice: &Choice, text: &mut String) {
+    by_message(entries, choice, text);
+    let has = |entry: &&Entry| {
+        entry.matcher.is_none() || entry.matcher.as_ref().is_some_and(|it| it.pieces.is_none())
+    };
+    let (bare, by_needs): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().filter(has).partition(|entry| entry.needs().is_empty());
+    // Patterns that promise nothing, and fields that need not be there: asked of every event.
+    let body = statements(&bare, choice, |entry| {
+        let matcher = entry.matcher.as_ref();
+        entry.statement(matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)), false)
+    });
+    text.push_str(&body);
+    by_field(&by_needs, choice, text);
+    let levels: Vec<&Entry> = entries.iter().filter(|entry| entry.level.is_some()).collect();
+    let body = statements(&levels, choice, |entry| {
+        let level = entry.level.unwrap_or_default();
+        entry.statement(Some(format!("severity == {level}")), false)
+    });
+    if !levels.is_empty() {
+        text.push_str(&format!("if severity != null {{\n{body}}}\n"));
+    }
+}
+
+/// A statement for each of the rules, where its category applies.
+fn statements(entries: &[&Entry], choice: &Choice, each: impl Fn(&Entry) -> String) -> String {
+    let mut out = String::new();
+    if entries.iter().any(|entry| choice.local(&entry.category).is_some()) {
+        out.push_str(choice.statements());
+    }
+    for entry in entries {
+        match choice.local(&entry.category) {
+            Some(local) => out.push_str(&format!("if {local} {{ {} }}\n", each(entry).trim_end())),
+            None => out.push_str(&each(entry)),
+        }
+    }
+    out
+}
+
+/// The rules whose patterns a gate can stand for.
+fn by_message(entries: &[Entry], choice: &Choice, text: &mut String) {
+    let gated = |kind: Text| -> Vec<&Entry> {
+        let has = |entry: &&Entry| {
+            entry.matcher.as_ref().is_some_and(|matcher| matcher.pieces.is_some() && matcher.text == kind)
+        };
+        entries.iter().filter(has).collect()
+    };
+    for kind in [Text::Plain, Text::Original] {
+        let mut of = gated(kind);
+        if of.is_empty() {
+            continue;
+        }
+        // Rules of one file speak of the same things: their gates have much in common.
+        of.sort_by_key(|entry| entry.place());
+        text.push_str(&format!("if {} {{\n", tree::gates(&of, kind).join(" || ")));
+        let (always, varying): (Vec<&Entry>, Vec<&Entry>) =
+            of.into_iter().partition(|entry| choice.local(&entry.category).is_none());
+        tree::write(&always, kind, text);
+        if !varying.is_empty() {
+            text.push_str(&format!(
+                "if {} {{\n{}",
+                tree::gates(&varying, kind).join(" || "),
+                choice.statements()
+            ));
+            let names: BTreeSet<String> =
+                varying.iter().filter_map(|entry| choice.local(&entry.category)).collect();
+            for name in names {
+                let of: Vec<&Entry> = varying
+                    .iter()
+                    .filter(|entry| choice.local(&entry.category).as_ref() == Some(&name))
+                    .copied()
+                    .collect();
+                text.push_str(&format!("if {name} && ({}) {{\n", tree::gates(&of, kind).join(" || ")));
+                tree::write(&of, kind, text);
+                text.push_str("}\n");
+            }
+            text.push_str("}\n");
+        }
+        text.push_str("}\n");
+    }
+}
+
+/// Sets `rules_text`: the message with a control character for each byte that is not ASCII, see `pattern`.
+const STAND_INS: &str = r#"rules_text = message
+if strlen(message) != length(message) {
+rules_text = replace(rules_text, r'[\x{80}-\x{7ff}]', "\u{1a}\u{1a}")
+rules_text = replace(rules_text, r'[\x{800}-\x{ffff}]', "\u{1a}\u{1a}\u{1a}")
+rules_text = replace(rules_text, r'[\x{10000}-\x{10ffff}]', "\u{1a}\u{1a}\u{1a}\u{1a}")
+}
+"#;
+
+/// The rules of fields alone, behind the question whether the event has any of them.
+fn by_field(entries: &[&Entry], choice: &Choice, text: &mut String) {
+    if entries.is_empty() {
+        return;
+    }
+    let mut groups: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+    let mut all = BTreeSet::new();
+    for entry in entries {
+        all.extend(entry.needs().iter().map(String::as_str));
+        groups.entry(entry.needs().join(" || ")).or_default().push(entry);
+    }
+    let all: Vec<&str> = all.into_iter().collect();
+    text.push_str(&format!("if {} {{\n", all.join(" || ")));
+    if entries.iter().any(|entry| choice.local(&entry.category).is_some()) {
+        text.push_str(choice.statements());
+    }
+    for (needs, of) in groups {
+        text.push_str(&format!("if {needs} {{\n"));
+        for entry in of {
+            let matcher = entry.matcher.as_ref();
+            let first = [
+                choice.local(&entry.category),
+                matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)),
+            ];
+            let first: Vec<String> = first.into_iter().flatten().collect();
+            text.push_str(&entry.statement((!first.is_empty()).then(|| first.join(" && ")), false));
+        }
+        text.push_str("}\n");
+    }
+    text.push_str("}\n");
+}
+
+/// Chooses the best hit that is not silenced, and tells what it is.
+fn ending(settings: &Settings) -> String {
+    ENDING.replace("{silenced}", &crate::silenced(settings))
+}
+
+const ENDING: &str = r#"if length(rules_hits) > 0 {
+    rules_silenced = {silenced}
+    rules_best = "~"
+    for_each(rules_hits) -> |_index, hit| {
+        rules_hit = string(hit) ?? "~"
+        if rules_hit < rules_best && !includes(rules_silenced, split(rules_hit, "\t", limit: 3)[1]) {
+            rules_best = rules_hit
+        }
+    }
+    if rules_best != "~" {
+        rules_parts = split(rules_best, "\t", limit: 5)
+        rule = rules_parts[1]
+        rule_score = to_float(rules_parts[2]) ?? 0.0
+        rule_category = string(rules_parts[3]) ?? ""
+        rule_description = string(rules_parts[4]) ?? ""
+    }
+}
+"#;

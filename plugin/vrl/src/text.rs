@@ -39,7 +39,6 @@ pub(crate) fn places(path: &str) -> Vec<String> {
 }
 
 /// A comment of one line.
-#[allow(dead_code, reason = "for the rules")]
 pub(crate) fn comment(text: &str) -> String {
     let line: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     format!("# {line}\n")

@@ -130,6 +130,21 @@ impl Selection {
         Ok(selection)
     }
 
+    /// Whether [`PROGRAMS`] are known by name.
+    pub fn knows_programs(&self) -> bool {
+        self.knows_programs
+    }
+
+    /// Words of a user's own, in lower case, and what they stand for.
+    pub fn words(&self) -> &[(String, Categories)] {
+        &self.words
+    }
+
+    /// What applies to all other sources.
+    pub fn rest(&self) -> Categories {
+        self.rest
+    }
+
     /// The categories for a source, by its tag and labels.
     pub fn of(&self, hint: &[u8]) -> Categories {
         let head = hint.get(..MAX_HINT_BYTES).unwrap_or(hint).to_ascii_lowercase();
@@ -149,35 +164,80 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
     })
 }
 
-/// What one known program is concerned with, beside system and security.
+/// Programs that are known by name, and what each is concerned with beside system and security.
+pub const PROGRAMS: &[(&[&str], Categories)] = &[
+    (
+        &["sshd", "sudo", "su", "kernel", "systemd", "cron", "crond", "auditd", "polkitd", "sssd", "logind"],
+        Categories::SYSTEM,
+    ),
+    (&["smartd", "mdadm", "zed", "smbd", "rsync", "borg", "restic"], Categories::MEDIA),
+    (
+        &["nginx", "httpd", "haproxy", "traefik", "envoy", "caddy", "squid", "varnish"],
+        Categories::NETWORK.union(Categories::APPLICATION),
+    ),
+    (
+        &[
+            "named",
+            "unbound",
+            "dnsmasq",
+            "coredns",
+            "dhclient",
+            "dhcpd",
+            "networkmanager",
+            "openvpn",
+            "wireguard",
+            "hostapd",
+            "chronyd",
+            "ntpd",
+        ],
+        Categories::NETWORK,
+    ),
+    (
+        &[
+            "postgres",
+            "postgresql",
+            "mysqld",
+            "mysql",
+            "mariadb",
+            "mongod",
+            "mongodb",
+            "redis",
+            "kafka",
+            "rabbitmq",
+            "elasticsearch",
+            "zookeeper",
+            "hdfs",
+            "spark",
+        ],
+        Categories::APPLICATION.union(Categories::NETWORK),
+    ),
+    (&["dockerd", "containerd", "kubelet", "crio", "etcd"], Categories::DOCKER.union(Categories::NETWORK)),
+    (
+        &[
+            "plex",
+            "jellyfin",
+            "emby",
+            "sonarr",
+            "radarr",
+            "lidarr",
+            "bazarr",
+            "prowlarr",
+            "sabnzbd",
+            "qbittorrent",
+            "transmission",
+            "ffmpeg",
+            "tautulli",
+        ],
+        Categories::MEDIA.union(Categories::APPLICATION).union(Categories::NETWORK),
+    ),
+];
+
+/// What one known program is concerned with.
 fn concern(word: &[u8]) -> Option<Categories> {
-    const LONGEST: usize = 14;
-    let mut lower = [0u8; LONGEST];
-    let lower = lower.get_mut(..word.len())?;
-    lower.copy_from_slice(word);
-    lower.make_ascii_lowercase();
-    Some(match &*lower {
-        b"sshd" | b"sudo" | b"su" | b"kernel" | b"systemd" | b"cron" | b"crond" | b"auditd" | b"polkitd"
-        | b"sssd" | b"logind" => Categories::SYSTEM,
-        b"smartd" | b"mdadm" | b"zed" | b"smbd" | b"rsync" | b"borg" | b"restic" => Categories::MEDIA,
-        b"nginx" | b"httpd" | b"haproxy" | b"traefik" | b"envoy" | b"caddy" | b"squid" | b"varnish" => {
-            Categories::NETWORK.union(Categories::APPLICATION)
-        }
-        b"named" | b"unbound" | b"dnsmasq" | b"coredns" | b"dhclient" | b"dhcpd" | b"networkmanager"
-        | b"openvpn" | b"wireguard" | b"hostapd" | b"chronyd" | b"ntpd" => Categories::NETWORK,
-        b"postgres" | b"postgresql" | b"mysqld" | b"mysql" | b"mariadb" | b"mongod" | b"mongodb"
-        | b"redis" | b"kafka" | b"rabbitmq" | b"elasticsearch" | b"zookeeper" | b"hdfs" | b"spark" => {
-            Categories::APPLICATION.union(Categories::NETWORK)
-        }
-        b"dockerd" | b"containerd" | b"kubelet" | b"crio" | b"etcd" => {
-            Categories::DOCKER.union(Categories::NETWORK)
-        }
-        b"plex" | b"jellyfin" | b"emby" | b"sonarr" | b"radarr" | b"lidarr" | b"bazarr" | b"prowlarr"
-        | b"sabnzbd" | b"qbittorrent" | b"transmission" | b"ffmpeg" | b"tautulli" => {
-            Categories::MEDIA.union(Categories::APPLICATION).union(Categories::NETWORK)
-        }
-        _ => return None,
-    })
+    PROGRAMS
+        .iter()
+        .find(|(names, _)| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))
+        .map(|(_, categories)| *categories)
 }
 
 #[cfg(test)]

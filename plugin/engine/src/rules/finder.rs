@@ -18,7 +18,7 @@ use aho_corasick::{Anchored, MatchKind, automaton::Automaton, nfa::contiguous::N
 use self::window::{FEW, MANY, Windows, room};
 
 /// Whether a text is a word that ordinary log lines are full of.
-pub(super) fn is_ordinary(text: &[u8]) -> bool {
+pub fn is_ordinary(text: &[u8]) -> bool {
     // Asked of every literal of every pattern while a set is compiled.
     static WORDS: LazyLock<BTreeSet<&[u8]>> =
         LazyLock::new(|| window::ORDINARY.split_ascii_whitespace().map(str::as_bytes).collect());

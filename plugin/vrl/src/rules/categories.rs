@@ -1,0 +1,116 @@
+//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that set one local
+//! for each category that does not always apply. Knows no rule.
+
+use oddline_engine::{
+    Settings,
+    rules::{Categories, PROGRAMS},
+};
+
+use crate::text;
+
+/// The built-in categories; a user's own always apply.
+const NAMES: [&str; 6] = ["system", "security", "network", "docker", "application", "media"];
+
+/// How categories are chosen.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    /// Categories that do not apply to every event.
+    varying: Vec<&'static str>,
+    statements: String,
+}
+
+impl Choice {
+    /// For these settings.
+    pub(crate) fn new(settings: &Settings) -> Choice {
+        let selection = settings.rule_categories();
+        let base = Categories::SYSTEM.union(Categories::SECURITY);
+        let programs: Vec<(&str, Categories)> = PROGRAMS
+            .iter()
+            .filter(|_| selection.knows_programs())
+            .flat_map(|(names, categories)| names.iter().map(|name| (*name, categories.union(base))))
+            .collect();
+        let words: Vec<(&str, Categories)> =
+            selection.words().iter().map(|(word, categories)| (word.as_str(), *categories)).collect();
+        let applies = |name: &str, categories: &Categories| categories.intersects(Categories::of(name));
+        let varying: Vec<&'static str> = NAMES
+            .into_iter()
+            .filter(|name| {
+                let mut outcomes =
+                    programs.iter().chain(&words).map(|(_, it)| it).cloned().chain([selection.rest()]);
+                !outcomes.all(|outcome| applies(name, &outcome))
+            })
+            .collect();
+        let mut branches: Vec<String> = Vec::new();
+        for (known, boundary) in [(&words, "[0-9A-Za-z]"), (&programs, "[A-Za-z]")] {
+            if known.is_empty() {
+                continue;
+            }
+            let all: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+            let mut branch = format!("if {} {{\n", has_word(&all, boundary));
+            for name in &varying {
+                let chosen: Vec<&str> =
+                    known.iter().filter(|(_, it)| applies(name, it)).map(|(word, _)| *word).collect();
+                branch.push_str(&format!("    {} = {}\n", local(name), has_word(&chosen, boundary)));
+            }
+            branch.push('}');
+            branches.push(branch);
+        }
+        let mut statements = String::new();
+        if !varying.is_empty() {
+            for name in &varying {
+                statements.push_str(&format!("{} = {}\n", local(name), applies(name, &selection.rest())));
+            }
+            statements.push_str(&hint(settings));
+            statements.push_str(&branches.join(" else "));
+            statements.push('\n');
+        }
+        Choice { varying, statements }
+    }
+
+    /// The statements; they use `tag` and the event, and are only needed where a varying category is asked for.
+    pub(crate) fn statements(&self) -> &str {
+        &self.statements
+    }
+
+    /// The local that says whether a category applies; `None` if it always does.
+    pub(crate) fn local(&self, category: &str) -> Option<String> {
+        self.varying.iter().find(|name| **name == category).map(|name| local(name))
+    }
+}
+
+fn local(category: &str) -> String {
+    format!("rules_for_{category}")
+}
+
+/// An expression: whether one of the words stands in the hint, with none of the boundary's characters beside it.
+fn has_word(words: &[&str], boundary: &str) -> String {
+    if words.is_empty() {
+        return "false".to_owned();
+    }
+    let mut choices = Vec::new();
+    for word in words {
+        let mut choice = String::new();
+        for char in word.chars() {
+            if char.is_ascii_alphabetic() {
+                choice.push(char)
+            } else {
+                super::pattern::one(char, &mut choice)
+            }
+        }
+        choices.push(choice);
+    }
+    let outside = boundary.replacen('[', "[^", 1);
+    format!(r"match(rules_hint, {{r'(?:\A|{outside})(?i-u:{})(?:{outside}|\z)'}})", choices.join("|"))
+}
+
+/// Statements that put tag and labels into the hint, as the engine joins them. `encode_json` cannot fail, whatever Vector
+/// knows of a field's type; the quotes that it adds are no part of a word.
+fn hint(settings: &Settings) -> String {
+    let mut out = String::from("rules_hint = tag\n");
+    for place in settings.label_paths().iter().flat_map(|path| text::places(path)) {
+        out.push_str(&format!(
+            "if is_string({place}) {{ rules_hint = rules_hint + encode_json({place}) }}\n"
+        ));
+    }
+    out
+}
