@@ -9,7 +9,7 @@ use crate::text;
 
 use super::{
     fields::{self, Condition},
-    gate::{self, Piece},
+    gate::{self, Depth, Piece},
     pattern::{self, Text},
 };
 
@@ -40,8 +40,10 @@ pub(crate) struct Matcher {
     pub(crate) text: Text,
     /// The same for the message as it came.
     pub(crate) original: String,
-    /// What a gate may look for.
+    /// What a gate of many rules may look for.
     pub(crate) pieces: Option<Vec<Piece>>,
+    /// What a gate of few rules may look for.
+    pub(crate) pairs: Vec<Piece>,
 }
 
 impl Entry {
@@ -112,7 +114,8 @@ impl Matcher {
             regex,
             text: kind,
             original: pattern::translate_original(&hir)?,
-            pieces: gate::pieces(&hir),
+            pieces: gate::pieces(&hir, Depth::One),
+            pairs: gate::pieces(&hir, Depth::Two).unwrap_or_default(),
         })
     }
 }

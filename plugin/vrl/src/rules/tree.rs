@@ -11,6 +11,8 @@ use super::{
 const BRANCHES: usize = 8;
 /// Rules that are tried one after the other.
 const LEAF: usize = 8;
+/// Symbols of a piece that the upper gates look at: the states for more of them would not fit a processor's cache.
+const UPPER: usize = 12;
 /// Largest gate, in symbols: well below what a regex may take (10 MiB).
 const MAX_SYMBOLS: usize = 120_000;
 
@@ -24,14 +26,20 @@ pub(crate) fn gates(entries: &[&Entry], text: Text) -> Vec<String> {
     let mut gates = vec![Gate::default()];
     let mut symbols = 0usize;
     for entry in entries {
-        for piece in entry.matcher.iter().filter_map(|matcher| matcher.pieces.as_ref()).flatten() {
+        let pieces = entry.matcher.iter().flat_map(|matcher| match &matcher.pieces {
+            // Those with a gap are only good where the ones without are, and there are as many rules that have both.
+            Some(_) if entries.len() <= LEAF => matcher.pairs.as_slice(),
+            pieces => pieces.as_deref().unwrap_or_default(),
+        });
+        for piece in pieces {
             symbols = symbols.saturating_add(piece.len());
             if symbols > MAX_SYMBOLS {
                 symbols = piece.len();
                 gates.push(Gate::default());
             }
             if let Some(gate) = gates.last_mut() {
-                gate.add(piece);
+                let length = if entries.len() <= LEAF { piece.len() } else { piece.len().min(UPPER) };
+                gate.add(piece.get(..length).unwrap_or(piece));
             }
         }
     }
