@@ -303,7 +303,7 @@ fn counts_travel_as_an_event_for_the_sidecar() {
     assert_eq!(summary["templates"][0]["text"], "INFO: User '<*>' logged in from IP <*>");
     assert_eq!(
         (&emitted[0]["_oddline_detour"], &emitted[0]["_oddline_tag"]),
-        (&true.into(), &"oddline.summary".into())
+        (&true.into(), &"oddline.summary.lua".into())
     );
     assert!(later(20).is_empty(), "nothing came since");
 }

@@ -13,6 +13,7 @@
 
 mod count;
 mod events;
+mod summary;
 mod value;
 mod wire;
 mod write;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 pub use self::{
     count::{Count, read_count, whole_count},
     events::{Event, EventKind, Events, events},
+    summary::read_summary,
     write::{companion, retag, splice},
 };
 use self::{

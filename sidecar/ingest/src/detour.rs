@@ -71,12 +71,19 @@ enum Kind {
     Looped,
     /// Nobody can read it.
     Unread,
-    /// A count, which the analysis has.
+    /// A count or summary, which the analysis gets.
     Taken,
     /// Tagged by a plugin, whose name is kept.
     Tagged(Option<Arc<str>>),
     /// Without readable tags: screened here.
     Screened,
+}
+
+/// What a batch has for the analysis alone: passed on once the rest is delivered.
+#[derive(Default)]
+struct Taken {
+    counts: Vec<TemplateCount>,
+    summaries: Vec<Summary>,
 }
 
 /// The tags under which a batch goes out: back, and once more where it loops. Empty where events carry their own.
@@ -122,12 +129,12 @@ impl Detour {
         let mut strays = Strays { tag: lanes.back.clone(), events: Vec::new() };
         let mut back = Pieces::new(&*self.deliver, &self.events, lanes.back);
         let mut again = Pieces::new(&*self.deliver, &self.events, lanes.again);
-        let (mut counts, mut tail) = (Vec::new(), &b""[..]);
+        let (mut taken, mut tail) = (Taken::default(), &b""[..]);
         loop {
             let mut group = Vec::new();
             for entry in batch.by_ref().take(GROUP) {
                 match entry {
-                    Ok(entry) => group.push(self.read(entry, &mut counts)),
+                    Ok(entry) => group.push(self.read(entry, &mut taken)),
                     Err(rest) => tail = rest,
                 }
             }
@@ -168,14 +175,21 @@ impl Detour {
         again.flush().await?;
         self.send_strays(back.has_sent, strays).await?;
         // Last, for a batch that fails comes again.
-        self.count(counts);
+        self.count(taken.counts);
+        taken.summaries.into_iter().for_each(|summary| self.sum(summary));
         back.rejected.or(again.rejected).map_or(Ok(()), Err)
     }
 
-    fn read<E: Entry>(&self, entry: E, counts: &mut Vec<TemplateCount>) -> Read<E> {
+    fn read<E: Entry>(&self, entry: E, taken: &mut Taken) -> Read<E> {
         let (route, is_around) = route(entry.tag());
         let source: Arc<str> = String::from_utf8_lossy(route).into();
+        let is_summary = entry.tag().starts_with(SUMMARY_PREFIX);
+        let summary = is_summary.then(|| E::summary(entry.body())).flatten();
         let (kind, local) = match entry.content() {
+            Content::Record if summary.is_some() => {
+                taken.summaries.extend(summary);
+                (Kind::Taken, Verdict::default())
+            }
             // Our own companion: the shipper's routes lead it back here.
             Content::Record if self.mode == Mode::Copy && entry.tag().starts_with(VERDICT_PREFIX) => {
                 self.events.records_looped.add(1);
@@ -191,7 +205,7 @@ impl Detour {
             }
             Content::Count(count) => {
                 self.events.summaries_unread.add(usize::from(count.is_none()));
-                counts.extend(count);
+                taken.counts.extend(count);
                 (Kind::Taken, Verdict::default())
             }
         };
@@ -205,8 +219,7 @@ impl Detour {
         {
             // A plugin that cannot emit records of its own lets its summary ride on a pending one.
             if let Some(summary) = E::summary(body) {
-                self.events.summaries_received.add(1);
-                self.annotator.analysis.summary(summary);
+                self.sum(summary);
             }
             let model = tags.model.clone();
             return (Kind::Tagged(model), tags.into_verdict());
@@ -333,13 +346,15 @@ impl Detour {
         }
     }
 
+    fn sum(&self, summary: Summary) {
+        self.events.summaries_received.add(1);
+        self.annotator.analysis.summary(summary);
+    }
+
     fn summaries(&self, chunk: &[u8]) {
         for event in msgpack::events(chunk) {
             match event.ok().and_then(|event| read_summary(event.body)) {
-                Some(summary) => {
-                    self.events.summaries_received.add(1);
-                    self.annotator.analysis.summary(summary);
-                }
+                Some(summary) => self.sum(summary),
                 None => self.events.summaries_unread.add(1),
             }
         }

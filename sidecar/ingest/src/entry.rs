@@ -53,7 +53,7 @@ pub(crate) trait Entry: Send + Sync {
     fn styled_tags(body: &[u8], style: &TagStyle) -> Option<Tags>;
     /// The marker on a record.
     fn marker(body: &[u8]) -> Option<Cow<'_, [u8]>>;
-    /// The summary that rides on a pending record.
+    /// The summary that rides on a pending record, or is a record of its own under [`crate::detour::SUMMARY_PREFIX`].
     fn summary(_body: &[u8]) -> Option<Summary> {
         None
     }

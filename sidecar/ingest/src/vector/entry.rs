@@ -6,7 +6,7 @@ use oddline_codec::{
     Edit, TagStyle, Tags, Unreadable,
     protobuf::{self, Count, Event, EventKind},
 };
-use oddline_engine::{Body, Visitor};
+use oddline_engine::{Body, Summary, Visitor};
 
 use crate::{
     detour::VERDICT_PREFIX,
@@ -92,5 +92,9 @@ impl Entry for VectorEntry<'_> {
 
     fn marker(body: &[u8]) -> Option<Cow<'_, [u8]>> {
         protobuf::read_marker(body).map(Cow::Borrowed)
+    }
+
+    fn summary(log: &[u8]) -> Option<Summary> {
+        protobuf::read_summary(log)
     }
 }
