@@ -42,7 +42,7 @@ use std::{
     time::Duration,
 };
 
-use oddline_engine::{Advice, Body, Engine, Record, Summary, TemplateId, Verdict};
+use oddline_engine::{Advice, Body, Engine, Picker, Record, Summary, TemplateId, Verdict, rules::RuleSet};
 use tokio::{
     sync::{Semaphore, broadcast, mpsc},
     task::JoinSet,
@@ -254,9 +254,15 @@ impl Analyzer {
         self.shared.threshold()
     }
 
-    /// Sets the rules that the engine cannot run; records that are screened here are held against them, too.
-    pub fn set_conditions(&self, conditions: Arc<dyn Conditions>) {
-        *self.shared.conditions.write().unwrap_or_else(PoisonError::into_inner) = Some(conditions);
+    /// Sets the rules, and those among them that the engine cannot run; what was learned stays.
+    pub fn set_rules(&self, rules: Arc<RuleSet>, conditions: Option<Arc<dyn Conditions>>) {
+        self.shared.screen.set_rules(rules);
+        *self.shared.conditions.write().unwrap_or_else(PoisonError::into_inner) = conditions;
+    }
+
+    /// Finds messages and the fields that the rules in force ask about.
+    pub fn picker(&self) -> Arc<Picker> {
+        self.shared.screen.picker()
     }
 
     /// Sets the detectors that look at records; once, before the first record.

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oddline_engine::{Advice, AdviceTable, Engine, Record, RuleHit, Summary, UnixNanos, Verdict};
+use oddline_engine::{
+    Advice, AdviceTable, Engine, Picker, Record, RuleHit, Summary, UnixNanos, Verdict, rules::RuleSet,
+};
 
 /// One engine, shared.
 #[derive(Debug)]
@@ -30,6 +32,15 @@ impl Screen {
     pub(crate) fn advise(&self, advice: &Advice) {
         let table = Arc::new(AdviceTable::new(advice.clone()));
         self.engine().set_advice(table);
+    }
+
+    /// Other rules, from the next record on.
+    pub(crate) fn set_rules(&self, rules: Arc<RuleSet>) {
+        self.engine().set_rules(rules);
+    }
+
+    pub(crate) fn picker(&self) -> Arc<Picker> {
+        self.engine().picker()
     }
 
     pub(crate) fn model(&self) -> Arc<str> {

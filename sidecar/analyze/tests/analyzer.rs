@@ -370,7 +370,7 @@ async fn rules_that_the_engine_cannot_run_count_where_records_are_screened() {
     let rule =
         |keys| world.analyzer.screen_whole(&record, &Keys(keys)).rule.map(|rule| rule.name.to_string());
     assert_eq!(rule(&["slow"]), None);
-    world.analyzer.set_conditions(Arc::new(Slow));
+    world.analyzer.set_rules(Arc::default(), Some(Arc::new(Slow)));
     assert_eq!(rule(&["slow", "x"]).as_deref(), Some("SLOW"));
     assert_eq!(rule(&["x"]), None);
     let verdict = world.analyzer.screen_whole(&record, &Keys(&["slow"]));

@@ -22,7 +22,7 @@ use oddline_backends::{vector_counts::VectorCounts, vector_table::VectorTable};
 use oddline_codec::TagStyle;
 use oddline_engine::Engine;
 use oddline_ingest::{
-    Annotator, Budget, Detour, Events,
+    Annotator, Budget, Detour, Events, Screening,
     forward::{
         client::{Client, ClientSettings},
         handshake::{Security, User},
@@ -40,6 +40,7 @@ use crate::{
     config::{Config, Forward, Return},
     guard::guarded,
     ports::Backends,
+    rule_files::RuleFiles,
     ways::Ways,
 };
 
@@ -56,6 +57,8 @@ pub struct App {
     analyzer: Arc<Analyzer>,
     backends: Backends,
     directory: Arc<AdviceDir>,
+    rule_files: RuleFiles,
+    screening: Screening,
     readiness: Arc<Readiness>,
     events: Arc<Events>,
     forward: Option<(Server, TcpListener)>,
@@ -95,21 +98,18 @@ impl App {
     /// As [`App::build`].
     pub async fn build_on(config: &Config, backends: Backends) -> anyhow::Result<App> {
         let directory = Arc::new(AdviceDir::open(&config.advice_dir)?);
-        let rules = rule_files::load(&config.engine);
-        let engine = Engine::new(config.engine.clone(), rules.set);
-        let picker = engine.picker();
+        let (rule_files, rules) = RuleFiles::open(&config.engine);
+        let engine = Engine::new(config.engine.clone(), rules.set.clone());
         let analyzer =
             Arc::new(Analyzer::open(config.analysis.clone(), backends.ports.clone(), engine).await?);
-        if let Some(conditions) = rules.conditions {
-            analyzer.set_conditions(conditions);
-        }
+        analyzer.set_rules(rules.set, rules.conditions);
+        let screening = Screening::new(analyzer.picker(), analyzer.model());
         let events = Arc::new(Events::default());
         let budget = Budget::new(config.limits.in_flight_bytes);
         let annotator = Annotator {
             analysis: analyzer.clone(),
-            picker,
             style: TagStyle::of(&config.engine),
-            model: analyzer.model(),
+            screening: screening.clone(),
         };
         let forward = match &config.forward {
             None => None,
@@ -158,6 +158,8 @@ impl App {
             analyzer,
             backends,
             directory,
+            rule_files,
+            screening,
             readiness,
             events,
             forward,
@@ -200,6 +202,8 @@ impl App {
             analyzer,
             backends,
             directory,
+            rule_files,
+            screening,
             readiness,
             forward,
             vector,
@@ -212,6 +216,7 @@ impl App {
         } = self;
         let mut beside = JoinSet::new();
         beside.spawn(check_embedder(backends.clone(), readiness.clone()));
+        beside.spawn(rule_files::watch(rule_files, analyzer.clone(), screening));
         // Health is told to the very end.
         let drained = CancellationToken::new();
         if let Some((web, listener)) = admin {

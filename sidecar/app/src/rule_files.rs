@@ -5,17 +5,23 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use oddline_analyze::ports::Conditions;
+use oddline_analyze::{Analyzer, ports::Conditions};
 use oddline_engine::{
     Body, RuleHit, Settings,
     rules::{self, Rule, RuleProblem, RuleSet},
 };
+use oddline_ingest::Screening;
 use oddline_rulebook::conditions as rulebook;
 
 /// Largest rule file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Between two looks at the files.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Problems of rule files that are told one by one.
+const MAX_TOLD: usize = 20;
 
 /// The rules that count, compiled.
 #[derive(Clone)]
@@ -24,6 +30,114 @@ pub struct InForce {
     pub set: Arc<RuleSet>,
     /// Those with a condition in VRL, if there are any.
     pub conditions: Option<Arc<dyn Conditions>>,
+}
+
+/// Rule files that are looked at while the sidecar runs.
+#[derive(Debug)]
+pub struct RuleFiles {
+    settings: Settings,
+    /// Names, sizes and times of change, as they were when the files were read last.
+    seen: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    /// Problems that the rules in force had from the start.
+    tolerated: usize,
+}
+
+impl RuleFiles {
+    /// Reads and compiles what the settings name. A broken rule or file is left out with a warning; the rest counts.
+    pub fn open(settings: &Settings) -> (RuleFiles, InForce) {
+        let seen = stamps(settings);
+        let (rules, problems) = load_all(settings);
+        tell(&problems, "rule left out");
+        let files = RuleFiles { settings: settings.clone(), seen, tolerated: problems.len() };
+        (files, rules)
+    }
+
+    /// Looks at the files again: `None` if nothing changed.
+    ///
+    /// # Errors
+    /// If what changed brought problems: then it is all or nothing, and the rules before stay in force. Says how many.
+    pub fn reload(&mut self) -> Option<Result<InForce, usize>> {
+        let seen = stamps(&self.settings);
+        if seen == self.seen {
+            return None;
+        }
+        self.seen = seen;
+        let (rules, problems) = load_all(&self.settings);
+        if problems.len() > self.tolerated {
+            tell(&problems, "rules not reloaded");
+            return Some(Err(problems.len()));
+        }
+        self.tolerated = problems.len();
+        Some(Ok(rules))
+    }
+}
+
+/// Takes changed rule files while records come; what was learned stays.
+pub async fn watch(mut files: RuleFiles, analyzer: Arc<Analyzer>, screening: Screening) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        // Compiling hundreds of rules takes a tenth of a second.
+        let looked = tokio::task::spawn_blocking(move || {
+            let reloaded = files.reload();
+            (files, reloaded)
+        });
+        let Ok((returned, reloaded)) = looked.await else {
+            tracing::error!("rule files are no longer watched: reading them failed");
+            return;
+        };
+        files = returned;
+        match reloaded {
+            None => {}
+            Some(Ok(rules)) => {
+                let count = rules.set.len();
+                analyzer.set_rules(rules.set, rules.conditions);
+                screening.set(analyzer.picker(), analyzer.model());
+                tracing::info!(rules = count, "rules reloaded");
+            }
+            Some(Err(problems)) => {
+                tracing::warn!(problems, "rules not reloaded: the ones read before stay in use");
+            }
+        }
+    }
+}
+
+/// What tells a file that changed from one that did not.
+fn stamps(settings: &Settings) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let files = settings.rules_path().map(Path::new).map(files_under).transpose();
+    let files = files.ok().flatten().unwrap_or_default();
+    let stamp = |file: PathBuf| {
+        let about = fs::metadata(&file).ok();
+        let (length, changed) = about.map_or((0, None), |about| (about.len(), about.modified().ok()));
+        (file, length, changed)
+    };
+    files.into_iter().map(stamp).collect()
+}
+
+fn load_all(settings: &Settings) -> (InForce, Vec<String>) {
+    let path = settings.rules_path().map(Path::new);
+    let (mut all, mut problems) = (builtin(settings), Vec::new());
+    match path.map(read).transpose() {
+        Ok(files) => {
+            for (file, text) in files.unwrap_or_default() {
+                let mut parsed = rules::parse(&file, &text);
+                all.append(&mut parsed.rules);
+                problems.extend(parsed.problems.iter().map(ToString::to_string));
+            }
+        }
+        Err(error) => problems.push(format!("rules cannot be read: {error}")),
+    }
+    let (rules, found) = compile_all(settings, all);
+    problems.extend(found);
+    (rules, problems)
+}
+
+fn tell(problems: &[String], what: &str) {
+    for problem in problems.iter().take(MAX_TOLD) {
+        tracing::warn!(problem, "{what}");
+    }
+    if let Some(more) = problems.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
+        tracing::warn!(more, "{what}: more of the same");
+    }
 }
 
 /// Reads and compiles the rules that the settings name. A broken rule or file is left out with a warning; the rest counts.
@@ -54,14 +168,19 @@ fn builtin(settings: &Settings) -> Vec<Rule> {
 }
 
 fn compile(settings: &Settings, all: Vec<Rule>, problems: &[RuleProblem]) -> InForce {
+    let (rules, found) = compile_all(settings, all);
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).chain(found).collect();
+    tell(&problems, "rule left out");
+    rules
+}
+
+fn compile_all(settings: &Settings, all: Vec<Rule>) -> (InForce, Vec<String>) {
     let (conditions, faulty) = rulebook::Conditions::compile(&effective(&all), settings);
     let compiled = RuleSet::compile(all);
-    for problem in problems.iter().chain(&compiled.problems).chain(&faulty) {
-        tracing::warn!(%problem, "rule left out");
-    }
+    let problems = compiled.problems.iter().chain(&faulty).map(ToString::to_string).collect();
     let conditions =
         (!conditions.is_empty()).then(|| Arc::new(Conditioned(conditions)) as Arc<dyn Conditions>);
-    InForce { set: Arc::new(compiled.set), conditions }
+    (InForce { set: Arc::new(compiled.set), conditions }, problems)
 }
 
 /// Each name once: a user's rule in the place of a built-in one. One that only says `enabled = false` is the built-in
@@ -124,6 +243,11 @@ pub fn usual_path() -> Option<PathBuf> {
 
 /// Names and texts, in the order of the names.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
+    files_under(path)?.iter().map(|file| Ok((file.display().to_string(), read_one(file)?))).collect()
+}
+
+/// A file, or the files of a directory that are not hidden, in the order of their names.
+fn files_under(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = if path.is_dir() {
         fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?
     } else {
@@ -133,7 +257,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
         |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     files.retain(|file| file.is_file() && !hidden(file) || file == path);
     files.sort();
-    files.iter().map(|file| Ok((file.display().to_string(), read_one(file)?))).collect()
+    Ok(files)
 }
 
 pub(crate) fn read_one(file: &Path) -> io::Result<String> {
@@ -173,6 +297,29 @@ mod tests {
         assert_eq!(rules(folder.path(), false), 2);
         assert_eq!(rules(&folder.path().join("mine.rules"), false), 1);
         assert_eq!(rules(folder.path(), true), 2 + RuleSet::builtin().len());
+    }
+
+    #[test]
+    fn changed_files_are_taken_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.rules");
+        let options = Options {
+            rules: Some(folder.path().display().to_string()),
+            builtin_rules: Some(false),
+            ..Options::default()
+        };
+        fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\n").unwrap();
+        let (mut files, first) = RuleFiles::open(&Settings::new(&options).unwrap());
+        assert_eq!(first.set.len(), 1);
+        assert!(files.reload().is_none(), "nothing changed");
+        fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"valve stuck\" 3\n").unwrap();
+        assert_eq!(files.reload().unwrap().unwrap().set.len(), 2);
+        fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"(\" 3\nDOOR \"door open\" 3\n").unwrap();
+        assert_eq!(files.reload().unwrap().unwrap_err(), 1, "the two before stay in force");
+        assert!(files.reload().is_none(), "told once");
+        fs::write(folder.path().join("more.rules"), "DOOR \"door open\" 3\n").unwrap();
+        fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"valve stuck hard\" 3\n").unwrap();
+        assert_eq!(files.reload().unwrap().unwrap().set.len(), 3);
     }
 
     #[test]

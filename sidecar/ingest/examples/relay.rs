@@ -11,7 +11,7 @@ use oddline_analyze::ports::{Analysis, Received};
 use oddline_codec::{TagStyle, marker::Secret};
 use oddline_engine::{Mode, Picker, Record, Settings, Status, Summary, Verdict, rules::RuleSet};
 use oddline_ingest::{
-    Annotator, Budget, Detour, Events, Limits,
+    Annotator, Budget, Detour, Events, Limits, Screening,
     forward::{
         client::{Client, ClientSettings},
         handshake::Security,
@@ -64,9 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings::default();
     let annotator = Annotator {
         analysis: Arc::new(Confirm),
-        picker: Arc::new(Picker::new(&settings, &RuleSet::default())),
         style: TagStyle::of(&settings),
-        model: "relay".into(),
+        screening: Screening::new(Arc::new(Picker::new(&settings, &RuleSet::default())), "relay".into()),
     };
     let deliver = Arc::new(Client::new(client, events.clone()));
     let secret = Secret::parse(Secret::file(&[0; 32]).as_bytes())?;

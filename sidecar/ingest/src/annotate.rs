@@ -1,6 +1,9 @@
 //! Local verdicts in, final tags out: what all ways in share. Knows neither; the bytes stay with them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use oddline_analyze::ports::{Analysis, Received, Seen};
 use oddline_codec::{TagStyle, Tags};
@@ -14,12 +17,35 @@ pub(crate) const GROUP: usize = 256;
 pub struct Annotator {
     /// Judges.
     pub analysis: Arc<dyn Analysis>,
-    /// Finds the message; made from the same settings as the plugins' so that markers verify.
-    pub picker: Arc<Picker>,
     /// How final tags are written.
     pub style: TagStyle,
-    /// The tag `model` of what is screened here.
-    pub model: Arc<str>,
+    /// What changes when the rules do.
+    pub screening: Screening,
+}
+
+/// What the ways in know of the rules; shared by all of them, and changed under way.
+#[derive(Clone, Debug)]
+pub struct Screening(Arc<RwLock<(Arc<Picker>, Arc<str>)>>);
+
+impl Screening {
+    /// Finds messages with a picker, made from the same settings as the plugins' so that markers verify; names a model in
+    /// the tags of what is screened here.
+    pub fn new(picker: Arc<Picker>, model: Arc<str>) -> Screening {
+        Screening(Arc::new(RwLock::new((picker, model))))
+    }
+
+    /// Other rules are in force.
+    pub fn set(&self, picker: Arc<Picker>, model: Arc<str>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (picker, model);
+    }
+
+    pub(crate) fn picker(&self) -> Arc<Picker> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn model(&self) -> Arc<str> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
 }
 
 impl Annotator {
@@ -62,12 +88,12 @@ impl Annotator {
 
     /// A record of a tag as detectors see it, without the tags under `without`.
     pub(crate) fn see(&self, tag: &[u8], body: &dyn Body, without: &str) -> Seen {
-        Seen::of(tag, &self.picker, body, without)
+        Seen::of(tag, &self.screening.picker(), body, without)
     }
 
     /// The tags of a final verdict. `model` is the one that judged locally, if it said so.
     pub(crate) fn tags(&self, verdict: &Verdict, model: Option<&Arc<str>>) -> Tags {
-        Tags::of(verdict, model.unwrap_or(&self.model))
+        Tags::of(verdict, model.unwrap_or(&self.screening.model()))
     }
 }
 
@@ -84,7 +110,7 @@ impl fmt::Debug for Annotator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Annotator")
             .field("style", &self.style)
-            .field("model", &self.model)
+            .field("screening", &self.screening)
             .finish_non_exhaustive()
     }
 }

@@ -224,7 +224,8 @@ impl Detour {
             let model = tags.model.clone();
             return (Kind::Tagged(model), tags.into_verdict());
         }
-        let mut picking = self.annotator.picker.start(route);
+        let picker = self.annotator.screening.picker();
+        let mut picking = picker.start(route);
         if E::walk(body, &mut picking).is_err() {
             return (Kind::Unread, Verdict::default());
         }
@@ -266,7 +267,8 @@ impl Detour {
     }
 
     fn message<E: Entry>(&self, route: &[u8], body: &[u8]) -> Vec<u8> {
-        let mut picking = self.annotator.picker.start(route);
+        let picker = self.annotator.screening.picker();
+        let mut picking = picker.start(route);
         match E::walk(body, &mut picking) {
             Ok(()) => picking.finish().message.into_owned(),
             Err(_) => Vec::new(),

@@ -103,7 +103,8 @@ impl Http {
     }
 
     fn screen(&self, record: &RawValue) -> Result<Verdict, oddline_codec::Unreadable> {
-        let mut picking = self.annotator.picker.start(HTTP_TAG.as_bytes());
+        let picker = self.annotator.screening.picker();
+        let mut picking = picker.start(HTTP_TAG.as_bytes());
         let text = record.get().as_bytes();
         json::walk(text, &mut picking)?;
         Ok(self.annotator.analysis.screen_whole(&picking.finish(), &json::Walked(text)))

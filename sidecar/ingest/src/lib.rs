@@ -36,7 +36,7 @@ mod limits;
 pub mod vector;
 pub mod web;
 
-pub use annotate::Annotator;
+pub use annotate::{Annotator, Screening};
 pub use budget::Budget;
 pub use deliver::{Deliver, DeliverError, Outgoing};
 pub use detour::Detour;

@@ -15,7 +15,7 @@ use oddline_engine::{
     rules::RuleSet,
 };
 use oddline_ingest::{
-    Annotator, Budget, Deliver, DeliverError, Detour, Events, Limits, Outgoing,
+    Annotator, Budget, Deliver, DeliverError, Detour, Events, Limits, Outgoing, Screening,
     forward::{frame::read_ack, server::Server},
 };
 use tokio::{
@@ -160,9 +160,11 @@ impl World {
     pub(crate) fn annotator(&self) -> Annotator {
         Annotator {
             analysis: self.judge.clone(),
-            picker: Arc::new(Picker::new(&self.settings, &RuleSet::default())),
             style: TagStyle::of(&self.settings),
-            model: "oddline/test".into(),
+            screening: Screening::new(
+                Arc::new(Picker::new(&self.settings, &RuleSet::default())),
+                "oddline/test".into(),
+            ),
         }
     }
 
