@@ -9,6 +9,7 @@ pub mod print;
 pub mod rules;
 pub mod run;
 pub mod scan;
+pub mod vrl;
 
 /// What the caller can put right: a name that does not exist, options that do not fit together. Exit code 64.
 #[derive(Debug, thiserror::Error)]

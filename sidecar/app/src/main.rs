@@ -28,6 +28,7 @@ enum Command {
     Learn(commands::learn::Learn),
     Check(commands::check::Check),
     Rules(commands::rules::Rules),
+    Vrl(commands::vrl::Vrl),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -79,6 +80,7 @@ impl Command {
             Command::Learn(learn) => learn.run().await,
             Command::Check(check) => check.run().await,
             Command::Rules(rules) => rules.run().await,
+            Command::Vrl(vrl) => vrl.run(),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Arguments::command(), "oddline", &mut std::io::stdout());
                 Ok(())
