@@ -43,7 +43,7 @@ struct Ports {
     grpc: u16,
     http: u16,
     admin: u16,
-    /// The shipper's return input, its input for rows, and its own metrics.
+    /// The shipper's return input, its input for rows, and its own metrics or counts.
     back: u16,
     rows: u16,
     monitor: u16,
@@ -289,11 +289,17 @@ impl Ports {
     }
 
     fn of_vector(&self) -> vector::Listeners {
-        vector::Listeners { grpc: self.grpc, http: self.http, back: self.back, rows: self.rows }
+        vector::Listeners {
+            grpc: self.grpc,
+            http: self.http,
+            back: self.back,
+            rows: self.rows,
+            counts: self.monitor,
+        }
     }
 
     /// The sidecar's settings: whichever shipper it is, it is found behind the same port.
-    fn settings(&self) -> [(&'static str, String); 8] {
+    fn settings(&self) -> [(&'static str, String); 9] {
         let loopback = |port: u16| format!("127.0.0.1:{port}");
         let back = loopback(self.back);
         [
@@ -303,6 +309,7 @@ impl Ports {
             ("ODDLINE__VECTOR__RETURN", format!("http://{back}")),
             ("ODDLINE__VECTOR__HTTP_RETURN", format!("http://{back}/")),
             ("ODDLINE__VECTOR__ROWS", format!("http://{}/", loopback(self.rows))),
+            ("ODDLINE__VECTOR__COUNTS", format!("http://{}/metrics", loopback(self.monitor))),
             ("ODDLINE__HTTP__LISTEN", loopback(self.http)),
             ("ODDLINE__ADMIN__LISTEN", loopback(self.admin)),
         ]

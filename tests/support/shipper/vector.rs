@@ -8,13 +8,14 @@ use std::{
     process::Command,
 };
 
-/// Ports of one run: the sidecar's two ways in, the shipper's return input and its input for rows.
+/// Ports of one run: the sidecar's two ways in; Vector's return input, its input for rows and its page of counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listeners {
     pub(crate) grpc: u16,
     pub(crate) http: u16,
     pub(crate) back: u16,
     pub(crate) rows: u16,
+    pub(crate) counts: u16,
 }
 
 /// Writes the configuration, and what it names, into the folder.
@@ -34,6 +35,7 @@ pub(crate) fn configure(configuration: &str, mode: &str, folder: &Path, ports: L
         ("127.0.0.1:24289", loopback(ports.back)),
         ("127.0.0.1:24290", loopback(ports.rows)),
         ("127.0.0.1:24291", loopback(ports.back)),
+        ("127.0.0.1:24292", loopback(ports.counts)),
     ] {
         text = text.replace(shipped, &here);
     }
