@@ -21,7 +21,11 @@ use oddline_codec::marker::{self, Secret};
 use oddline_engine::{Level, Status, TemplateId};
 use oddline_ingest::Deliver;
 use shipper::{ReturnInput, eventually, get, output, pending, send};
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 const LOGIN: &str = "INFO: User 'alice' logged in from IP ###.###.#.##";
@@ -281,4 +285,43 @@ async fn draining_finishes_what_is_in_hand() {
     assert!(!advice.join("heartbeat").exists(), "plugins are told at once");
     assert!(tokio::net::TcpStream::connect(&forward).await.is_err());
     assert!(Path::new(&folder).join("oddline.db").exists());
+}
+
+/// What `POST /v1/records` makes of one message.
+async fn judged(sidecar: &Sidecar, message: &str) -> serde_json::Value {
+    let body = serde_json::json!({"message": message}).to_string();
+    let mut stream = TcpStream::connect(sidecar.at.http.unwrap()).await.unwrap();
+    let request = format!(
+        "POST /v1/records HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body.trim()).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_rules_are_taken_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.rules");
+    std::fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\n").unwrap();
+    let sidecar = Sidecar::start(Mood::Well, &[&format!("engine.rules={}", file.display())]).await;
+    let pump = judged(&sidecar, "the pump stopped").await;
+    assert_eq!(pump["anomaly"]["rule"], "PUMP_STOPPED");
+    let valve = judged(&sidecar, "the valve is stuck").await;
+    assert_eq!(valve["anomaly"]["rule"], serde_json::Value::Null);
+    std::fs::write(&file, "VALVE_STUCK \"valve is stuck\" 6\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let valve = judged(&sidecar, "the valve is stuck").await;
+        if valve["anomaly"]["rule"] == "VALVE_STUCK" {
+            assert_ne!(valve["anomaly"]["model"], pump["anomaly"]["model"], "the tags say which rules");
+            break;
+        }
+        assert!(Instant::now() < deadline, "the new rule is not in force: {valve}");
+    }
+    sidecar.stop().await;
 }
