@@ -11,6 +11,7 @@
 //!
 //! A log's fields are the entries in 1; where there is a 2, that counts and 1 does not.
 
+mod check;
 mod count;
 mod events;
 mod summary;
@@ -204,6 +205,3 @@ fn value_of<'a>(map: &'a [u8], key: &str) -> Option<&'a [u8]> {
     }
     found
 }
-
-#[cfg(test)]
-mod tests;

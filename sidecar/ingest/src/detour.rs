@@ -65,7 +65,7 @@ struct Read<E> {
 enum Kind {
     /// Not ours to touch, but readable.
     AsIs,
-    /// It means nothing by itself.
+    /// The same, but a copy of it is nobody's business.
     Surrounding,
     /// It was sent back and has come again.
     Looped,
@@ -227,7 +227,10 @@ impl Detour {
         let picker = self.annotator.screening.picker();
         let mut picking = picker.start(route);
         if E::walk(body, &mut picking).is_err() {
-            return (Kind::Unread, Verdict::default());
+            // Text alone, most likely: no place for tags, and nothing wrong with it.
+            self.events.records_unread.add(usize::from(E::IS_WELL_FORMED));
+            let kind = if E::IS_WELL_FORMED { Kind::Surrounding } else { Kind::Unread };
+            return (kind, Verdict::default());
         }
         if self.has_been_here::<E>(route, body) {
             self.events.records_looped.add(1);

@@ -26,6 +26,9 @@ pub(crate) enum Content {
 
 /// One event of a batch.
 pub(crate) trait Entry: Send + Sync {
+    /// Whether a record that cannot be read is one that others can: [`Content::Broken`] stands for the rest.
+    const IS_WELL_FORMED: bool = false;
+
     /// What it is.
     fn content(&self) -> Content;
     /// Appends all of it as it came.

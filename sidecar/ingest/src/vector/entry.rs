@@ -26,7 +26,12 @@ pub(crate) fn entries(request: &[u8]) -> impl Iterator<Item = Result<VectorEntry
 }
 
 impl Entry for VectorEntry<'_> {
+    const IS_WELL_FORMED: bool = true;
+
     fn content(&self) -> Content {
+        if !self.0.is_sound() {
+            return Content::Broken;
+        }
         match self.0.kind {
             EventKind::Log(_) => Content::Record,
             EventKind::Metric(metric) => match protobuf::read_count(metric) {
