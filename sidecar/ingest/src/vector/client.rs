@@ -94,19 +94,22 @@ impl Client {
     /// If the address or a certificate is none.
     pub fn new(settings: ClientSettings, events: Arc<Events>) -> Result<Self, ClientError> {
         let wrong =
-            |error: tonic::transport::Error| ClientError { url: settings.url.clone(), reason: chain(&error) };
+            |error: &dyn std::error::Error| ClientError { url: settings.url.clone(), reason: chain(error) };
         let mut endpoint = Endpoint::from_shared(settings.url.clone())
-            .map_err(wrong)?
+            .map_err(|error| wrong(&error))?
             .connect_timeout(settings.insist)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE);
         if let Some(tls) = &settings.tls {
+            // The channel would take a file without certificates, and then trust nobody.
+            let name = tls.name.as_deref().unwrap_or("localhost");
+            crate::forward::tls::ClientTls::new(&tls.ca, name, None).map_err(|error| wrong(&error))?;
             let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&tls.ca));
             if let Some(name) = &tls.name {
                 config = config.domain_name(name);
             }
-            endpoint = endpoint.tls_config(config).map_err(wrong)?;
+            endpoint = endpoint.tls_config(config).map_err(|error| wrong(&error))?;
         }
         let (channel, places) = (endpoint.connect_lazy(), Semaphore::new(settings.deliveries.max(1)));
         Ok(Client { settings, channel, places, events })

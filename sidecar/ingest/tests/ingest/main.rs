@@ -7,3 +7,10 @@ mod connections;
 mod fluent_bit;
 mod http;
 mod support;
+mod vector;
+mod vector_client;
+#[path = "../../../../plugin/codec/tests/vector_event/mod.rs"]
+mod vector_event;
+mod vector_limits;
+mod vector_world;
+mod web;

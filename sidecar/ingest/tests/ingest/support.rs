@@ -77,6 +77,8 @@ pub(crate) struct Back {
     pub(crate) entered: Semaphore,
     pub(crate) gate: Semaphore,
     pub(crate) failures: Mutex<usize>,
+    /// So many deliveries are refused for good.
+    pub(crate) rejections: Mutex<usize>,
 }
 
 impl Deliver for Back {
@@ -87,6 +89,15 @@ impl Deliver for Back {
         Box::pin(async move {
             self.entered.add_permits(1);
             self.gate.acquire().await.unwrap().forget();
+            let mut rejections = self.rejections.lock().unwrap();
+            if *rejections > 0 {
+                *rejections -= 1;
+                return Err(DeliverError {
+                    address: "back".into(),
+                    reason: "rejected".into(),
+                    is_final: true,
+                });
+            }
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
                 *failures -= 1;
@@ -103,6 +114,11 @@ impl Deliver for Back {
 }
 
 impl Back {
+    /// Refuses the next deliveries for good.
+    pub(crate) fn reject(&self, deliveries: usize) {
+        *self.rejections.lock().unwrap() = deliveries;
+    }
+
     /// Waits until a delivery has begun.
     pub(crate) async fn entered(&self) {
         self.entered.acquire().await.unwrap().forget();
@@ -141,6 +157,7 @@ impl World {
             entered: Semaphore::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             failures: Mutex::default(),
+            rejections: Mutex::default(),
         };
         World {
             judge: Arc::default(),
