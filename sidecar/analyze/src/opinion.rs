@@ -89,6 +89,7 @@ impl Shared {
         opinion: Option<(Opinion, String)>,
     ) -> Verdict {
         let mut is_news = answer.is_some();
+        self.note_rule(&record.local);
         let (verdict, standing) = match answer {
             None => (record.local, None),
             Some(Ok(standing)) => (judge::judge(record.local, &standing, self.threshold()), Some(standing)),
@@ -108,6 +109,15 @@ impl Shared {
             self.announce(&record.source, &verdict);
         }
         verdict
+    }
+
+    /// A template on which a rule has hit cannot earn its place, whether or not its shipper counts hits.
+    fn note_rule(&self, local: &Verdict) {
+        if let (Some(rule), Some(text)) = (&local.rule, &local.template)
+            && rule.score >= judge::RULE_OVER_LIKENESS
+        {
+            self.templates().flagged(TemplateId::of(text));
+        }
     }
 
     /// Whether an operator has declared the message harmless: that outweighs every detector.

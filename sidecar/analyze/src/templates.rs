@@ -152,6 +152,14 @@ impl Templates {
         self.put(row)
     }
 
+    /// A rule has hit on a record of this template.
+    pub(crate) fn flagged(&mut self, id: TemplateId) {
+        if let Some(row) = self.rows.get_mut(&id).filter(|row| row.flagged_by_rule == 0) {
+            row.flagged_by_rule = 1;
+            self.unsaved.insert(id);
+        }
+    }
+
     /// Applies a new threshold to what was cleared or confirmed under the old one.
     pub(crate) fn reclassify(&mut self, threshold: f32, now: u64) {
         let otherwise = |row: &TemplateState| {

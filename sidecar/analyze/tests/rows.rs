@@ -19,7 +19,7 @@ use oddline_analyze::{
     rows::{MAX_BODY_BYTES, push::Pusher},
 };
 use oddline_engine::{
-    BARE_COUNTS, Engine, Flag, Flags, Level, Summary, TemplateCount, TemplateId, Verdict,
+    BARE_COUNTS, Engine, Flag, Flags, Level, RuleHit, Status, Summary, TemplateCount, TemplateId, Verdict,
     advice::row::{HEARTBEAT_KEY, Heartbeat, RULES_KEY, RowClass, RulesRow, TemplateRow},
     rules::RuleSet,
 };
@@ -123,19 +123,25 @@ impl World {
     }
 
     async fn judge(&self, text: &str) -> Verdict {
-        let local = Verdict {
-            score: 0.55,
-            level: Level::Low,
-            template: Some(text.into()),
-            template_id: TemplateId::of(text),
-            flags: [Flag::New].into_iter().collect::<Flags>(),
-            ..Verdict::default()
-        };
-        self.analyzer.judge(vec![Received { source: "app".into(), local }]).await.remove(0)
+        let received = Received { source: "app".into(), local: local(text) };
+        self.analyzer.judge(vec![received]).await.remove(0)
     }
 
     fn figure(&self, name: &str) -> u64 {
         self.figures.figures().into_iter().find(|figure| figure.name == name).unwrap().value
+    }
+}
+
+/// What a shipper thinks of a message that it has not seen before.
+fn local(text: &str) -> Verdict {
+    Verdict {
+        score: 0.55,
+        level: Level::Low,
+        template: Some(text.into()),
+        template_id: TemplateId::of(text),
+        status: Some(Status::Pending),
+        flags: [Flag::New].into_iter().collect::<Flags>(),
+        ..Verdict::default()
     }
 }
 
@@ -383,14 +389,22 @@ async fn totals_of_before_we_came_and_while_we_were_away_are_no_counts() {
 async fn counts_without_a_text_earn_a_place_among_the_known() {
     let world = World::new().await;
     world.judge("heartbeat of the pump").await;
+    let hit = RuleHit { name: "DB_CONNECT_FAILED".into(), category: "application".into(), score: 7.5 };
+    let local = Verdict { rule: Some(hit), ..local("primary database is gone") };
+    world.analyzer.judge(vec![Received { source: "app".into(), local }]).await;
     for _ in 0..62 {
-        world.analyzer.summary(counts(&[("heartbeat of the pump", 10), ("unknown to us", 10)]));
+        let often = ["heartbeat of the pump", "unknown to us", "primary database is gone"];
+        world.analyzer.summary(counts(&often.map(|text| (text, 10))));
         world.clock.forward(50);
         world.seconds(10).await;
     }
     let row = world.table.row("heartbeat of the pump").unwrap();
     assert_eq!((row.class, row.similarity), (RowClass::Normal, None));
-    assert_eq!(world.analyzer.known().await.unwrap(), 1);
+    assert_eq!(
+        world.analyzer.known().await.unwrap(),
+        1,
+        "not what nobody knows by its text, or a rule has hit"
+    );
 }
 
 #[tokio::test(start_paused = true)]
