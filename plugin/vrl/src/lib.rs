@@ -52,43 +52,27 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     let section = rules::section(rules, settings);
     let engine = Engine::new(settings.clone(), Arc::new(RuleSet::compile(rules.to_vec()).set));
     let parts = [
-        START.to_owned(),
-        pick::fields(settings, !levels.is_empty()),
-        BEGIN.to_owned(),
-        format!("  model = {}\n", text::string(engine.model())),
-        pick::message(settings),
+        MARKER.to_owned(),
+        format!("model = {}\n", text::string(engine.model())),
+        pick::section(settings, !levels.is_empty()),
         mask::section(),
         pick::level_word(&levels),
-        RULES.to_owned(),
+        "# The strongest rule that hits.\n".to_owned(),
+        NO_RULE.to_owned(),
         section.text,
         advice::section(settings),
         tags::prepare(settings),
-        verdict::section(settings, &scores, &tags::flagged(settings)),
-        tags::quiet(settings),
-        tags::BARE.to_owned(),
-        "}\n".to_owned(),
+        verdict::section(settings, &scores, &tags::quiet(settings), &tags::told(settings)),
     ];
     Program { text: parts.concat(), left_out: section.left_out }
 }
 
-/// Locals whose type must stay open: what Vector may know of an event's fields would make some statements an error.
-const START: &str = r"tag = null
-message = null
-severity = null
-whole = null
-bare = false
-mine = !exists(%oddline.marker)
-if mine {
-";
+/// An event that comes back from the sidecar has a marker, and passes untouched. Logs cannot write metadata.
+const MARKER: &str = "if exists(%oddline.marker) {\n  return .\n}\n";
 
-/// An event that comes back from the sidecar has a marker, and passes untouched.
-const BEGIN: &str = r"}
-if mine {
-";
-
-const RULES: &str = r#"  # The strongest rule that hits.
-  rule = null
-  rule_score = 0.0
-  rule_category = ""
-  rule_description = ""
+/// What the rules' part finds where none hits.
+const NO_RULE: &str = r#"rule = null
+rule_score = 0.0
+rule_category = ""
+rule_description = ""
 "#;

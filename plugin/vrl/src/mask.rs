@@ -34,48 +34,62 @@ pub(crate) fn section() -> String {
     let (double, single) = (quoted(r"\x22"), quoted(r"\x27"));
     let key = |quote: &str| format!(r"{LEFT}{quote}([0-9A-Za-z_.@$\-[^\x00-\x7F]]{{1,255}}){quote}:");
     let (double_key, single_key) = (key(r"\x22"), key(r"\x27"));
-    let runs: String = DRAWN.chars().map(|it| format!(r"|\x{:02X}{{5}}", u32::from(it))).collect();
+    let drawn = |count: u8| {
+        let runs = DRAWN.chars().map(|it| format!(r"\x{:02X}{{{count}}}", u32::from(it)));
+        runs.collect::<Vec<_>>().join("|")
+    };
     let draw: String = DRAWN
         .chars()
         .map(|it| {
             let four = String::from_iter([it; 4]);
-            format!("      masked = replace(masked, r'\\x{:02X}{{5,}}', \"{four}\")\n", u32::from(it))
+            format!("    masked = replace(masked, r'\\x{:02X}{{5,}}', \"{four}\")\n", u32::from(it))
         })
         .collect();
     format!(
-        r#"  # The message with its variable parts as <*>.
-  masked = message
-  if length(masked) > {PREFIX} {{
-    masked = slice(masked, 0, {PREFIX}) ?? ""
+        r#"# What few messages have: colours, quotes, other white space than single blanks, drawn lines. One look for all.
+is_plain = !match(message, r'\A(?: |(?s:.)*?(?:[\x1B\x22\x27\t\n\r]|  | \z|{runs}))')
+if !is_plain && match(message, r'\x1B') {{
+  message = replace(message, r'(?s)\x1B\[[\x20-\x3F]*[^\x20-\x3F]?', "")
+  message = replace(message, r'\x1B', " ")
+}}
+# The message with its variable parts as <*>.
+masked = message
+if size > {PREFIX} {{
+  masked = slice(masked, 0, {PREFIX}) ?? ""
+}}
+has_quotes = false
+if !is_plain && match(masked, r'[\x22\x27]') {{
+  has_quotes = true
+  masked = replace(masked, r'\x00', " ")
+  if contains(masked, "\":") {{
+    masked = replace(masked, r'{double_key}', "\0${{1}}\0:")
+    masked = replace(masked, r'\x22\x22[^\x22\n\x00]{{1,255}}\x00', "\"\"<*>\"")
   }}
-  if match(masked, r'[\x22\x27]') {{
-    masked = replace(masked, "\0", " ")
-    if contains(masked, "\":") {{
-      masked = replace(masked, r'{double_key}', "\0${{1}}\0:")
-      masked = replace(masked, r'\x22\x22[^\x22\n\x00]{{1,255}}\x00', "\"\"<*>\"")
-    }}
-    if contains(masked, "':") {{
-      masked = replace(masked, r'{single_key}', "\0\0${{1}}\0\0:")
-      masked = replace(masked, r'\x27\x27[^\x27\n\x00]{{1,255}}\x00\x00', "''<*>'")
-    }}
-    masked = replace(masked, r'{double}', "\"<*>\"")
-    masked = replace(masked, r'{single}', "'<*>'")
-    masked = replace(masked, r'{variables}', "<*>")
-    masked = replace(masked, "\0\0", "'")
-    masked = replace(masked, "\0", "\"")
-  }} else {{
-    masked = replace(masked, r'{variables}', "<*>")
+  if contains(masked, "':") {{
+    masked = replace(masked, r'{single_key}', "\0\0${{1}}\0\0:")
+    masked = replace(masked, r'\x27\x27[^\x27\n\x00]{{1,255}}\x00\x00', "''<*>'")
   }}
-  if match(masked, r'\A[ \t\n\r]|[ \t\n\r]\z|[\t\n\r]|[ \t\n\r\x0C]{{2}}{runs}') {{
-    masked = replace(masked, r'\A[ \t\n\r][ \t\n\r\x0C]*|[ \t\n\r\x0C]+\z', "")
-    masked = replace(masked, r'[ \t\n\r][ \t\n\r\x0C]*', " ")
-    if match(masked, r'\x00{runs}') {{
-{draw}    }}
+  masked = replace(masked, r'{double}', "\"<*>\"")
+  masked = replace(masked, r'{single}', "'<*>'")
+}}
+masked = replace(masked, r'{variables}', "<*>")
+if !is_plain {{
+  if has_quotes {{
+    masked = replace(masked, r'\x00\x00', "'")
+    masked = replace(masked, r'\x00', "\"")
   }}
-  if length(masked) > {LIMIT} {{
-{cut}  }}
+  masked = replace(masked, r'\A[ \t\n\r][ \t\n\r\x0C]*|[ \t\n\r\x0C]+\z', "")
+  masked = replace(masked, r'[ \t\n\r][ \t\n\r\x0C]+|[\t\n\r]', " ")
+  if match(masked, r'{runs}') {{
+{draw}  }}
+}}
+if size > {short} {{
+{cut}}}
 "#,
+        runs = drawn(5),
         cut = cut(),
+        // A digit becomes three bytes.
+        short = LIMIT / 3,
     )
 }
 
@@ -83,7 +97,8 @@ pub(crate) fn section() -> String {
 fn cut() -> String {
     let half = LIMIT / 2;
     format!(
-        r#"    border = slice(masked, {before}, {after}) ?? ""
+        r#"  if length(masked) > {LIMIT} {{
+    border = slice(masked, {before}, {after}) ?? ""
     masked = slice(masked, 0, {LIMIT}) ?? ""
     if match(border, r'\A(?:{WORD}{{2}}|<\*|\*>|[\x22\x27]<|>[\x22\x27])') {{
       words = replace(masked, r' [^ ]*\z', "")
@@ -93,6 +108,7 @@ fn cut() -> String {
         masked = replace(slice(masked, 0, {before}) ?? "", r'\x{{FFFD}}\z', "")
       }}
     }}
+  }}
 "#,
         before = LIMIT - 1,
         after = LIMIT + 1,

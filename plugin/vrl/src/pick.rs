@@ -1,4 +1,4 @@
-//! The part of the program that reads the event: `tag`, `message`, and what of its fields says how severe it is.
+//! The part of the program that reads the event: `tag`, `message` and its `size`, `severity`, and `bare` (it is no object).
 //!
 //! Takes settings, gives statements. As the engine's module `pick`: the first path that holds text is the message, else
 //! the longest text of the top level. Whatever a field holds instead of text, nothing here can fail. Must not know
@@ -22,105 +22,105 @@ const TAG_PATHS: [&str; 8] = [
 /// Put there by Vector: no message, however long.
 const NO_MESSAGE: [&str; 1] = ["source_type"];
 
-/// The statements that read fields; they stand where nothing is known of the types of locals.
-pub(crate) fn fields(settings: &Settings, needs_severity: bool) -> String {
+/// The statements. They look at a field only where the type of what they set it beside is open: what Vector may know of
+/// the types of an event's fields would else make some of them an error.
+pub(crate) fn section(settings: &Settings, needs_severity: bool) -> String {
     let mut paths = settings.message_paths().iter().flat_map(|path| text::places(path));
     let first = paths.next().unwrap_or_default();
-    let others = paths.collect::<Vec<_>>().join(", ");
-    let tags = TAG_PATHS.join(", ");
-    let either = TAG_PATHS.join(" || ");
+    let others: String = paths.map(|path| path + ", ").collect();
+    let kept = settings.message_paths().iter().chain(settings.severity_paths()).chain(settings.label_paths());
+    let kept = kept.map(String::as_str).chain(NO_MESSAGE).map(text::string).collect::<Vec<_>>().join(", ");
+    let most = settings.max_message_bytes();
     let mut section = format!(
-        r#"  tag = %oddline.tag || {either} || "vector"
-  if !is_string(tag) {{
-    tag = null
-    for_each([%oddline.tag, {tags}]) -> |_at, value| {{
-      if tag == null && is_string(value) {{
-        tag = value
-      }}
-    }}
-  }}
+        r#"# Tag, message and level.
+tag = null
+message = null
+severity = null
+bare = false
+if message == null {{
   message = {first}
-  if !is_string(message) || message == "" {{
-    message = null
-    for_each([{others}]) -> |_at, value| {{
-      if message == null && is_string(value) && value != "" {{
-        message = value
-      }}
-    }}
-    if message == null {{
-      whole = .
-      bare = !is_object(whole)
+  tag = %oddline.tag || {either} || "vector"
+}}
+message = string(message) ?? ""
+if message == "" {{
+  for_each([{others}null]) -> |_at, value| {{
+    if message == "" && is_string(value) {{
+      message = string(value) ?? ""
     }}
   }}
-"#
+}}
+if message == "" {{
+  whole = null
+  if message == "" {{
+    whole = .
+  }}
+  bare = !is_object(whole)
+  if is_string(whole) {{
+    message = string(whole) ?? ""
+  }}
+  for_each(object(whole) ?? {{}}) -> |key, value| {{
+    if is_string(value) && !includes([{kept}], key) {{
+      candidate = null
+      if key != null {{
+        candidate = value
+      }}
+      candidate = string(candidate) ?? ""
+      if length(candidate) > length(message) {{
+        message = candidate
+      }}
+    }}
+  }}
+}}
+tag = string(tag) ?? ""
+if tag == "" {{
+  tag = "vector"
+  for_each([null, {tags}, %oddline.tag]) -> |_at, value| {{
+    if is_string(value) {{
+      tag = string(value) ?? ""
+    }}
+  }}
+}}
+size = length(message)
+if size > {most} {{
+  message = slice(message, 0, {most}) ?? ""
+}}
+"#,
+        either = TAG_PATHS.join(" || "),
+        // Turned round: the last that is text stays.
+        tags = TAG_PATHS.iter().rev().copied().collect::<Vec<_>>().join(", "),
     );
     let levels: Vec<String> = settings.severity_paths().iter().flat_map(|path| text::places(path)).collect();
     if needs_severity && !levels.is_empty() {
-        let words = WORDS.iter().map(|(severity, words)| {
-            let any = format!(r"match(word, r'(?i)\A(?:{words})\z')");
-            (any, format!("severity = {}", *severity as u8))
-        });
-        let numbers = NUMBERS.iter().map(|(severity, numbers)| {
-            let any: Vec<String> = numbers.iter().map(|number| format!("value == {number}")).collect();
-            (any.join(" || "), format!("severity = {}", *severity as u8))
-        });
-        section += &format!(
-            r#"  if ({}) != null {{
-    for_each([{}, null]) -> |_at, value| {{
-      if severity == null && is_string(value) {{
-        word = strip_whitespace(value) ?? ""
-        {}
-      }} else if severity == null && is_integer(value) {{
-        {}
-      }}
-    }}
-  }}
-"#,
-            levels.join(" || "),
-            levels.join(", "),
-            text::chain(words, 8),
-            text::chain(numbers, 8),
-        );
+        section += &severity(&levels);
     }
     section
 }
 
-/// The statements that make the message a string: as text, no longer than is analysed, without terminal colours.
-pub(crate) fn message(settings: &Settings) -> String {
-    let severities = settings.severity_paths().iter().chain(settings.label_paths());
-    let taken = settings.message_paths().iter().chain(severities).map(String::as_str).chain(NO_MESSAGE);
-    let taken: Vec<String> = taken.map(text::string).collect();
-    let most = settings.max_message_bytes();
+fn severity(levels: &[String]) -> String {
+    let words = WORDS.iter().map(|(severity, words)| {
+        let any = format!(r"match(word, r'(?i)\A(?:{words})\z')");
+        (any, format!("severity = {}", *severity as u8))
+    });
+    let numbers = NUMBERS.iter().map(|(severity, numbers)| {
+        let any: Vec<String> = numbers.iter().map(|number| format!("value == {number}")).collect();
+        (any.join(" || "), format!("severity = {}", *severity as u8))
+    });
     format!(
-        r#"  tag = string(tag) ?? "vector"
-  if bare {{
-    message = whole
-  }} else if whole != null {{
-    longest = 0
-    for_each(object(whole) ?? {{}}) -> |key, value| {{
-      if is_string(value) && !includes([{}], key) {{
-        candidate = null
-        if key != null {{
-          candidate = value
-        }}
-        candidate = string(candidate) ?? ""
-        if length(candidate) > longest {{
-          longest = length(candidate)
-          message = candidate
-        }}
-      }}
+        r#"if ({}) != null {{
+  for_each([{}, null]) -> |_at, value| {{
+    if severity == null && is_string(value) {{
+      word = strip_whitespace(string(value) ?? "")
+      {}
+    }} else if severity == null && is_integer(value) {{
+      {}
     }}
   }}
-  message = string(message) ?? ""
-  if length(message) > {most} {{
-    message = slice(message, 0, {most}) ?? ""
-  }}
-  if match(message, r'\x1B') {{
-    message = replace(message, r'(?s)\x1B\[[\x20-\x3F]*[^\x20-\x3F]?', "")
-    message = replace(message, r'\x1B', " ")
-  }}
+}}
 "#,
-        taken.join(", "),
+        levels.join(" || "),
+        levels.join(", "),
+        text::chain(words, 6),
+        text::chain(numbers, 6),
     )
 }
 
@@ -129,21 +129,30 @@ pub(crate) fn message(settings: &Settings) -> String {
 pub(crate) fn level_word(wanted: &[Severity]) -> String {
     let is_wanted = |severity: &Severity| wanted.contains(severity);
     let gate = format!(r"\A(?:[^ ]* ){{0,9}}?{}(?: |\z)", marked(&long_words(is_wanted)));
+    // Three notations of each word: a search without regard to case is twice as slow.
+    let any = long_words(is_wanted).split('|').map(notations).collect::<Vec<_>>().join("|");
     let words = WORDS.iter().map(|(severity, _)| {
         let place = marked(&long_words(|other| other == severity));
         (format!(r"match(word, r'\A{place}\z')"), format!("severity = {}", *severity as u8))
     });
     format!(
-        r#"  if severity == null && match(masked, r'{gate}') {{
-    for_each(split(masked, " ", limit: 11)) -> |at, word| {{
-      if at < 10 && severity == null {{
-        {}
-      }}
+        r#"if severity == null && match(masked, r'(?:{any})') && match(masked, r'{gate}') {{
+  for_each(split(masked, " ", limit: 11)) -> |at, word| {{
+    if at < 10 && severity == null {{
+      {}
     }}
   }}
+}}
 "#,
-        text::chain(words, 8),
+        text::chain(words, 6),
     )
+}
+
+/// `[Ww]arn|WARN`.
+fn notations(word: &str) -> String {
+    let upper = word.to_ascii_uppercase();
+    let (first, rest) = word.split_at(1);
+    format!("[{}{first}]{rest}|{upper}", first.to_ascii_uppercase())
 }
 
 /// The words for some levels that are long enough to be read within a text, as alternatives.

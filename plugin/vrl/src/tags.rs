@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use oddline_codec::{TagField, TagStyle, original_name};
+use oddline_codec::{DETOUR_KEY, MARKER_KEY, SUMMARY_KEY, TAG_KEY, TagField, TagStyle, original_name};
 use oddline_engine::{Annotate, Mode, Profile, Settings};
 
 use crate::{advice, text};
@@ -14,36 +14,43 @@ use crate::{advice, text};
 /// Names tried for a field that must make way; where even the last is taken, it becomes a list of both values.
 const NAMES: usize = 4;
 
-/// The statements between verdict and tags: the id where the sidecar has not told it, metadata, and what must make way.
+/// The statements before the verdict: the template's id where the sidecar has not told it, and what must make way.
 pub(crate) fn prepare(settings: &Settings) -> String {
     let style = TagStyle::of(settings);
-    let names: Vec<String> = style.reserved().map(|name| name.to_string()).collect();
-    let any: Vec<String> = names.iter().map(|name| format!("exists({})", text::field(name))).collect();
-    let moves: String = names.iter().map(|name| make_way(name)).collect();
+    let names: Vec<String> = style
+        .reserved()
+        .map(|name| name.to_string())
+        .filter(|name| !ROUTING.contains(&name.as_str()))
+        .collect();
+    // A field that is `false` is seen under the plain key only; under the others it is overwritten.
+    let others: String = names.iter().skip(1).map(|name| text::field(name) + " || ").collect();
+    let any = format!("exists({}) || ({others}null) != null", text::field(&style.key));
     format!(
-        r#"  if !is_string(template_id) {{
-    hash = null
-    if masked != null {{
-      hash = xxhash(masked, "XXH3-64")
-    }}
-    hash = int(hash) ?? 0
-    is_high = hash < 0
-    if is_high {{
-      hash = hash + 9223372036854775807 + 1
-    }}
-    template_id = slice("0000000000000000" + (format_int(hash, 16) ?? ""), -16) ?? ""
-    if is_high {{
-      first = parse_int(slice(template_id, 0, 1) ?? "", 16) ?? 0
-      template_id = (slice("89abcdef", first, first + 1) ?? "") + (slice(template_id, 1) ?? "")
-    }}
+        r#"if template_id == null {{
+  hash = null
+  if size >= 0 {{
+    hash = xxhash(masked, "XXH3-64")
   }}
-  %oddline = {{"tag": tag, "template_id": template_id}}
-  if {any} {{
-{moves}  }}
+  hash = int(hash) ?? 0
+  is_high = hash < 0
+  if is_high {{
+    hash = hash + 9223372036854775807 + 1
+  }}
+  template_id = slice("0000000000000000" + (format_int(hash, 16) ?? ""), -16) ?? ""
+  if is_high {{
+    first = parse_int(slice(template_id, 0, 1) ?? "", 16) ?? 0
+    template_id = (slice("89abcdef", first, first + 1) ?? "") + (slice(template_id, 1) ?? "")
+  }}
+}}
+if {any} {{
+{moves}}}
 "#,
-        any = any.join(" || "),
+        moves = names.iter().map(|name| make_way(name)).collect::<String>(),
     )
 }
+
+/// Keys that mean something on the detour only: there they make way.
+const ROUTING: [&str; 4] = [MARKER_KEY, SUMMARY_KEY, DETOUR_KEY, TAG_KEY];
 
 fn make_way(name: &str) -> String {
     let mut taken = BTreeSet::new();
@@ -56,126 +63,117 @@ fn make_way(name: &str) -> String {
         taken.insert(free);
     }
     format!(
-        r#"    if exists({field}) {{
-      moved = del({field})
-      {} else {{
-        {last} = [{last}, moved]
-      }}
+        r#"  if exists({field}) {{
+    moved = del({field})
+    {} else {{
+      {last} = [{last}, moved]
     }}
+  }}
 "#,
-        text::chain(branches.into_iter(), 6),
+        text::chain(branches.into_iter(), 4),
         field = text::field(name),
     )
 }
 
-/// The statements for an event that has a status.
-pub(crate) fn flagged(settings: &Settings) -> String {
-    let style = TagStyle::of(settings);
-    let is_asked = advice::is_asked(settings);
-    let mine = write(&style, is_asked, None);
-    if !is_asked {
-        return mine;
-    }
-    let pending = style.pending();
-    match settings.mode() {
-        Mode::Copy => format!(
-            r#"      if status == "pending" {{
-{}      %oddline.detour = true
-      status = null
-      if level != "none" {{
-        status = "inline"
-      }}
-      }}
-      if status != null {{
-{mine}      }}
-"#,
-            write(&pending, true, Some("%oddline.pending")),
-        ),
-        _ if style.profile == pending.profile && style.detail == pending.detail => {
-            format!("{mine}      if status == \"pending\" {{\n        %oddline.detour = true\n      }}\n")
-        }
-        _ => format!(
-            r#"      if status == "pending" {{
-{}      %oddline.detour = true
-      }} else {{
-{mine}      }}
-"#,
-            write(&pending, true, None),
-        ),
-    }
-}
-
-/// The statements for an event without a status: three tags, six if a rule hit.
+/// The statements for an event that is known and ordinary.
 pub(crate) fn quiet(settings: &Settings) -> String {
     let style = TagStyle::of(settings);
-    if style.annotate == Annotate::Flagged {
-        return String::new();
-    }
-    let plain = |is_wanted: fn(TagField) -> bool, place: Option<&str>| {
-        let fields: Vec<TagField> = TagField::ALL.into_iter().filter(|it| is_wanted(*it)).collect();
-        assign(&style, &fields, place)
+    let tags = if style.annotate == Annotate::All {
+        let fields = TagField::ALL.into_iter().filter(|field| is_quiet(*field));
+        let value = |field| match field {
+            TagField::Score => "0.0",
+            TagField::Level => "\"none\"",
+            _ => "template_id",
+        };
+        fields.map(|field| format!("  {} = {}\n", place(&style, field, None), value(field))).collect()
+    } else {
+        String::new()
     };
-    format!(
-        r#"  if status == null && !bare {{
-    if rule == null {{
-{}    }} else {{
-{}    }}
-  }}
-"#,
-        plain(is_quiet, None),
-        plain(|field| is_quiet(field) || is_of_rule(field), None),
-    )
+    tags + "  %oddline = {\"tag\": tag, \"template_id\": template_id}\n"
 }
 
-/// The statements for an event that is no object, and so has no place for tags: they go into its metadata.
-pub(crate) const BARE: &str = r#"  if bare {
+/// The statements for all other events.
+pub(crate) fn told(settings: &Settings) -> String {
+    let style = TagStyle::of(settings);
+    let is_asked = advice::is_asked(settings);
+    let (pending, mode) = (style.pending(), settings.mode());
+    let is_same = style.profile == pending.profile && style.detail == pending.detail;
+    let mut statements = String::from("  %oddline = {\"tag\": tag, \"template_id\": template_id}\n");
+    if is_asked {
+        let ways: String = ROUTING.iter().map(|name| make_way(name)).collect();
+        let routing = ROUTING.map(text::field).join(" || ");
+        let extra = match mode {
+            Mode::Copy => {
+                write(&pending, is_asked, Some("%oddline.pending"))
+                    + "  status = null\n  if level != \"none\" {\n    status = \"inline\"\n  }\n"
+            }
+            _ if is_same => String::new(),
+            _ => write(&pending, is_asked, None),
+        };
+        statements += &format!(
+            r#"  is_pending = status == "pending"
+  if is_pending {{
+  %oddline.detour = true
+  if ({routing}) != null {{
+{ways}  }}
+{extra}  }}
+"#
+        );
+    }
+    let skip = if is_asked && mode != Mode::Copy && !is_same { " && !is_pending" } else { "" };
+    statements += &format!("  if status != null && !bare{skip} {{\n{}  }}\n", write(&style, is_asked, None));
+    if style.annotate == Annotate::All {
+        let quiet: Vec<TagField> = TagField::ALL.into_iter().filter(|it| is_quiet(*it)).collect();
+        statements += &format!(
+            r#"  if status == null && !bare {{
+{}  if rule != null {{
+{}  }}
+  }}
+"#,
+            assign(&style, &quiet, None),
+            of_rule(&style, None),
+        );
+    }
+    statements + BARE
+}
+
+/// An event that is no object has no place for tags: they go into its metadata.
+const BARE: &str = r#"  if bare {
     %oddline.tags = compact({"score": round(score, precision: 3), "level": level, "status": status, "rule": rule, "reason": reason})
   }
 "#;
 
-/// Every tag of a flagged event, at its place in a style or as one object elsewhere.
-fn write(style: &TagStyle, is_asked: bool, place: Option<&str>) -> String {
+/// Every tag of a flagged event, at its place in a style or in one object elsewhere.
+fn write(style: &TagStyle, is_asked: bool, elsewhere: Option<&str>) -> String {
     let always: Vec<TagField> =
         TagField::ALL.into_iter().filter(|field| !is_of_rule(*field) && !is_optional(*field)).collect();
-    let is_object = style.profile == Profile::Nested;
-    let mut statements = assign(style, &always, is_object.then_some("tags"));
-    let one = |field: TagField| {
-        let value = value(style, field);
-        if is_object {
-            format!("        tags.{} = {value}\n", field.as_str())
-        } else {
-            format!("        {} = {value}\n", text::field(&style.name(field).to_string()))
-        }
-    };
-    let is_in = |field: &TagField| field.is_in(style.detail);
-    let rule: String =
-        TagField::ALL.into_iter().filter(|it| is_of_rule(*it)).filter(is_in).map(one).collect();
-    statements += &format!("      if rule != null {{\n{rule}      }}\n");
-    for field in TagField::ALL.into_iter().filter(|it| is_asked && is_optional(*it)).filter(is_in) {
-        statements += &format!("      if {} {{\n{}      }}\n", guard(field), one(field));
-    }
-    if is_object {
-        let place = place.map_or_else(|| text::field(&style.key), str::to_owned);
-        statements += &format!("      {place} = tags\n");
+    let mut statements = assign(style, &always, elsewhere);
+    statements += &format!("  if rule != null {{\n{}  }}\n", of_rule(style, elsewhere));
+    let optional = TagField::ALL.into_iter().filter(|field| is_asked && is_optional(*field));
+    for field in optional.filter(|field| field.is_in(style.detail)) {
+        let one = assign(style, &[field], elsewhere);
+        statements += &format!("  if {} {{\n{one}  }}\n", guard(field));
     }
     statements
 }
 
-/// The fields at their places, in one assignment if they are one object.
-fn assign(style: &TagStyle, fields: &[TagField], place: Option<&str>) -> String {
+fn of_rule(style: &TagStyle, elsewhere: Option<&str>) -> String {
+    let fields: Vec<TagField> = TagField::ALL.into_iter().filter(|field| is_of_rule(*field)).collect();
+    assign(style, &fields, elsewhere)
+}
+
+/// The fields at their places. One by one: that costs less than an object of them.
+fn assign(style: &TagStyle, fields: &[TagField], elsewhere: Option<&str>) -> String {
     let fields = fields.iter().filter(|field| field.is_in(style.detail));
-    if style.profile == Profile::Nested {
-        let pairs: Vec<String> =
-            fields.map(|field| format!("{:?}: {}", field.as_str(), value(style, *field))).collect();
-        let place = place.map_or_else(|| text::field(&style.key), str::to_owned);
-        return format!("      {place} = {{{}}}\n", pairs.join(", "));
+    fields.map(|it| format!("    {} = {}\n", place(style, *it, elsewhere), value(style, *it))).collect()
+}
+
+fn place(style: &TagStyle, field: TagField, elsewhere: Option<&str>) -> String {
+    if style.profile != Profile::Nested {
+        return text::field(&style.name(field).to_string());
     }
-    fields
-        .map(|field| {
-            let name = style.name(*field).to_string();
-            format!("      {} = {}\n", text::field(&name), value(style, *field))
-        })
-        .collect()
+    let object = elsewhere.map_or_else(|| text::field(&style.key), str::to_owned);
+    format!("{object}.{}", field.as_str())
 }
 
 fn is_quiet(field: TagField) -> bool {

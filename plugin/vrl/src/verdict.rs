@@ -29,65 +29,65 @@ const TIMES: [f64; 12] = [150.0, 100.0, 70.0, 50.0, 30.0, 20.0, 15.0, 10.0, 7.0,
 const LEVELS: [(f32, Level); 4] =
     [(0.92, Level::Critical), (0.8, Level::High), (0.65, Level::Medium), (0.5, Level::Low)];
 
-/// The statements. Before them are set: `message`, `masked`, `class`, `row`, `open`, `bare`, and `rule` with what goes
-/// with it. After them `score`, `level`, `status` (null: none) and `rule` are. The given statements stand where there is a
-/// status, and also `signals`, `reason`, `rate`, `similarity` and `nearest`.
-pub(crate) fn section(settings: &Settings, scores: &[f32], flagged: &str) -> String {
+/// The statements. Before them are set: `message`, `masked`, `size`, `bare`, `rule` and what goes with it, and what
+/// [`advice::section`] sets. Where there is nothing to tell, the statements `quiet` follow. Else `score`, `level`,
+/// `status` (null: none), `signals`, `reason`, `rate`, `similarity`, `nearest` are set, and the statements `told` follow.
+pub(crate) fn section(settings: &Settings, scores: &[f32], quiet: &str, told: &str) -> String {
     let is_asked = advice::is_asked(settings);
-    let mut section = String::from(
-        r#"  # The verdict.
-  score = 0.0
-  level = "none"
-  status = null
-  reason = ""
-"#,
-    );
-    if is_asked {
-        section += r#"  if class == "exception" {
-    rule = null
-  }
-  if rule != null || open || class == "anomalous" || (class != null && class != "exception" && (row.value.burst != null || row.value.drop != null)) {
-"#;
+    let nothing = if is_asked {
+        r#"rule == null && !is_odd && (class == "normal" || class == "seen") && !bare"#
     } else {
-        section += "  if rule != null {\n";
-    }
-    section += r#"    signals = []
-    rate = null
-    similarity = null
-    nearest = null
-    is_new = false
-    strongest = 0.0
-    doubt = 1.0
-    offset = 0.0
-"#;
-    if is_asked {
-        section += &evidence();
-        section += &rate();
-    }
-    section += &rule(settings, scores);
-    if is_asked {
-        section += &advice::offset(settings);
-    }
-    section += &join(settings.threshold());
+        "rule == null && !bare"
+    };
+    let (prepare, evidence) = if is_asked {
+        let ready =
+            advice::heartbeat() + "  if class == \"exception\" {\n    rule = null\n    is_odd = false\n  }\n";
+        (ready, evidence() + &rate())
+    } else {
+        (String::new(), String::new())
+    };
     let levels = LEVELS.iter().map(|(least, level)| {
         (format!("score >= {}", float((*least).into())), format!("level = {:?}", level.as_str()))
     });
-    section += &format!("    {}\n", chain(levels, 4));
-    section +=
-        if is_asked { ROUTE } else { "    if level != \"none\" {\n      status = \"inline\"\n    }\n" };
-    section + "    if status != null && !bare {\n" + flagged + "    }\n  }\n"
+    format!(
+        r#"# The verdict.
+if {nothing} {{
+{quiet}}} else {{
+{prepare}  score = 0.0
+  level = "none"
+  status = null
+  reason = ""
+  signals = []
+  rate = null
+  similarity = null
+  nearest = null
+  is_new = false
+  strongest = 0.0
+  doubt = 1.0
+  offset = 0.0
+{evidence}{rule}  if rule != null || strongest > 0.0 {{
+{offset}{join}  {levels}
+{route}  }}
+{told}}}
+"#,
+        rule = rule(settings, scores),
+        offset = advice::offset(settings),
+        join = join(settings.threshold()),
+        levels = chain(levels, 2),
+        route = if is_asked { ROUTE } else { "  if level != \"none\" {\n    status = \"inline\"\n  }\n" },
+    )
 }
 
 /// What the row says of the message's meaning, or that there is none.
 fn evidence() -> String {
     let (long, run) = ENTROPY_BYTES;
     format!(
-        r#"    if class == null && open && match(masked, r'[A-Za-z[^\x00-\x7F]]') {{
+        r#"    if class == null && is_open && match(masked, r'[A-Za-z[^\x00-\x7F]]') {{
       is_new = true
       signals = ["new"]
       strongest = {new}
       reason = "new message (not known to the sidecar)"
-      if length(message) >= {long} && match(message, r'[^ \t\n\r]{{{run}}}') {{
+      if size >= {long} && match(message, r'[^ \t\n\r]{{{run}}}') {{
         bits = shannon_entropy(slice(message, 0, 256) ?? "")
         if bits >= {bits} {{
           signals = ["new", "entropy"]
@@ -97,11 +97,11 @@ fn evidence() -> String {
         }}
       }}
     }} else if class != null {{
-      similarity = row.value.similarity
-      nearest = row.value.nearest
+      similarity = %oddline.value.similarity
+      nearest = %oddline.value.nearest
       if class == "anomalous" {{
         signals = ["semantic"]
-        strongest = to_float(row.value.score) ?? 0.0
+        strongest = to_float(%oddline.value.score) ?? 0.0
         reason = "unlike anything known"
         if is_string(nearest) && nearest != "" && similarity != null {{
           cosine = to_string(round(to_float(similarity) ?? 0.0, precision: 2))
@@ -124,14 +124,14 @@ fn rate() -> String {
         (format!("times >= {}", float(*times)), format!("strength = {strength:.4}"))
     });
     format!(
-        r#"    if class != null && (row.value.burst != null || row.value.drop != null) {{
+        r#"    if is_odd {{
       strength = {drop}
       kind = "drop"
-      rate = row.value.drop
-      if row.value.burst != null {{
+      rate = %oddline.value.drop
+      if %oddline.value.burst != null {{
         strength = 0.5
         kind = "burst"
-        rate = row.value.burst
+        rate = %oddline.value.burst
       }}
       expected = to_float(rate.expected) ?? 0.0
       actual = to_float(rate.actual) ?? 0.0
@@ -174,7 +174,8 @@ fn rule(settings: &Settings, scores: &[f32]) -> String {
             let strength = score::of_rule_on(*severity, is_known);
             let alone = score::calibrate(score::join(std::iter::once(strength)), settings.threshold(), 0.0);
             (
-                format!("rule_score == {}", float((*severity).into())),
+                // Least first; a little more, because the decimal digits of a score and its float are not the same.
+                format!("rule_score <= {}", float(f64::from(*severity) + 1e-5)),
                 format!(
                     "strength = {}\n{}alone = {}",
                     float(strength.into()),
@@ -187,7 +188,7 @@ fn rule(settings: &Settings, scores: &[f32]) -> String {
     };
     let strength = if advice::is_asked(settings) {
         format!(
-            r#"if class != null && ((class == "normal" && row.value.similarity == null) || row.value.habit == true) {{
+            r#"if class != null && ((class == "normal" && %oddline.value.similarity == null) || %oddline.value.habit == true) {{
         {}
       }} else {{
         {}
@@ -247,7 +248,7 @@ fn join(threshold: f32) -> String {
 }
 
 /// Where the record goes.
-const ROUTE: &str = r#"    if class == null && open {
+const ROUTE: &str = r#"    if class == null && is_open {
       if level != "none" || is_new {
         status = "pending"
       }

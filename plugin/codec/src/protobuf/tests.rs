@@ -1,0 +1,1 @@
+//! Logs as Vector writes them, read and edited.
