@@ -11,8 +11,10 @@
 //!
 //! A log's fields are the entries in 1; where there is a 2, that counts and 1 does not.
 
+mod check;
 mod count;
 mod events;
+mod summary;
 mod value;
 mod wire;
 mod write;
@@ -23,6 +25,7 @@ use serde::Deserialize;
 pub use self::{
     count::{Count, read_count, whole_count},
     events::{Event, EventKind, Events, events},
+    summary::read_summary,
     write::{companion, retag, splice},
 };
 use self::{
@@ -202,6 +205,3 @@ fn value_of<'a>(map: &'a [u8], key: &str) -> Option<&'a [u8]> {
     }
     found
 }
-
-#[cfg(test)]
-mod tests;

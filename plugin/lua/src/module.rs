@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The tag under which summaries travel.
-const SUMMARY_TAG: &str = "oddline.summary";
+const SUMMARY_TAG: &str = "oddline.summary.lua";
 /// What `judge` answers for [`More`].
 const COPY: u8 = 1;
 const NOTICES: u8 = 2;

@@ -33,6 +33,11 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
+    /// Whether Vector can read it: see `check.rs`. One that it cannot read would take its whole batch along.
+    pub fn is_sound(&self) -> bool {
+        super::check::is_sound(self.inner)
+    }
+
     /// Appends the event with another log in place of its own.
     pub fn with_log(&self, log: &[u8], out: &mut Vec<u8>) {
         let mut inner = Vec::with_capacity(log.len().saturating_add(8));
