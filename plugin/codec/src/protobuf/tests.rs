@@ -1,1 +1,0 @@
-//! Logs as Vector writes them, read and edited.
