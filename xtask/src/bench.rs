@@ -36,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace, source: wasm::Source, format: Format) -
     let environment = [
         ("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?),
         ("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?),
+        ("ODDLINE_LUA_MODULE", artifacts::lua_module(workspace)?),
         ("ODDLINE_BIN", artifacts::oddline_release(workspace)?),
     ];
     let mut figures = Vec::new();

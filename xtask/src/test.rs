@@ -15,7 +15,7 @@ use crate::{artifacts, setup};
 pub(crate) enum Check {
     /// The code is formatted.
     Fmt,
-    /// All tests, with both filters and the program built for them.
+    /// All tests, with the filters, the Lua module and the program built for them.
     Test,
     /// Clippy finds nothing, in tests and benches neither.
     Clippy,
