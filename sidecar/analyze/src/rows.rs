@@ -13,7 +13,7 @@ use oddline_engine::{
 use serde::Serialize;
 
 use crate::{
-    Analyzer, Shared,
+    Shared,
     advice::MAX_ADVICE_ROWS,
     ports::TemplateState,
     rates::Told,
@@ -113,12 +113,5 @@ impl Shared {
 
     fn rules_row(&self) -> RulesRow {
         self.feedback().row(self.now_seconds())
-    }
-}
-
-impl Analyzer {
-    /// What `body` would have as the row of a text, for those who ask about one.
-    pub fn row(&self, text: &str) -> Option<TemplateRow> {
-        self.shared.rows(&[TemplateId::of(text)]).pop().map(|(_, row)| row)
     }
 }
