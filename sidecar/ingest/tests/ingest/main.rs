@@ -6,6 +6,7 @@ mod client;
 mod connections;
 mod fluent_bit;
 mod http;
+mod http_detour;
 mod support;
 mod vector;
 mod vector_client;
