@@ -1,14 +1,14 @@
 //! The ways in and the way back.
 //!
-//! * *Takes* records over Fluent Forward ([`forward`], all its modes, with shared key and TLS) and HTTP ([`http`]),
-//!   and plugins' summaries.
-//! * *Gives* every record back with its final tags: over Forward to the shipper's return input ([`Deliver`]), over
-//!   HTTP in the answer. A sender is acknowledged only after the next hop has acknowledged ([`detour`]).
+//! * *Takes* records over Fluent Forward ([`forward`], all its modes, with shared key and TLS), gRPC ([`vector`]) and
+//!   HTTP ([`http`]), plugins' summaries, and counts per template.
+//! * *Gives* every record back with its final tags: the way it came, to the shipper's return input ([`Deliver`]), or
+//!   in the answer (`/v1/records`). A sender is acknowledged only after the next hop has acknowledged ([`detour`]).
 //! * *Must not know* how records are judged (that is behind `oddline_analyze::ports::Analysis`), databases, files, the
 //!   environment, or who reads the counters ([`Events`]).
 //!
 //! What is full, and what happens then: connections (the next one waits to be accepted), bytes in flight
-//! ([`budget`]: connections are not read until some are given back, TCP holds the sender; HTTP answers 503),
+//! ([`budget`]: connections are not read until some are given back, TCP holds the sender; HTTP/2 likewise; HTTP answers 503),
 //! deliveries in parallel (the next one waits), acknowledged chunks remembered (the oldest is forgotten).
 //!
 //! ```
