@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod demo;
+#[cfg(feature = "detectors")]
+pub mod detectors;
 pub mod learn;
 pub mod lines;
 pub mod offline;

@@ -1,5 +1,6 @@
 //! What `oddline run` runs on: typed, checked, and either whole or refused with every fault at once.
 
+mod detectors;
 mod layers;
 
 use std::{
@@ -13,6 +14,7 @@ use oddline_engine as engine;
 use oddline_ingest::Limits;
 use serde::Deserialize;
 
+pub use detectors::{DetectorFile, Detectors};
 pub use layers::{DEFAULTS, PREFIX, defaults_text};
 
 /// The checked configuration.
@@ -31,6 +33,7 @@ pub struct Config {
     pub advice_dir: PathBuf,
     pub analysis: analyze::Settings,
     pub engine: engine::Settings,
+    pub detectors: Detectors,
     pub drain: Duration,
     pub log: String,
 }
@@ -135,6 +138,7 @@ struct Written {
     state: Dir,
     advice: Dir,
     analysis: analyze::Options,
+    detectors: detectors::Written,
     #[serde(rename = "engine")]
     _engine: toml::Table,
     run: Run,
@@ -221,7 +225,8 @@ impl Config {
     /// The same without a way in: for commands that only need the backends.
     #[must_use]
     pub fn without_listeners(self) -> Config {
-        Config { forward: None, http: None, admin: None, vector: Vector::default(), ..self }
+        let (vector, detectors) = (Vector::default(), Detectors::default());
+        Config { forward: None, http: None, admin: None, vector, detectors, ..self }
     }
 
     /// Lays the sources over the defaults and checks the outcome.
@@ -388,6 +393,7 @@ impl Written {
             ..Limits::default()
         };
         faults.keep("limits", limits.check());
+        let detectors = self.detectors.check(faults);
         let analysis = faults.keep("analysis", analyze::Settings::new(&self.analysis));
         let engine = faults.keep("engine", engine::Settings::new(&engine));
         let tls = tls_files(self.forward.tls_certificate, self.forward.tls_key, self.forward.tls_client_ca);
@@ -409,6 +415,7 @@ impl Written {
             state_dir,
             analysis: analysis?,
             engine: engine?,
+            detectors,
             drain,
             log: self.run.log,
         })

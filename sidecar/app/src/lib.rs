@@ -8,6 +8,7 @@
 pub mod advice_dir;
 pub mod commands;
 pub mod config;
+mod detectors;
 mod guard;
 mod observe;
 pub mod ports;
@@ -104,6 +105,9 @@ impl App {
             Arc::new(Analyzer::open(config.analysis.clone(), backends.ports.clone(), engine).await?);
         analyzer.set_rules(rules.set, rules.conditions);
         let screening = Screening::new(analyzer.picker(), analyzer.model());
+        if let Some(detectors) = detectors::start(&config.detectors)? {
+            analyzer.set_detectors(detectors);
+        }
         let events = Arc::new(Events::default());
         let budget = Budget::new(config.limits.in_flight_bytes);
         let annotator = Annotator {

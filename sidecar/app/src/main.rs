@@ -29,6 +29,8 @@ enum Command {
     Check(commands::check::Check),
     Rules(commands::rules::Rules),
     Vrl(commands::vrl::Vrl),
+    #[cfg(feature = "detectors")]
+    Detectors(commands::detectors::Detectors),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -81,6 +83,8 @@ impl Command {
             Command::Check(check) => check.run().await,
             Command::Rules(rules) => rules.run().await,
             Command::Vrl(vrl) => vrl.run(),
+            #[cfg(feature = "detectors")]
+            Command::Detectors(detectors) => detectors.run().await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Arguments::command(), "oddline", &mut std::io::stdout());
                 Ok(())

@@ -153,3 +153,16 @@ impl std::fmt::Debug for Loaded {
         f.debug_struct("Loaded").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_is_late_is_not_waited_for() {
+        let functions = "(func (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))".repeat(5_000);
+        let large = wat::parse_str(format!("(component (core module {functions}))")).unwrap();
+        let refused = Loaded::bytes(&Runtime::new().unwrap(), large, Duration::ZERO).unwrap_err();
+        assert_eq!(refused.to_string(), "takes more than 0 s to compile");
+    }
+}

@@ -161,7 +161,7 @@ fn fault(error: &wasmtime::Error, time: Duration) -> Fault {
         Some(Trap::StackOverflow) => {
             Fault::Trap(format!("used up its stack of {} bytes", limits::MAX_STACK_BYTES))
         }
-        Some(trap) => Fault::Trap(trap.to_string()),
+        Some(trap) => Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
         None => Fault::Trap(line(error)),
     }
 }

@@ -91,6 +91,7 @@ impl Layers {
                 match setting {
                     Value::Integer(_) => "a whole number, not negative",
                     Value::Boolean(_) => "true or false",
+                    Value::Array(_) => "a list, in the file",
                     _ => "text",
                 }
             )),

@@ -1,0 +1,95 @@
+//! Good and bad detectors side by side: what one does, the others do not feel, and no record waits for long.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use oddline_analyze::ports::{Detectors, Opinion, Seen};
+use oddline_component_host::{FaultLimit, Host, HostSettings, Spec};
+
+use crate::guest::{GOOD, Guest, spec};
+
+const LIMIT: FaultLimit = FaultLimit { faults: 3, within: Duration::from_secs(600) };
+
+/// These guests, by name, once all of them are loaded or refused.
+async fn crowd(guests: &[(&str, Guest<'_>, f32)], wait: Duration) -> Host {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| -> PathBuf { folder.path().join(format!("{name}.wasm")) };
+    let specs = guests.iter().map(|(name, guest, weight)| {
+        fs::write(file(name), guest.bytes()).unwrap();
+        Spec { weight: *weight, ..spec(name, &file(name)) }
+    });
+    let host = Host::start(specs.collect(), HostSettings { wait, limit: LIMIT }).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !host.is_settled() {
+        assert!(tokio::time::Instant::now() < deadline, "they are not loaded");
+        tokio::task::yield_now().await;
+    }
+    host
+}
+
+fn figure(host: &Host, name: &str, detector: &str) -> u64 {
+    let is_it =
+        |label: &Option<(&'static str, String)>| label.as_ref().is_some_and(|(_, value)| value == detector);
+    host.figures().iter().find(|figure| figure.name == name && is_it(&figure.label)).unwrap().value
+}
+
+fn records(count: usize) -> Vec<Seen> {
+    vec![Seen { tag: "app".to_owned(), message: "a message".to_owned(), ..Seen::default() }; count]
+}
+
+const PLENTY: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn opinions_are_joined_and_weighed() {
+    let guests = [("one", GOOD, 1.0), ("two", GOOD, 0.8), ("light", GOOD, 0.5)];
+    let host = crowd(&guests, PLENTY).await;
+    let opinions = host.look(records(2), 0).await;
+    let both = Opinion { score: 0.7, reason: "one: odd; two: odd".to_owned() };
+    assert_eq!(opinions, [Some(both.clone()), Some(both)]);
+    assert_eq!(figure(&host, "detector_opinions", "two"), 2);
+    assert_eq!(
+        (figure(&host, "detector_records", "light"), figure(&host, "detector_opinions", "light")),
+        (2, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_bad_one_is_turned_off_and_the_good_one_goes_on() {
+    let bad = Guest { observe: "(unreachable)", ..GOOD };
+    let refused = Guest { configure: "(unreachable)", ..GOOD };
+    let host = crowd(&[("bad", bad, 1.0), ("refused", refused, 1.0), ("good", GOOD, 1.0)], PLENTY).await;
+    assert_eq!(figure(&host, "detector_ready", "refused"), 0);
+    let opinions = host.look(records(10), 0).await;
+    assert!(opinions.iter().all(|opinion| opinion.as_ref().is_some_and(|it| it.reason == "good: odd")));
+    assert_eq!(figure(&host, "detector_faults", "bad"), 3);
+    assert_eq!(figure(&host, "detector_missed", "bad"), 7);
+    assert_eq!((figure(&host, "detector_ready", "bad"), figure(&host, "detector_ready", "good")), (0, 1));
+    assert_eq!(host.look(records(5), 0).await.iter().flatten().count(), 5);
+    assert_eq!(figure(&host, "detector_missed", "bad"), 12);
+}
+
+#[tokio::test]
+async fn a_slow_one_costs_what_it_has_not_seen_and_no_more_time_than_is_allowed() {
+    // A few milliseconds each: within what a record may take, and too much for a thousand of them.
+    let slow = "(local $n i32) (loop $again (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $n) (i32.const 3000000)))) (i32.const 128)";
+    let host = crowd(&[("slow", Guest { observe: slow, ..GOOD }, 1.0)], Duration::from_millis(50)).await;
+    let started = std::time::Instant::now();
+    let opinions = host.look(records(10_000), 0).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(opinions.len(), 10_000);
+    assert_eq!(opinions[9_999], None);
+    let missed = figure(&host, "detector_missed", "slow");
+    assert!(missed > 0 && missed + figure(&host, "detector_records", "slow") == 10_000);
+    assert_eq!(figure(&host, "detector_ready", "slow"), 1, "being slow is no fault");
+}
+
+#[tokio::test]
+async fn more_than_the_limit_are_refused() {
+    let many = |count: usize| {
+        let specs = (0..count).map(|number| spec(&number.to_string(), "/absent.wasm".as_ref())).collect();
+        Host::start(specs, HostSettings { wait: PLENTY, limit: LIMIT })
+    };
+    assert!(many(8).is_ok());
+    assert_eq!(many(9).unwrap_err(), "9 detectors, more than the limit of 8");
+    assert!(many(80).is_err());
+}
