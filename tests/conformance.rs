@@ -1,10 +1,12 @@
-//! The same cases through every front: engine, native filter, wasm filter, Lua module. Takes tests/corpus/*.toml; all fronts must
-//! give the same tags, and those must be the expected ones.
+//! The same cases through every front: engine, native filter, wasm filter, Lua module, component. Takes
+//! tests/corpus/*.toml; all fronts must give the same tags, and those must be the expected ones.
 //!
 //! A case needs no Rust: see tests/corpus/founding.toml, which explains every key.
 
 #[path = "hosts/chunk.rs"]
 mod chunk;
+#[path = "hosts/component.rs"]
+mod component;
 #[path = "hosts/lua.rs"]
 mod lua;
 #[path = "hosts/native.rs"]
@@ -122,6 +124,15 @@ impl Front for LuaFront {
     }
 }
 
+struct ComponentFront(component::Host);
+
+impl Front for ComponentFront {
+    fn judge(&mut self, tag: &str, record: &Map<String, Value>, nanos: i64) -> Value {
+        let (verdict, model) = self.0.judge(tag, record, nanos);
+        serde_json::to_value(Tags::of(&verdict, &model)).unwrap()
+    }
+}
+
 /// Every front, started with a case's options and rules.
 fn fronts(options: &Options, rules: &str) -> Vec<(&'static str, Box<dyn Front>)> {
     let directory = tempfile::tempdir().unwrap();
@@ -149,6 +160,8 @@ fn fronts(options: &Options, rules: &str) -> Vec<(&'static str, Box<dyn Front>)>
     let properties: Vec<_> = properties.iter().map(|(name, value)| (&**name, &**value)).collect();
     let native = Native::start(&properties).unwrap_or_else(|log| panic!("{log:?}"));
 
+    let component = component::Host::start(&properties, rules);
+
     let set: Map<_, _> = set.into_iter().filter(|(_, value)| !value.is_null()).collect();
     fs::write(directory.path().join("oddline.toml"), toml::to_string(&set).unwrap()).unwrap();
     let wasm = Wasm::start(vec![directory.path().to_owned()]);
@@ -160,6 +173,7 @@ fn fronts(options: &Options, rules: &str) -> Vec<(&'static str, Box<dyn Front>)>
         ("native", Box::new(NativeFront(native))),
         ("wasm", Box::new(WasmFront(wasm, directory))),
         ("lua", Box::new(LuaFront(lua))),
+        ("component", Box::new(ComponentFront(component))),
     ]
 }
 

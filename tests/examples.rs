@@ -46,6 +46,11 @@ fn first_steps() {
 }
 
 #[test]
+fn detector() {
+    tells("detector");
+}
+
+#[test]
 fn failed_build() {
     tells_on("failed-build", "cidiff-build-logs");
 }

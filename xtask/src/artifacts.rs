@@ -76,6 +76,21 @@ pub(crate) fn lua_module(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     deliver(&built, &folder, "oddline.so")
 }
 
+/// The detector of `examples/detector`, built by the command that its README gives: the first line of its first block.
+pub(crate) fn example_detector(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+    let folder = Path::new("examples/detector");
+    let readme = workspace.root.join(folder).join("README.md");
+    let text =
+        std::fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+    let line = text.split_once("```sh\n").and_then(|(_, block)| block.lines().next());
+    let line = line.with_context(|| format!("{} has no command", readme.display()))?;
+    let built = workspace.target.join("examples-wasm");
+    crate::step::run(&mut toolchain.shell(workspace, folder, line, &built))?;
+    let component = built.join(PURE_TARGET).join("release/slow_requests.wasm");
+    anyhow::ensure!(component.is_file(), "`{line}` built no {}", component.display());
+    Ok(component)
+}
+
 /// Runs a cargo build and gives the last artifact that `wanted` picks.
 fn build(cargo: &mut Command, wanted: impl Fn(&Artifact) -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let line = shown(cargo);

@@ -52,7 +52,7 @@ enum Command {
     Plugin,
     /// Build oddline.wasm alone.
     Wasm,
-    /// Build oddline-detector.wasm: the engine as a WebAssembly component.
+    /// Build oddline-detector.wasm, the engine as a WebAssembly component, and the detector of examples/.
     Component,
     /// Measure speed and memory: engine, backends, sidecar, filters in Fluent Bit where there is one.
     Bench {
@@ -107,7 +107,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Component => {
             let toolchain = setup::wasm_toolchain(&workspace, source)?;
             let component = artifacts::detector(&workspace, &toolchain)?;
-            say(&format!("built {}", component.display()));
+            let example = artifacts::example_detector(&workspace, &toolchain)?;
+            say(&format!("built {}\nbuilt {}", component.display(), example.display()));
             Ok(())
         }
         Command::Wasm => {

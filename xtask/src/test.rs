@@ -56,6 +56,8 @@ impl Check {
                 cargo.env("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?);
                 cargo.env("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?);
                 cargo.env("ODDLINE_LUA_MODULE", artifacts::lua_module(workspace)?);
+                cargo.env("ODDLINE_DETECTOR", artifacts::detector(workspace, &toolchain)?);
+                cargo.env("ODDLINE_EXAMPLE_DETECTOR", artifacts::example_detector(workspace, &toolchain)?);
                 cargo.env("ODDLINE_BIN", artifacts::oddline(workspace)?);
                 cargo.env("ODDLINE_XTASK", std::env::current_exe()?);
                 run_step(cargo.args(["test", "--workspace"]).args(arguments))

@@ -17,6 +17,10 @@ pub(crate) const PURE_TARGET: &str = "wasm32-unknown-unknown";
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_COMPONENT_LINKERS: [&str; 2] = [
+    "/usr/lib/rustlib/x86_64-unknown-linux-gnu/bin/wasm-component-ld",
+    "/usr/lib/rustlib/aarch64-unknown-linux-gnu/bin/wasm-component-ld",
+];
 const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 const DEBIAN_WASI: &str = "/usr/lib/wasm32-wasi";
 
@@ -92,6 +96,33 @@ impl Toolchain {
         }
         cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         cargo
+    }
+}
+
+impl Toolchain {
+    /// Runs a line of a README that builds a component with plain `cargo`, in a folder of the checkout; `built` is where
+    /// the build goes. The folder's own settings name the linker that this toolchain brings.
+    pub(crate) fn shell(&self, workspace: &Workspace, folder: &Path, line: &str, built: &Path) -> Command {
+        let mut shell = workspace.command("sh");
+        shell.args(["-c", line]).current_dir(workspace.root.join(folder));
+        shell.env_remove("RUSTFLAGS").env("CARGO_TARGET_DIR", built);
+        if let Self::Debian { linker } = self {
+            // Cargo takes this for the command-line switch of its name.
+            shell.env("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
+            shell.env("RUSTC", DEBIAN_RUSTC).env_remove("RUSTUP_TOOLCHAIN");
+            let beside = linker.with_file_name("wasm-component-ld");
+            let own = DEBIAN_COMPONENT_LINKERS.iter().map(PathBuf::from);
+            if let Some(linker) = std::iter::once(beside).chain(own).find(|path| path.exists()) {
+                shell.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+            }
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let debian = Path::new(DEBIAN_CARGO).parent().map(Path::to_owned);
+            let folders = debian.into_iter().chain(std::env::split_paths(&path));
+            if let Ok(path) = std::env::join_paths(folders) {
+                shell.env("PATH", path);
+            }
+        }
+        shell
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     bindings::exports::oddline::detector::detection::{Description, Entry, OptionSetting},
     convert::{self, shown},
     limits,
-    load::{Loaded, Refused},
+    load::{Component, Refused},
     sandbox::{Fault, Runtime, Sandbox},
 };
 
@@ -30,8 +30,7 @@ pub struct Spec {
 /// A component that runs.
 #[derive(Debug)]
 pub struct Detector {
-    runtime: Runtime,
-    loaded: Loaded,
+    component: Component,
     options: Vec<OptionSetting>,
     description: Description,
     /// `None`: it failed, and has to start anew.
@@ -45,11 +44,15 @@ impl Detector {
     /// # Errors
     /// Says what is wrong with the file, its content or the options.
     pub fn open(runtime: &Runtime, spec: &Spec) -> Result<Detector, Refused> {
-        let loaded = Loaded::file(runtime, &spec.path)?;
-        let setting =
-            |(name, value): &(String, String)| OptionSetting { name: name.clone(), value: value.clone() };
-        let options: Vec<OptionSetting> = spec.options.iter().map(setting).collect();
-        let bytes: usize = options.iter().map(|option| option.name.len() + option.value.len()).sum();
+        Detector::start(&Component::load(runtime, &spec.path)?, &spec.options)
+    }
+
+    /// Starts and configures an instance of a component.
+    ///
+    /// # Errors
+    /// If it does not start, or does not take the options.
+    pub fn start(component: &Component, options: &[(String, String)]) -> Result<Detector, Refused> {
+        let bytes: usize = options.iter().map(|(name, value)| name.len() + value.len()).sum();
         if options.len() > limits::MAX_OPTIONS || bytes > limits::MAX_OPTION_BYTES {
             return Err(Refused::Options(format!(
                 "{} options of {bytes} bytes, more than the limit of {} options and {} bytes",
@@ -58,14 +61,17 @@ impl Detector {
                 limits::MAX_OPTION_BYTES
             )));
         }
-        let mut sandbox = start(runtime, &loaded, &options)?;
+        let setting =
+            |(name, value): &(String, String)| OptionSetting { name: name.clone(), value: value.clone() };
+        let options: Vec<OptionSetting> = options.iter().map(setting).collect();
+        let mut sandbox = start(component, &options)?;
         let described = sandbox.describe().map_err(Refused::Start)?;
         let description = Description {
             name: shown(&described.name, limits::MAX_NAME),
             version: shown(&described.version, limits::MAX_NAME),
         };
-        let (runtime, sandbox) = (runtime.clone(), Some(sandbox));
-        Ok(Detector { runtime, loaded, options, description, sandbox, saved: Vec::new() })
+        let component = component.clone();
+        Ok(Detector { component, options, description, sandbox: Some(sandbox), saved: Vec::new() })
     }
 
     /// `name/version`, as it says itself.
@@ -137,7 +143,7 @@ impl Detector {
 
     fn start_anew(&self) -> Result<Sandbox, Fault> {
         let failed = |refused: Refused| Fault::Trap(format!("does not start again: {refused}"));
-        let mut sandbox = start(&self.runtime, &self.loaded, &self.options).map_err(failed)?;
+        let mut sandbox = start(&self.component, &self.options).map_err(failed)?;
         if !self.saved.is_empty() {
             sandbox.restore(&self.saved)?.map_err(|why| failed(Refused::State(told(why))))?;
         }
@@ -145,8 +151,8 @@ impl Detector {
     }
 }
 
-fn start(runtime: &Runtime, loaded: &Loaded, options: &[OptionSetting]) -> Result<Sandbox, Refused> {
-    let mut sandbox = Sandbox::start(runtime, loaded).map_err(Refused::Start)?;
+fn start(component: &Component, options: &[OptionSetting]) -> Result<Sandbox, Refused> {
+    let mut sandbox = Sandbox::start(component).map_err(Refused::Start)?;
     // Whoever sets nothing need not be asked, but a detector may do its costly preparations here.
     sandbox.configure(options).map_err(Refused::Start)?.map_err(told).map_err(Refused::Options)?;
     Ok(sandbox)

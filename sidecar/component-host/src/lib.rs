@@ -31,7 +31,7 @@ mod worker;
 pub use detector::{Detector, Spec};
 pub use faults::FaultLimit;
 pub use host::{Host, HostSettings};
-pub use load::Refused;
+pub use load::{Component, Refused};
 pub use sandbox::{Fault, Runtime};
 
 /// What `wit/` says, in Rust.

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path, sync::mpsc, thread, time::Duration};
 
-use wasmtime::component::Component;
+use wasmtime::component::Component as Compiled;
 
 use crate::{
     convert::shown,
@@ -17,7 +17,7 @@ const VERSION: &str = "0.1.";
 /// What every component and module begins with.
 const MAGIC: &[u8] = b"\0asm";
 /// Then a component has this, and a module something else.
-const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+const LAYER: &[u8] = &[0x0d, 0, 1, 0];
 
 /// Why a component is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,15 +72,19 @@ pub enum Refused {
     State(String),
 }
 
-/// A component that may be started.
+/// A compiled component that may be started, as often as one likes.
 #[derive(Clone)]
-pub(crate) struct Loaded {
-    pub(crate) component: Component,
+pub struct Component {
+    pub(crate) runtime: Runtime,
+    pub(crate) compiled: Compiled,
 }
 
-impl Loaded {
+impl Component {
     /// Reads, checks and compiles a file.
-    pub(crate) fn file(runtime: &Runtime, path: &Path) -> Result<Loaded, Refused> {
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and what to do.
+    pub fn load(runtime: &Runtime, path: &Path) -> Result<Component, Refused> {
         let unreadable = |error: std::io::Error| Refused::Unreadable(error.to_string());
         let file = File::open(path).map_err(unreadable)?;
         let told = file.metadata().map_err(unreadable)?.len();
@@ -89,14 +93,14 @@ impl Loaded {
         file.take(limits::MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         match told.max(bytes.len() as u64) {
             bytes if bytes > limits::MAX_FILE_BYTES => Err(Refused::TooLarge { bytes }),
-            _ => Loaded::bytes(runtime, bytes, limits::COMPILE),
+            _ => Component::of(runtime, bytes, limits::COMPILE),
         }
     }
 
     /// Checks and compiles within `time`.
-    pub(crate) fn bytes(runtime: &Runtime, bytes: Vec<u8>, time: Duration) -> Result<Loaded, Refused> {
+    fn of(runtime: &Runtime, bytes: Vec<u8>, time: Duration) -> Result<Component, Refused> {
         match (bytes.get(..4), bytes.get(4..8)) {
-            (Some(MAGIC), Some(COMPONENT)) => {}
+            (Some(MAGIC), Some(LAYER)) => {}
             (Some(MAGIC), _) => return Err(Refused::Module),
             _ => return Err(Refused::NotWasm),
         }
@@ -104,12 +108,12 @@ impl Loaded {
         let (done, compiled) = mpsc::sync_channel(1);
         let engine = runtime.engine.clone();
         let compile = move || {
-            let _ = done.send(Component::from_binary(&engine, &bytes));
+            let _ = done.send(Compiled::from_binary(&engine, &bytes));
         };
         let spawned = thread::Builder::new().name("detector-compiler".to_owned()).spawn(compile);
         spawned.map_err(|error| Refused::Invalid(error.to_string()))?;
         match compiled.recv_timeout(time) {
-            Ok(Ok(component)) => check(runtime, component),
+            Ok(Ok(compiled)) => check(runtime, compiled),
             Ok(Err(error)) => Err(Refused::Invalid(line(&error))),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Refused::SlowCompile(time)),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -120,8 +124,8 @@ impl Loaded {
 }
 
 /// What it imports and exports, by name.
-fn check(runtime: &Runtime, component: Component) -> Result<Loaded, Refused> {
-    let kind = component.component_type();
+fn check(runtime: &Runtime, compiled: Compiled) -> Result<Component, Refused> {
+    let kind = compiled.component_type();
     let imports = kind.imports(&runtime.engine).map(|(name, _)| name.to_owned());
     let imports = names(imports);
     if !imports.is_empty() {
@@ -129,7 +133,7 @@ fn check(runtime: &Runtime, component: Component) -> Result<Loaded, Refused> {
     }
     let exports: Vec<String> = kind.exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
     match exports.iter().find_map(|name| name.strip_prefix(INTERFACE)) {
-        Some(version) if version.starts_with(VERSION) => Ok(Loaded { component }),
+        Some(version) if version.starts_with(VERSION) => Ok(Component { runtime: runtime.clone(), compiled }),
         Some(version) => Err(Refused::Version { found: shown(version, limits::MAX_NAME) }),
         None if exports.is_empty() => Err(Refused::NoDetector { found: "nothing".to_owned() }),
         None => Err(Refused::NoDetector { found: names(exports.into_iter()) }),
@@ -148,9 +152,9 @@ fn names(all: impl Iterator<Item = String>) -> String {
     names.join(", ")
 }
 
-impl std::fmt::Debug for Loaded {
+impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded").finish_non_exhaustive()
+        f.debug_struct("Component").finish_non_exhaustive()
     }
 }
 
@@ -162,7 +166,7 @@ mod tests {
     fn a_compiler_that_is_late_is_not_waited_for() {
         let functions = "(func (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))".repeat(5_000);
         let large = wat::parse_str(format!("(component (core module {functions}))")).unwrap();
-        let refused = Loaded::bytes(&Runtime::new().unwrap(), large, Duration::ZERO).unwrap_err();
+        let refused = Component::of(&Runtime::new().unwrap(), large, Duration::ZERO).unwrap_err();
         assert_eq!(refused.to_string(), "takes more than 0 s to compile");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         exports::oddline::detector::detection::{Description, Entry, OptionSetting, Verdict},
     },
     limits,
-    load::Loaded,
+    load::Component,
     ticker::Ticker,
 };
 
@@ -70,7 +70,8 @@ impl Runtime {
 
 impl Sandbox {
     /// Starts an instance, without configuring it.
-    pub(crate) fn start(runtime: &Runtime, loaded: &Loaded) -> Result<Sandbox, Fault> {
+    pub(crate) fn start(component: &Component) -> Result<Sandbox, Fault> {
+        let runtime = &component.runtime;
         let limits = StoreLimitsBuilder::new()
             .memory_size(limits::MAX_MEMORY_BYTES)
             .table_elements(limits::MAX_TABLE_ELEMENTS)
@@ -91,7 +92,7 @@ impl Sandbox {
         });
         allow(&mut store, limits::START);
         let linker = Linker::new(&runtime.engine);
-        let instantiate = || Guest::instantiate(&mut store, &loaded.component, &linker);
+        let instantiate = || Guest::instantiate(&mut store, &component.compiled, &linker);
         let guest = runtime.ticker.during(instantiate).map_err(|error| fault(&error, limits::START))?;
         Ok(Sandbox { store, guest, ticker: Arc::clone(&runtime.ticker) })
     }

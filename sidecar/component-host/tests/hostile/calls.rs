@@ -1,7 +1,7 @@
 //! What is cut while it runs: guests that do not end, take too much, or answer with nonsense.
 
 use oddline_analyze::ports::{Leaf, Seen};
-use oddline_component_host::{Fault, Refused};
+use oddline_component_host::{Detector, Fault, Refused};
 use oddline_engine::Level;
 
 use crate::guest::{GOOD, Guest};
@@ -130,4 +130,23 @@ fn options_that_are_refused_are_told_in_the_guests_words() {
     assert_eq!(error, Refused::Options("guest".to_owned()));
     let error = Guest { configure: "(unreachable)", ..GOOD }.open().unwrap_err();
     assert_eq!(error.to_string(), "does not start: wasm `unreachable` instruction executed");
+}
+
+#[test]
+fn options_are_bounded() {
+    let component = GOOD.component();
+    let options = |count: usize, bytes: usize| {
+        let value = "v".repeat(bytes.saturating_sub(count * 3) / count);
+        let option = |number: usize| (format!("{:03}", number % 1_000), value.clone());
+        Detector::start(&component, &(0..count).map(option).collect::<Vec<_>>())
+    };
+    assert!(options(100, 0).is_ok());
+    for count in [101, 1_000] {
+        let words = format!(
+            "refuses its options: {count} options of {} bytes, more than the limit of 100 options and 1048576 bytes",
+            count * 3
+        );
+        assert_eq!(options(count, 0).unwrap_err().to_string(), words);
+    }
+    assert!(options(1, 10 << 20).is_err() && options(1, (1 << 20) + 1).is_err());
 }

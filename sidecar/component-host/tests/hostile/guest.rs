@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use oddline_component_host::{Detector, Refused, Runtime, Spec};
+use oddline_component_host::{Component, Detector, Refused, Runtime, Spec};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, UnresolvedPackageGroup};
 
@@ -73,6 +73,14 @@ impl Guest<'_> {
             observe = self.observe,
         );
         component(&module, self.wit)
+    }
+
+    /// The component, compiled.
+    pub(crate) fn component(&self) -> Component {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.wasm");
+        fs::write(&path, self.bytes()).unwrap();
+        Component::load(&Runtime::new().unwrap(), &path).unwrap()
     }
 
     /// The component in a file, opened as the sidecar does.
