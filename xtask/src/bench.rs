@@ -20,10 +20,11 @@ pub(crate) enum Format {
 }
 
 /// Package, kind (`--bench` or `--example`) and name.
-const BENCHES: [(&str, &str, &str); 7] = [
+const BENCHES: [(&str, &str, &str); 8] = [
     ("oddline-engine", "--bench", "observe"),
     ("oddline-engine", "--bench", "compile"),
     ("acceptance", "--bench", "peers"),
+    ("oddline-component-host", "--bench", "observe"),
     ("oddline-backends", "--bench", "figures"),
     ("acceptance", "--bench", "sidecar"),
     ("acceptance", "--bench", "fluent_bit"),
@@ -37,6 +38,8 @@ pub(crate) fn run(workspace: &Workspace, source: wasm::Source, format: Format) -
         ("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?),
         ("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?),
         ("ODDLINE_LUA_MODULE", artifacts::lua_module(workspace)?),
+        ("ODDLINE_DETECTOR", artifacts::detector(workspace, &toolchain)?),
+        ("ODDLINE_EXAMPLE_DETECTOR", artifacts::example_detector(workspace, &toolchain)?),
         ("ODDLINE_BIN", artifacts::oddline_release(workspace)?),
     ];
     let mut figures = Vec::new();

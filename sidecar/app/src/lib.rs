@@ -105,7 +105,7 @@ impl App {
             Arc::new(Analyzer::open(config.analysis.clone(), backends.ports.clone(), engine).await?);
         analyzer.set_rules(rules.set, rules.conditions);
         let screening = Screening::new(analyzer.picker(), analyzer.model());
-        if let Some(detectors) = detectors::start(&config.detectors)? {
+        if let Some(detectors) = detectors::start(&config.detectors, &config.state_dir)? {
             analyzer.set_detectors(detectors);
         }
         let events = Arc::new(Events::default());

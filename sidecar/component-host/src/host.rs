@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    path::PathBuf,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
@@ -20,18 +21,21 @@ use crate::{
     convert,
     detector::Spec,
     faults::FaultLimit,
+    keep::Keeper,
     limits,
     sandbox::Runtime,
     worker::{self, Job, Standing, State},
 };
 
 /// How detectors are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSettings {
     /// Longest time that a batch of records waits for opinions.
     pub wait: Duration,
     /// When a detector is turned off.
     pub limit: FaultLimit,
+    /// Where snapshots are kept, and how often; `None`: nowhere.
+    pub keep: Option<(PathBuf, Duration)>,
 }
 
 /// The detectors, running.
@@ -68,9 +72,10 @@ impl Host {
             let (jobs, queue) = mpsc::channel(limits::QUEUE_BATCHES);
             let standing = Arc::new(Standing::default());
             let (name, runtime, shared) = (spec.name.clone(), runtime.clone(), Arc::clone(&standing));
+            let keeper = settings.keep.as_ref().map(|(folder, every)| Keeper::new(folder, &name, *every));
             thread::Builder::new()
                 .name(format!("detector-{}", workers.len()))
-                .spawn(move || worker::run(&runtime, &spec, settings.limit, &shared, queue))
+                .spawn(move || worker::run(&runtime, &spec, settings.limit, keeper, &shared, queue))
                 .map_err(|error| format!("no thread for detector {name}: {error}"))?;
             workers.push(Worker { name, standing, jobs });
         }

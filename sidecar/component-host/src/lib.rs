@@ -8,6 +8,7 @@
 //! convert.rs    our records and verdicts ↔ the world's; what a guest says is not believed
 //! detector.rs   a component that can be asked, and starts again after a fault
 //! faults.rs     how often it may fail
+//! keep.rs       what it learned, over faults and restarts
 //! worker.rs     a thread per detector, with a bounded queue
 //! host.rs       all of them, behind the port of the analysis
 //! ticker.rs     the clock by which a guest that does not end is stopped
@@ -22,6 +23,7 @@ mod convert;
 mod detector;
 mod faults;
 mod host;
+mod keep;
 pub mod limits;
 mod load;
 mod sandbox;

@@ -17,6 +17,7 @@ use crate::{
     convert,
     detector::{Detector, Spec},
     faults::{FaultLimit, Faults},
+    keep::Keeper,
     sandbox::{Fault, Runtime},
 };
 
@@ -70,6 +71,7 @@ pub(crate) fn run(
     runtime: &Runtime,
     spec: &Spec,
     limit: FaultLimit,
+    mut keeper: Option<Keeper>,
     standing: &Standing,
     mut jobs: mpsc::Receiver<Job>,
 ) {
@@ -85,6 +87,9 @@ pub(crate) fn run(
             return;
         }
     };
+    if let Some(keeper) = &keeper {
+        keeper.restore(&spec.name, &mut detector);
+    }
     tracing::info!(detector = spec.name, is = detector.description(), "detector looks at records");
     standing.set(State::Ready);
     let mut faults = Faults::new(limit);
@@ -110,6 +115,9 @@ pub(crate) fn run(
         opinions.resize(job.records.len(), None);
         // Whoever asked may have stopped waiting.
         let _ = job.answer.send(opinions);
+        if let Some(keeper) = &mut keeper {
+            keeper.keep(&spec.name, &mut detector, Instant::now());
+        }
     }
 }
 

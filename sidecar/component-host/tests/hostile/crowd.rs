@@ -11,13 +11,17 @@ const LIMIT: FaultLimit = FaultLimit { faults: 3, within: Duration::from_secs(60
 
 /// These guests, by name, once all of them are loaded or refused.
 async fn crowd(guests: &[(&str, Guest<'_>, f32)], wait: Duration) -> Host {
+    crowd_with(guests, HostSettings { wait, limit: LIMIT, keep: None }).await
+}
+
+async fn crowd_with(guests: &[(&str, Guest<'_>, f32)], settings: HostSettings) -> Host {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| -> PathBuf { folder.path().join(format!("{name}.wasm")) };
     let specs = guests.iter().map(|(name, guest, weight)| {
         fs::write(file(name), guest.bytes()).unwrap();
         Spec { weight: *weight, ..spec(name, &file(name)) }
     });
-    let host = Host::start(specs.collect(), HostSettings { wait, limit: LIMIT }).unwrap();
+    let host = Host::start(specs.collect(), settings).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !host.is_settled() {
         assert!(tokio::time::Instant::now() < deadline, "they are not loaded");
@@ -87,9 +91,69 @@ async fn a_slow_one_costs_what_it_has_not_seen_and_no_more_time_than_is_allowed(
 async fn more_than_the_limit_are_refused() {
     let many = |count: usize| {
         let specs = (0..count).map(|number| spec(&number.to_string(), "/absent.wasm".as_ref())).collect();
-        Host::start(specs, HostSettings { wait: PLENTY, limit: LIMIT })
+        Host::start(specs, HostSettings { wait: PLENTY, limit: LIMIT, keep: None })
     };
     assert!(many(8).is_ok());
     assert_eq!(many(9).unwrap_err(), "9 detectors, more than the limit of 8");
     assert!(many(80).is_err());
+}
+
+/// A guest that learns: what it has learned raises its score.
+const LEARNER: Guest<'_> = Guest {
+    snapshot: "(i32.const 216)",
+    restore: "(f32.store (i32.const 128) (f32.const 0.9)) (i32.const 600)",
+    ..GOOD
+};
+
+#[tokio::test]
+async fn what_was_learned_outlives_a_fault_and_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("detectors/learner.snapshot");
+    let keep = || Some((file.parent().unwrap().to_owned(), Duration::ZERO));
+    let settings = || HostSettings { wait: PLENTY, limit: LIMIT, keep: keep() };
+    // It fails on records with severity, which these have not, and those of the second batch have.
+    let failing = "(if (i32.eq (local.get 5) (i32.const 1)) (then (unreachable))) (i32.const 128)";
+    let host = crowd_with(&[("learner", Guest { observe: failing, ..LEARNER }, 1.0)], settings()).await;
+    let score =
+        |opinions: Vec<Option<Opinion>>| opinions.last().unwrap().as_ref().map(|opinion| opinion.score);
+    assert_eq!(score(host.look(records(1), 0).await), Some(0.7));
+    // The batch after it is taken up once the first is kept.
+    let fatal = Seen { severity: Some(oddline_engine::Severity::Fatal), ..Seen::default() };
+    let after_fault = host.look([vec![fatal], records(1)].concat(), 0).await;
+    assert_eq!(score(after_fault), Some(0.9), "a fresh instance knows what the old one had learned");
+    assert_eq!(fs::read(&file).unwrap(), b"odd");
+
+    let next = crowd_with(&[("learner", LEARNER, 1.0)], settings()).await;
+    assert_eq!(score(next.look(records(1), 0).await), Some(0.9));
+}
+
+#[tokio::test]
+async fn kept_files_are_read_up_to_the_limit() {
+    for (bytes, score) in [(4 << 20, 0.9), ((4 << 20) + 1, 0.7), (40 << 20, 0.7)] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("learner.snapshot"), vec![0; bytes]).unwrap();
+        let keep = Some((folder.path().to_owned(), Duration::from_secs(3_600)));
+        let learner = Guest { pages: 100, ..LEARNER };
+        let host =
+            crowd_with(&[("learner", learner, 1.0)], HostSettings { wait: PLENTY, limit: LIMIT, keep }).await;
+        let opinions = host.look(records(1), 0).await;
+        assert_eq!(opinions[0].as_ref().map(|opinion| opinion.score), Some(score), "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_is_asked_for_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Some((folder.path().to_owned(), Duration::ZERO));
+    let broken = Guest { snapshot: "(unreachable)", ..GOOD };
+    let host =
+        crowd_with(&[("broken", broken, 1.0)], HostSettings { wait: PLENTY, limit: LIMIT, keep }).await;
+    for _ in 0..5 {
+        assert!(host.look(records(1), 0).await[0].is_some());
+    }
+    assert_eq!(
+        (figure(&host, "detector_ready", "broken"), figure(&host, "detector_faults", "broken")),
+        (1, 0)
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -19,6 +19,10 @@ pub(crate) struct Guest<'t> {
     pub(crate) more: &'t str,
     /// The body of `configure`, ending with a pointer to the result.
     pub(crate) configure: &'t str,
+    /// The body of `snapshot`, ending with a pointer to a list. At 216 is one of three bytes.
+    pub(crate) snapshot: &'t str,
+    /// The body of `restore`, ending with a pointer to the result.
+    pub(crate) restore: &'t str,
     /// The body of `observe`, ending with a pointer to a verdict. `$verdict` is one with a score of 0.7.
     pub(crate) observe: &'t str,
 }
@@ -33,6 +37,8 @@ pub(crate) const GOOD: Guest<'_> = Guest {
     pages: 2,
     more: "",
     configure: "(i32.const 600)",
+    snapshot: "(i32.const 600)",
+    restore: "(i32.const 600)",
     observe: "(i32.const 128)",
 };
 
@@ -64,12 +70,14 @@ impl Guest<'_> {
                 (func $observe (export "{INTERFACE}{version}#observe")
                     (param i64 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {observe})
                 (func (export "{INTERFACE}{version}#observe-all") (param i32 i32) (result i32) (i32.const 600))
-                (func (export "{INTERFACE}{version}#snapshot") (result i32) (i32.const 600))
-                (func (export "{INTERFACE}{version}#restore") (param i32 i32) (result i32) (i32.const 600)))"#,
+                (func (export "{INTERFACE}{version}#snapshot") (result i32) {snapshot})
+                (func (export "{INTERFACE}{version}#restore") (param i32 i32) (result i32) {restore}))"#,
             imports = self.imports,
             pages = self.pages,
             more = self.more,
             configure = self.configure,
+            snapshot = self.snapshot,
+            restore = self.restore,
             observe = self.observe,
         );
         component(&module, self.wit)
