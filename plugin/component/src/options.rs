@@ -45,7 +45,7 @@ pub(crate) fn engine<'o>(given: impl Iterator<Item = (&'o str, &'o str)>) -> Res
 
 /// An engine without rules of a user's own.
 pub(crate) fn builtin(settings: Settings) -> Engine {
-    let rules = if settings.builtin_rules() { RuleSet::builtin() } else { RuleSet::default() };
+    let rules = if settings.builtin_rules() { RuleSet::builtin() } else { RuleSet::compile(Vec::new()).set };
     Engine::new(settings, Arc::new(rules))
 }
 
