@@ -1,5 +1,5 @@
 //! The way of a batch: events in; judged, tagged and delivered; `Ok` only when the return input has acknowledged all of
-//! it. Knows nothing of frames, sockets or notations: an [`Entry`] is an event in any of them.
+//! it. Knows nothing of frames, sockets or notations: an `Entry` is an event in any of them.
 //!
 //! | tag | what happens |
 //! |---|---|
