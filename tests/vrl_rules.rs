@@ -1,0 +1,86 @@
+//! The rules of the VRL program, compiled and run by the `vrl` crate, beside the engine: the same best rule for every
+//! example of the built-in rules, for generated messages and records, and whatever a rule file holds.
+
+#[path = "hosts/vrl.rs"]
+mod host;
+#[path = "vrl_rules/hostile.rs"]
+mod hostile;
+#[path = "vrl_rules/same.rs"]
+mod same;
+
+use host::Vrl;
+use oddline_engine::{
+    Mode, Options, Picker, Settings, Visitor,
+    rules::{Example, Rule, RuleSet, Scratch, Subject},
+};
+use serde_json::{Map, Value, json};
+
+/// What a program and the engine say of the same events.
+struct Both {
+    vrl: Vrl,
+    set: RuleSet,
+    settings: Settings,
+    picker: Picker,
+    scratch: Scratch,
+}
+
+impl Both {
+    fn new(rules: Vec<Rule>, options: Options) -> Both {
+        let settings = Settings::new(&options).unwrap();
+        let program = oddline_vrl::program(&settings, &rules);
+        assert_eq!(program.left_out, []);
+        let set = RuleSet::compile(rules).set;
+        let picker = Picker::new(&settings, &set);
+        Both { vrl: compile(&program.text), set, settings, picker, scratch: Scratch::default() }
+    }
+
+    /// The best rule of the engine and of the program for an event.
+    fn of(&mut self, event: &Map<String, Value>) -> (Option<String>, Option<String>) {
+        let example = Example::Record(event.clone());
+        let mut picking = self.picker.start(b"vector");
+        example.walk(&mut picking as &mut dyn Visitor<'_>);
+        let record = picking.finish();
+        let mut hint = b"vector".to_vec();
+        for label in &record.labels {
+            hint.push(b'\n');
+            hint.extend_from_slice(label);
+        }
+        let categories = self.settings.rule_categories().of(&hint);
+        let subject = Subject { message: &record.message, severity: record.severity, fields: &record.fields };
+        let engine = self.set.best(subject, categories, |_| false, &mut self.scratch);
+        (engine.map(|hit| hit.name.to_string()), found(&self.vrl, event))
+    }
+
+    fn same(&mut self, event: &Map<String, Value>) -> Option<String> {
+        let (engine, program) = self.of(event);
+        assert_eq!(program, engine, "{event:?}");
+        engine
+    }
+
+    fn same_message(&mut self, message: &str) -> Option<String> {
+        self.same(json!({"message": message}).as_object().unwrap())
+    }
+}
+
+/// A program whose best rule shows in the metadata.
+fn compile(text: &str) -> Vrl {
+    let telling = format!(
+        "{text}\n%found = {{\"rule\": rule, \"score\": rule_score, \"category\": rule_category, \"description\": rule_description}}\n"
+    );
+    Vrl::compile(&telling)
+        .unwrap_or_else(|faults| panic!("{}", faults.chars().take(2_000).collect::<String>()))
+}
+
+/// Everything that a program says of its best rule.
+fn told(vrl: &Vrl, event: &Map<String, Value>) -> Value {
+    vrl.json(Value::Object(event.clone())).1["found"].clone()
+}
+
+fn found(vrl: &Vrl, event: &Map<String, Value>) -> Option<String> {
+    told(vrl, event)["rule"].as_str().map(str::to_owned)
+}
+
+/// Options of a program that asks no table.
+fn inline() -> Options {
+    Options { mode: Some(Mode::Inline), ..Options::default() }
+}
