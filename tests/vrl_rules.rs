@@ -8,20 +8,21 @@ mod hostile;
 #[path = "vrl_rules/same.rs"]
 mod same;
 
+use std::sync::Arc;
+
 use host::Vrl;
 use oddline_engine::{
-    Mode, Options, Picker, Settings, Visitor,
-    rules::{Example, Rule, RuleSet, Scratch, Subject},
+    Engine, Mode, Options, Picker, Settings, UnixNanos, Visitor,
+    rules::{Example, Rule, RuleSet},
 };
 use serde_json::{Map, Value, json};
 
 /// What a program and the engine say of the same events.
 struct Both {
     vrl: Vrl,
-    set: RuleSet,
+    set: Arc<RuleSet>,
     settings: Settings,
     picker: Picker,
-    scratch: Scratch,
 }
 
 impl Both {
@@ -29,35 +30,28 @@ impl Both {
         let settings = Settings::new(&options).unwrap();
         let program = oddline_vrl::program(&settings, &rules);
         assert_eq!(program.left_out, []);
-        let set = RuleSet::compile(rules).set;
+        let set = Arc::new(RuleSet::compile(rules).set);
         let picker = Picker::new(&settings, &set);
-        Both { vrl: compile(&program.text), set, settings, picker, scratch: Scratch::default() }
+        Both { vrl: compile(&program.text), set, settings, picker }
     }
 
-    /// The best rule of the engine and of the program for an event.
-    fn of(&mut self, event: &Map<String, Value>) -> (Option<String>, Option<String>) {
+    /// The best rule of the engine and of the program for an event, the first that either sees: the program has no memory.
+    fn of(&self, event: &Map<String, Value>) -> (Option<String>, Option<String>) {
         let example = Example::Record(event.clone());
         let mut picking = self.picker.start(b"vector");
         example.walk(&mut picking as &mut dyn Visitor<'_>);
-        let record = picking.finish();
-        let mut hint = b"vector".to_vec();
-        for label in &record.labels {
-            hint.push(b'\n');
-            hint.extend_from_slice(label);
-        }
-        let categories = self.settings.rule_categories().of(&hint);
-        let subject = Subject { message: &record.message, severity: record.severity, fields: &record.fields };
-        let engine = self.set.best(subject, categories, |_| false, &mut self.scratch);
-        (engine.map(|hit| hit.name.to_string()), found(&self.vrl, event))
+        let mut engine = Engine::new(self.settings.clone(), Arc::clone(&self.set));
+        let rule = engine.observe(&picking.finish(), UnixNanos(1)).rule;
+        (rule.map(|hit| hit.name.to_string()), found(&self.vrl, event))
     }
 
-    fn same(&mut self, event: &Map<String, Value>) -> Option<String> {
+    fn same(&self, event: &Map<String, Value>) -> Option<String> {
         let (engine, program) = self.of(event);
         assert_eq!(program, engine, "{event:?}");
         engine
     }
 
-    fn same_message(&mut self, message: &str) -> Option<String> {
+    fn same_message(&self, message: &str) -> Option<String> {
         self.same(json!({"message": message}).as_object().unwrap())
     }
 }

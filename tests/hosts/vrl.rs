@@ -122,7 +122,7 @@ impl Function for LookUp {
 #[derive(Clone, Debug)]
 struct Found {
     rows: Rows,
-    condition: BTreeMap<KeyString, Expr>,
+    condition: BTreeMap<KeyString, expression::Expr>,
 }
 
 impl FunctionExpression for Found {

@@ -24,8 +24,8 @@ fn no_text_leaves_its_literal() {
         (r"back\\slash", r"back\slash"),
         (r"quote\\'\] del\(\.\)", r"quote\'] del(.)"),
         ("two\nlines", "two\nlines"),
-        ("comment # '}) \"", "comment # '}) \""),
-        ("brace {{ x }} and }", "brace {{ x }} and }"),
+        ("comment # '}\\) \"", "comment # '}) \""),
+        (r"brace \{\{ x \}\} and \}", "brace {{ x }} and }"),
         (r"class[']\\\\", "class'\\\\"),
         ("nul\0byte", "nul\0byte"),
     ] {

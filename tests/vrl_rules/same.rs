@@ -6,6 +6,7 @@ use oddline_engine::{
 };
 use proptest::{
     prelude::*,
+    strategy::ValueTree as _,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use serde_json::{Map, Value, json};
@@ -28,7 +29,7 @@ fn event(example: &Example) -> Map<String, Value> {
 #[test]
 fn every_example_of_the_built_in_rules_has_the_same_best_rule() {
     let builtin = builtin_rules();
-    let mut both = Both::new(builtin.clone(), inline());
+    let both = Both::new(builtin.clone(), inline());
     let (mut examples, mut hits) = (0, 0);
     for example in builtin.iter().flat_map(|rule| rule.matches.iter().chain(&rule.misses)) {
         examples += 1;
@@ -48,7 +49,7 @@ fn generated_lines_have_the_same_best_rule() {
         .flat_map(|text| text.split(' ').map(str::to_owned))
         .chain(["é", "日本", "ERROR", "error", "", "\u{1a}", "'"].map(str::to_owned))
         .collect();
-    let mut both = Both::new(builtin, inline());
+    let both = Both::new(builtin, inline());
     let mut runner =
         TestRunner::new_with_rng(Config::with_cases(1_500), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let line = prop::collection::vec((0..words.len(), 1..5usize), 1..8);
@@ -67,7 +68,7 @@ fn generated_lines_have_the_same_best_rule() {
 
 #[test]
 fn bytes_are_counted_as_the_engine_counts_them() {
-    let mut both = Both::new(
+    let both = Both::new(
         rules(
             "[[rules]]\nname = \"NEAR\"\npattern = 'pump.{0,6}stuck'\n[[rules]]\nname = \"WORD\"\npattern = '\\bvalve\\b'\n\
                [[rules]]\nname = \"FOREIGN\"\npattern = 'störung'\nunless = 'übung'\n",
@@ -112,10 +113,10 @@ fields = 'x missing and y exists'
 score = 2
 [[rules]]
 name = "TEXT"
-fields = 'note contains "A'b" or note ends_with "}}" or note matches "^\\d+$" or level == error or message == hello'
+fields = """note contains "A'b" or note ends_with "}}" or note matches '^[0-9]+$' or level == error or message == hello"""
 score = 1
 "#;
-    let mut both = Both::new(rules(text), inline());
+    let both = Both::new(rules(text), inline());
     let events = [
         json!({"message": "served", "took": 2, "path": "/x"}),
         json!({"message": "served", "took": 2.5}),
@@ -152,14 +153,14 @@ score = 1
         json!({"message": "hello there"}),
     ];
     let hits = events.iter().filter(|it| both.same(it.as_object().unwrap()).is_some()).count();
-    assert_eq!(hits, 20);
+    assert_eq!(hits, 18);
 }
 
 #[test]
 fn a_source_has_the_rules_of_its_categories() {
     let builtin = builtin_rules();
     let categories = ["auto", "shop-1=media", "*=system+network"].map(str::to_owned).to_vec();
-    let mut both = Both::new(builtin.clone(), Options { rule_categories: Some(categories), ..inline() });
+    let both = Both::new(builtin.clone(), Options { rule_categories: Some(categories), ..inline() });
     let mut seen = std::collections::BTreeSet::new();
     for rule in builtin.iter().step_by(3) {
         let Some(Example::Message(message)) = rule.matches.first() else { continue };

@@ -127,6 +127,9 @@ fn severity(levels: &[String]) -> String {
 /// The statements that look for a level word at the usual places of `masked`, for records without a field for it: upper
 /// case, or in brackets, before a colon, or after `level=`. They look only where a level that rules ask for can be.
 pub(crate) fn level_word(wanted: &[Severity]) -> String {
+    if wanted.is_empty() {
+        return String::new();
+    }
     let is_wanted = |severity: &Severity| wanted.contains(severity);
     let gate = format!(r"\A(?:[^ ]* ){{0,9}}?{}(?: |\z)", marked(&long_words(is_wanted)));
     // Three notations of each word: a search without regard to case is twice as slow.

@@ -208,11 +208,12 @@ fn ending(settings: &Settings) -> String {
     ENDING.replace("{silenced}", &crate::silenced(settings))
 }
 
+/// `get` gives a value of any type: of a value whose type Vector knows, `??` would be an error.
 const ENDING: &str = r#"if length(rules_hits) > 0 {
     rules_silenced = {silenced}
     rules_best = "~"
     for_each(rules_hits) -> |_index, hit| {
-        rules_hit = string(hit) ?? "~"
+        rules_hit = string(get([hit], [0]) ?? null) ?? "~"
         if rules_hit < rules_best && !includes(rules_silenced, split(rules_hit, "\t", limit: 3)[1]) {
             rules_best = rules_hit
         }

@@ -93,7 +93,7 @@ fn test(test: &Test) -> Result<String, String> {
     let matches = |regex: &str| format!("match({}, {{r'{regex}'}})", text(path));
     let compare = |sign: &str, number: &Number| {
         let (text, number) = (text(path), written(*number));
-        format!("((to_float({text}) ?? 0.0) {sign} {number})")
+        format!("((to_float(strip_whitespace({text})) ?? 0.0) {sign} {number})")
     };
     let number = || matches(r"\A[\t\n\x0c\r ]*[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?[\t\n\x0c\r ]*\z");
     Ok(match &test.op {
