@@ -67,6 +67,18 @@ impl Vrl {
         (target.value, target.metadata)
     }
 
+    /// One event under a tag, as JSON.
+    pub(crate) fn judge(
+        &self,
+        tag: &str,
+        record: &serde_json::Map<String, serde_json::Value>,
+    ) -> serde_json::Value {
+        let metadata = serde_json::json!({"oddline": {"tag": tag}});
+        let record = serde_json::Value::Object(record.clone());
+        let (event, _) = self.run(Value::from(record), Value::from(metadata));
+        event.try_into().unwrap()
+    }
+
     /// One event without metadata, as JSON.
     pub(crate) fn json(&self, event: serde_json::Value) -> (serde_json::Value, serde_json::Value) {
         let (event, metadata) = self.run(Value::from(event), Value::Object(BTreeMap::new()));

@@ -48,13 +48,15 @@ pub struct LeftOut {
 pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     let enabled: Vec<&Rule> = rules.iter().filter(|rule| rule.enabled).collect();
     let levels: Vec<Severity> = enabled.iter().filter_map(|rule| rule.level).collect();
+    // A condition may ask for it too; one that only has the word in it costs little.
+    let asks_for_level = enabled.iter().any(|rule| rule.fields.iter().any(|field| field.contains("level")));
     let scores: Vec<f32> = enabled.iter().map(|rule| rule.score).collect();
     let section = rules::section(rules, settings);
     let engine = Engine::new(settings.clone(), Arc::new(RuleSet::compile(rules.to_vec()).set));
     let parts = [
         MARKER.to_owned(),
         format!("model = {}\n", text::string(engine.model())),
-        pick::section(settings, !levels.is_empty()),
+        pick::section(settings, !levels.is_empty() || asks_for_level),
         mask::section(),
         pick::level_word(&levels),
         "# The strongest rule that hits.\n".to_owned(),
