@@ -255,7 +255,7 @@ fn call_in(line: &str, call: &str) -> Option<Shown> {
 }
 
 /// Subcommands that have subcommands.
-const GROUPS: [&str; 1] = ["rules"];
+const GROUPS: [&str; 2] = ["detectors", "rules"];
 
 fn shown<'a>(line: &str, program: Program, mut words: impl Iterator<Item = &'a str>) -> Option<Shown> {
     let mut subcommand = words.next()?.to_owned();
