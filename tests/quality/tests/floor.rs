@@ -18,7 +18,7 @@ use oddline_quality::{
 /// By this much a figure may fall.
 const SLACK: f64 = 0.03;
 /// Kinds of the slice: those that are done in seconds.
-const KINDS: [&str; 3] = ["parsing", "build logs", "alert levels"];
+const KINDS: [&str; 4] = ["parsing", "build logs", "sessions", "alert levels"];
 /// Files of the slice are at most this long, in bytes as they are stored.
 const LONGEST: u64 = 400_000;
 
