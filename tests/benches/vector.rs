@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_millis(1_500);
 /// Vector sees one line in so many (no multiple of the number of systems) where it matches hundreds of patterns alone.
 const MATCH_ANY_STEP: usize = 17;
 /// Patterns in one call of `match_any`: the sets' automata have a limit of size.
-const MATCH_ANY_SET: usize = 40;
+const MATCH_ANY_SET: usize = 8;
 
 struct Bench {
     vector: std::path::PathBuf,
