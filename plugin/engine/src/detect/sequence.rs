@@ -62,7 +62,7 @@ struct Flow {
     kind: u32,
     steps: [(u32, u8); MAX_STEPS],
     taken: u8,
-    /// Whether it was odd already: it is told, and counted, once.
+    /// Whether it was odd already: its kind counts it once, however many of its steps are.
     is_odd: bool,
 }
 
@@ -125,26 +125,27 @@ impl Sequences {
             |times: usize| times.checked_sub(1).and_then(|at| pair.0.get(at)).copied().unwrap_or(0);
         let (first, now) = (flows_with(1), flows_with(usize::from(times)));
         let is_rare = |count: u32, of: u32| (count as f32) < RARE * of as f32;
-        let words = if times == 1 {
-            (kind.flows >= FLOWS_FOR_STEPS && is_rare(now, kind.flows)).then(|| {
-                format!("rare step: {now} of {} sequences of this kind (same id) have it", kind.flows)
-            })
+        let is_odd = if times == 1 {
+            kind.flows >= FLOWS_FOR_STEPS && is_rare(now, kind.flows)
         } else {
-            (first >= FLOWS_FOR_REPEATS && is_rare(now, first)).then(|| {
-                format!(
-                    "repeated step: {times} times for one id, as in {now} of {first} sequences of this kind"
-                )
-            })
+            first >= FLOWS_FOR_REPEATS && is_rare(now, first)
         };
         if let Some(count) = usize::from(times).checked_sub(1).and_then(|at| pair.0.get_mut(at)) {
             *count = count.saturating_add(1);
         }
-        let words = words?;
-        if !flow.is_odd {
+        if is_odd && !flow.is_odd {
             flow.is_odd = true;
             kind.odd_share += ALPHA;
         }
-        (kind.odd_share <= UNRULY).then_some(words)
+        // Where flows have no habit, odd steps are many: no words are made for them.
+        (is_odd && kind.odd_share <= UNRULY).then(|| match times {
+            1 => format!("rare step: {now} of {} sequences of this kind (same id) have it", kind.flows),
+            _ => {
+                format!(
+                    "repeated step: {times} times for one id, as in {now} of {first} sequences of this kind"
+                )
+            }
+        })
     }
 
     /// Opens a flow if there is room, or makes room among the source's own.
