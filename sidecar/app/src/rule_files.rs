@@ -11,7 +11,7 @@ use std::{
 use oddline_analyze::{Analyzer, ports::Conditions};
 use oddline_engine::{
     Body, RuleHit, Settings,
-    rules::{self, Rule, RuleProblem, RuleSet},
+    rules::{self, Rule, RuleSet},
 };
 use oddline_ingest::Screening;
 use oddline_rulebook::conditions as rulebook;
@@ -38,37 +38,31 @@ pub struct RuleFiles {
     settings: Settings,
     /// Names, sizes and times of change, as they were when the files were read last.
     seen: Vec<(PathBuf, u64, Option<SystemTime>)>,
-    /// Problems that the rules in force had from the start.
-    tolerated: usize,
 }
 
 impl RuleFiles {
-    /// Reads and compiles what the settings name. A broken rule or file is left out with a warning; the rest counts.
+    /// Reads and compiles what the settings name, as [`load`] does.
     pub fn open(settings: &Settings) -> (RuleFiles, InForce) {
-        let seen = stamps(settings);
-        let (rules, problems) = load_all(settings);
-        tell(&problems, "rule left out");
-        let files = RuleFiles { settings: settings.clone(), seen, tolerated: problems.len() };
-        (files, rules)
+        let files = RuleFiles { settings: settings.clone(), seen: stamps(settings) };
+        (files, load(settings))
     }
 
     /// Looks at the files again: `None` if nothing changed.
     ///
     /// # Errors
-    /// If what changed brought problems: then it is all or nothing, and the rules before stay in force. Says how many.
-    pub fn reload(&mut self) -> Option<Result<InForce, usize>> {
+    /// If there is anything wrong with them: a reload is all or nothing, as in the plugins, and the rules before stay in
+    /// force. Says what is wrong.
+    pub fn reload(&mut self) -> Option<Result<InForce, Vec<String>>> {
         let seen = stamps(&self.settings);
         if seen == self.seen {
             return None;
         }
         self.seen = seen;
-        let (rules, problems) = load_all(&self.settings);
-        if problems.len() > self.tolerated {
-            tell(&problems, "rules not reloaded");
-            return Some(Err(problems.len()));
-        }
-        self.tolerated = problems.len();
-        Some(Ok(rules))
+        Some(match read_and_compile(&self.settings, self.settings.rules_path().map(Path::new)) {
+            Ok((rules, problems)) if problems.is_empty() => Ok(rules),
+            Ok((_, problems)) => Err(problems),
+            Err(error) => Err(vec![format!("rules cannot be read: {error}")]),
+        })
     }
 }
 
@@ -94,9 +88,7 @@ pub async fn watch(mut files: RuleFiles, analyzer: Arc<Analyzer>, screening: Scr
                 screening.set(analyzer.picker(), analyzer.model());
                 tracing::info!(rules = count, "rules reloaded");
             }
-            Some(Err(problems)) => {
-                tracing::warn!(problems, "rules not reloaded: the ones read before stay in use");
-            }
+            Some(Err(problems)) => tell(&problems, "rules not reloaded: the ones read before stay in use"),
         }
     }
 }
@@ -113,24 +105,6 @@ fn stamps(settings: &Settings) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
     files.into_iter().map(stamp).collect()
 }
 
-fn load_all(settings: &Settings) -> (InForce, Vec<String>) {
-    let path = settings.rules_path().map(Path::new);
-    let (mut all, mut problems) = (builtin(settings), Vec::new());
-    match path.map(read).transpose() {
-        Ok(files) => {
-            for (file, text) in files.unwrap_or_default() {
-                let mut parsed = rules::parse(&file, &text);
-                all.append(&mut parsed.rules);
-                problems.extend(parsed.problems.iter().map(ToString::to_string));
-            }
-        }
-        Err(error) => problems.push(format!("rules cannot be read: {error}")),
-    }
-    let (rules, found) = compile_all(settings, all);
-    problems.extend(found);
-    (rules, problems)
-}
-
 fn tell(problems: &[String], what: &str) {
     for problem in problems.iter().take(MAX_TOLD) {
         tracing::warn!(problem, "{what}");
@@ -145,36 +119,38 @@ pub fn load(settings: &Settings) -> InForce {
     let path = settings.rules_path().map(Path::new);
     in_force(settings, path).unwrap_or_else(|error| {
         tracing::warn!(rules = settings.rules_path(), %error, "rules cannot be read");
-        compile(settings, builtin(settings), &[])
+        compile(settings, builtin(settings)).0
     })
 }
 
-/// The built-in rules and those of a path.
+/// The built-in rules and those of a path. A broken rule or file is left out with a warning; the rest counts.
 ///
 /// # Errors
 /// If the path cannot be read.
 pub fn in_force(settings: &Settings, path: Option<&Path>) -> io::Result<InForce> {
+    let (rules, problems) = read_and_compile(settings, path)?;
+    tell(&problems, "rule left out");
+    Ok(rules)
+}
+
+/// The rules that are sound, and what is wrong with the others.
+fn read_and_compile(settings: &Settings, path: Option<&Path>) -> io::Result<(InForce, Vec<String>)> {
     let (mut all, mut problems) = (builtin(settings), Vec::new());
     for (file, text) in path.map(read).transpose()?.unwrap_or_default() {
         let mut parsed = rules::parse(&file, &text);
         all.append(&mut parsed.rules);
-        problems.append(&mut parsed.problems);
+        problems.extend(parsed.problems.iter().map(ToString::to_string));
     }
-    Ok(compile(settings, all, &problems))
+    let (rules, found) = compile(settings, all);
+    problems.extend(found);
+    Ok((rules, problems))
 }
 
 fn builtin(settings: &Settings) -> Vec<Rule> {
     if settings.builtin_rules() { rules::builtin_rules() } else { Vec::new() }
 }
 
-fn compile(settings: &Settings, all: Vec<Rule>, problems: &[RuleProblem]) -> InForce {
-    let (rules, found) = compile_all(settings, all);
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).chain(found).collect();
-    tell(&problems, "rule left out");
-    rules
-}
-
-fn compile_all(settings: &Settings, all: Vec<Rule>) -> (InForce, Vec<String>) {
+fn compile(settings: &Settings, all: Vec<Rule>) -> (InForce, Vec<String>) {
     let (conditions, faulty) = rulebook::Conditions::compile(&effective(&all), settings);
     let compiled = RuleSet::compile(all);
     let problems = compiled.problems.iter().chain(&faulty).map(ToString::to_string).collect();
@@ -315,11 +291,16 @@ mod tests {
         fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"valve stuck\" 3\n").unwrap();
         assert_eq!(files.reload().unwrap().unwrap().set.len(), 2);
         fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"(\" 3\nDOOR \"door open\" 3\n").unwrap();
-        assert_eq!(files.reload().unwrap().unwrap_err(), 1, "the two before stay in force");
+        assert_eq!(files.reload().unwrap().unwrap_err().len(), 1, "the two before stay in force");
         assert!(files.reload().is_none(), "told once");
         fs::write(folder.path().join("more.rules"), "DOOR \"door open\" 3\n").unwrap();
         fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"valve stuck hard\" 3\n").unwrap();
         assert_eq!(files.reload().unwrap().unwrap().set.len(), 3);
+        // One fault mended and another made: still not whole.
+        fs::write(&file, "VALVE \"(\" 3\n").unwrap();
+        assert!(files.reload().unwrap().is_err());
+        fs::write(&file, "PUMP_STOPPED \"(\" 6\n").unwrap();
+        assert!(files.reload().unwrap().is_err());
     }
 
     #[test]
