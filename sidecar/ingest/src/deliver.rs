@@ -34,3 +34,9 @@ pub trait Deliver: Send + Sync {
         outgoing: &'a Outgoing,
     ) -> Pin<Box<dyn Future<Output = Result<(), DeliverError>> + Send + 'a>>;
 }
+
+/// An error with what it came from, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -13,9 +13,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Duration, Instant},
 };
+use tracing::debug;
+
+use crate::deliver::DeliverError;
 
 type Key = [u8; 32];
 
@@ -92,6 +95,30 @@ impl Duplicates {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries a chunk on a task of its own, so that what has begun ends well even if the sender does not wait for it: then its
+/// resend is known. The chunk counts as acknowledged once its sender has the answer.
+///
+/// # Errors
+/// Why it was not delivered; none if the sidecar is stopping.
+pub(crate) async fn see_through(
+    carry: impl Future<Output = Result<Ticket, DeliverError>> + Send + 'static,
+) -> Result<(), Option<DeliverError>> {
+    let (answer, answered) = oneshot::channel();
+    tokio::spawn(async move {
+        if let Err(Err(error)) = answer.send(carry.await) {
+            debug!(%error, "not delivered, and nobody waits for the answer");
+        }
+    });
+    match answered.await {
+        Ok(Ok(ticket)) => {
+            ticket.acknowledged();
+            Ok(())
+        }
+        Ok(Err(error)) => Err(Some(error)),
+        Err(_) => Err(None),
     }
 }
 

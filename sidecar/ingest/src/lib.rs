@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod annotate;
 pub mod budget;
 pub mod companion;

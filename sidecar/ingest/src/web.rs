@@ -20,16 +20,15 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
     time::{Duration, Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::{
     Limits,
+    accept::accept,
     events::Events,
     forward::{Socket, tls::ServerTls},
 };
@@ -79,40 +78,11 @@ impl Web {
     /// rest.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
         let web = Arc::new(self);
-        let places = Arc::new(Semaphore::new(web.limits.connections));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = async {
-                    let place = Arc::clone(&places).acquire_owned().await.ok();
-                    listener.accept().await.map(|(socket, peer)| (socket, peer, place))
-                } => accepted,
-            };
-            match accepted {
-                Ok((socket, peer, place)) => {
-                    let (web, shutdown) = (Arc::clone(&web), shutdown.clone());
-                    connections.spawn(async move {
-                        web.connection(socket, peer, shutdown).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: the next accept would fail just as fast.
-                    warn!(%error, listener = web.name, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        drop(listener);
-        let in_hand = connections.len();
-        let all = async { while connections.join_next().await.is_some() {} };
-        if timeout(web.limits.drain, all).await.is_err() {
-            warn!(listener = web.name, connections = connections.len(), "cut at the drain deadline");
-        } else {
-            info!(listener = web.name, connections = in_hand, "drained");
-        }
+        accept(web.name, &web.limits, listener, shutdown.clone(), |socket, peer| {
+            let (web, shutdown) = (Arc::clone(&web), shutdown.clone());
+            async move { web.connection(socket, peer, shutdown).await }
+        })
+        .await;
     }
 
     async fn connection(&self, socket: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {

@@ -10,12 +10,10 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
     time::{Duration, Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     expand::{self, ExpandError},
@@ -26,6 +24,7 @@ use super::{
 };
 use crate::{
     Limits,
+    accept::accept,
     budget::Budget,
     deliver::DeliverError,
     detour::Detour,
@@ -96,42 +95,11 @@ impl Server {
     /// the rest, whose senders were not acknowledged and resend.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
         let server = Arc::new(self);
-        let places = Arc::new(Semaphore::new(server.limits.connections));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = async {
-                    let place = Arc::clone(&places).acquire_owned().await.ok();
-                    listener.accept().await.map(|(socket, peer)| (socket, peer, place))
-                } => accepted,
-            };
-            match accepted {
-                Ok((socket, peer, place)) => {
-                    let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
-                    connections.spawn(async move {
-                        server.connection(socket, peer, shutdown).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: the next accept would fail just as fast.
-                    warn!(%error, "cannot accept a forward connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        drop(listener);
-        let in_hand = connections.len();
-        if timeout(server.limits.drain, async { while connections.join_next().await.is_some() {} })
-            .await
-            .is_err()
-        {
-            warn!(connections = connections.len(), "cut at the drain deadline; their senders resend");
-        } else {
-            info!(connections = in_hand, "forward listener drained");
-        }
+        accept("forward", &server.limits, listener, shutdown.clone(), |socket, peer| {
+            let (server, shutdown) = (Arc::clone(&server), shutdown.clone());
+            async move { server.connection(socket, peer, shutdown).await }
+        })
+        .await;
     }
 
     async fn connection(&self, socket: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {

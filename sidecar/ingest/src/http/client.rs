@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    deliver::{Deliver, DeliverError, Outgoing},
+    deliver::{Deliver, DeliverError, Outgoing, chain},
     events::Events,
 };
 
@@ -115,11 +115,6 @@ impl Client {
         let answer = answer.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         Err(AttemptError::Refused(status, String::from_utf8_lossy(&answer).into_owned()))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Deliver for Client {

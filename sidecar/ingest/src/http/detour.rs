@@ -14,8 +14,7 @@ use axum::{
 };
 use oddline_engine::{TemplateCount, TemplateId};
 use serde::Deserialize;
-use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     entry::JsonEntry,
@@ -26,7 +25,7 @@ use crate::{
     budget::Budget,
     deliver::DeliverError,
     detour::{Detour, Lanes},
-    duplicates::{Duplicates, Ticket},
+    duplicates::{Duplicates, Ticket, see_through},
     events::Events,
     web::Peer,
 };
@@ -63,29 +62,19 @@ impl Service {
         request::split(form, &text, &self.limits)?;
         self.events.frames_received.add(1);
         self.events.bytes_received.add(text.len());
-        let (answer, answered) = oneshot::channel();
-        // On its own, so that what has begun ends well even if the sender does not wait for it: then its resend is known.
-        tokio::spawn(async move {
+        let carried = see_through(async move {
             let outcome = self.carry(peer, form, &text).await;
             drop((held, twice));
-            if let Err(Err(error)) = answer.send(outcome) {
-                debug!(%error, "not delivered, and nobody waits for the answer");
-            }
+            outcome
         });
         let not = |error: String| {
             Refusal(StatusCode::SERVICE_UNAVAILABLE, "not_delivered", format!("not acknowledged: {error}"))
         };
-        match answered.await {
-            Ok(Ok(ticket)) => {
-                ticket.acknowledged();
-                Ok(())
-            }
-            Ok(Err(error)) if error.is_final => {
-                Err(Refusal(StatusCode::BAD_REQUEST, "rejected", error.to_string()))
-            }
-            Ok(Err(error)) => Err(not(error.to_string())),
-            Err(_) => Err(not("the sidecar is stopping".to_owned())),
-        }
+        carried.await.map_err(|failed| match failed {
+            Some(error) if error.is_final => Refusal(StatusCode::BAD_REQUEST, "rejected", error.to_string()),
+            Some(error) => not(error.to_string()),
+            None => not("the sidecar is stopping".to_owned()),
+        })
     }
 
     async fn carry(&self, peer: IpAddr, form: super::Form, text: &[u8]) -> Result<Ticket, DeliverError> {

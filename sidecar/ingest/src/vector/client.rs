@@ -19,7 +19,7 @@ use tonic::{
 };
 
 use crate::{
-    deliver::{Deliver, DeliverError, Outgoing},
+    deliver::{Deliver, DeliverError, Outgoing, chain},
     events::Events,
 };
 
@@ -140,11 +140,6 @@ impl Client {
 /// Whether it most likely never arrived: connection refused or broken.
 fn is_unsent(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Deliver for Client {

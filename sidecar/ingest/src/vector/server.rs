@@ -19,9 +19,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use tokio::sync::oneshot;
 use tonic::Status;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     entry::entries,
@@ -32,7 +31,7 @@ use crate::{
     budget::Budget,
     deliver::DeliverError,
     detour::{Detour, Lanes},
-    duplicates::{Duplicates, Ticket},
+    duplicates::{Duplicates, Ticket, see_through},
     events::Events,
     web::Peer,
 };
@@ -66,26 +65,16 @@ impl Service {
     async fn take(self: Arc<Self>, peer: IpAddr, message: Message) -> Result<(), Status> {
         self.events.frames_received.add(1);
         self.events.bytes_received.add(message.bytes.len());
-        let (answer, answered) = oneshot::channel();
-        // On its own, so that what has begun ends well even if the sender does not wait for it: then its resend is known.
-        tokio::spawn(async move {
+        let carried = see_through(async move {
             let outcome = self.carry(peer, &message.bytes).await;
             drop(message.held);
-            if let Err(Err(error)) = answer.send(outcome) {
-                debug!(%error, "not delivered, and nobody waits for the answer");
-            }
+            outcome
         });
-        match answered.await {
-            Ok(Ok(ticket)) => {
-                ticket.acknowledged();
-                Ok(())
-            }
-            Ok(Err(error)) if error.is_final => Err(Status::data_loss(error.to_string())),
-            Ok(Err(error)) => {
-                Err(Status::unavailable(format!("not delivered, so not acknowledged: {error}")))
-            }
-            Err(_) => Err(Status::unavailable("not delivered: the sidecar is stopping")),
-        }
+        carried.await.map_err(|failed| match failed {
+            Some(error) if error.is_final => Status::data_loss(error.to_string()),
+            Some(error) => Status::unavailable(format!("not delivered, so not acknowledged: {error}")),
+            None => Status::unavailable("not delivered: the sidecar is stopping"),
+        })
     }
 
     async fn carry(&self, peer: IpAddr, request: &[u8]) -> Result<Ticket, DeliverError> {
