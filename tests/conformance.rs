@@ -242,10 +242,21 @@ fn every_front_gives_the_expected_tags() {
 
 /// Lines of the corpus on which the generated VRL program differs, and why. VRL remembers nothing from one event to the
 /// next; what it can know of others it has from the sidecar's table, which is not there in these cases.
-const EXCUSES: [(&str, usize, &str); 3] = [
-    ("novelty.toml", 3, "new: no memory of what was seen; with a table, a message without a row is new"),
-    ("rates.toml", 2, "burst: no counts; with a table, the sidecar's row says it"),
-    ("text.toml", 1, "an odd quote beside a NUL: the masking passes use NUL to set quotes aside"),
+/// Each with what must be the same all the same.
+const EXCUSES: [(&str, usize, &[&str], &str); 3] = [
+    (
+        "novelty.toml",
+        3,
+        &["template_id", "rule"],
+        "new: no memory of what was seen; with a table, a message without a row is new",
+    ),
+    ("rates.toml", 2, &["template_id", "rule"], "burst: no counts; with a table, the sidecar's row says it"),
+    (
+        "text.toml",
+        1,
+        &["score", "level", "rule"],
+        "an odd quote beside a NUL: the masking passes use NUL to set quotes aside",
+    ),
 ];
 
 #[test]
@@ -253,8 +264,11 @@ fn the_vrl_program_differs_only_where_it_must() {
     let (mut found, mut faults) = (BTreeSet::new(), Vec::new());
     for (name, case) in cases() {
         for (line, time, said, expected) in vrl_differences(&case) {
-            if found.insert((name.clone(), line)) && !EXCUSES.iter().any(|it| (it.0, it.1) == (&*name, line))
-            {
+            found.insert((name.clone(), line));
+            let excuse = EXCUSES.iter().find(|it| (it.0, it.1) == (&*name, line));
+            let excused =
+                excuse.is_some_and(|it| it.2.iter().all(|part| said.get(part) == expected.get(part)));
+            if !excused {
                 faults.push(format!(
                     "{name}, line {line}, time {time}: vrl says {said}, engine says {expected}"
                 ));
@@ -262,7 +276,7 @@ fn the_vrl_program_differs_only_where_it_must() {
         }
     }
     let stale = EXCUSES.iter().filter(|it| !found.contains(&(it.0.to_owned(), it.1)));
-    faults.extend(stale.map(|(name, line, _)| format!("{name}, line {line}: needs no excuse")));
+    faults.extend(stale.map(|(name, line, ..)| format!("{name}, line {line}: needs no excuse")));
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
