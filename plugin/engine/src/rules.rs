@@ -8,6 +8,7 @@
 
 mod category;
 mod compile;
+mod cost;
 pub mod field;
 mod file;
 mod finder;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub use category::{Categories, PROGRAMS, Selection};
 pub use compile::Compiled;
+pub use cost::{Cost, SLOW, worst};
 pub use finder::is_ordinary;
 pub use inspect::{Inspection, inspect};
 pub use rule::{Example, Rule, RuleProblem};

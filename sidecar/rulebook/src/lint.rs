@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use oddline_engine::{
     Picker, Settings,
-    rules::{self, Categories, Example, Rule, RuleProblem, RuleSet, Scratch, Subject},
+    rules::{
+        self, Categories, Example, Rule, RuleProblem, RuleSet, Scratch, Subject,
+        field::{self, Expr, Op},
+    },
 };
 use serde::Serialize;
 
@@ -24,10 +27,6 @@ const LARGE_BYTES: usize = 64 << 10;
 const MAX_NEUTRAL_HITS: usize = 1;
 /// From this score on a rule should not hit ordinary lines.
 const NOT_ORDINARY: f32 = 2.0;
-/// Bytes of the text on which a pattern's cost is measured.
-const HOSTILE_BYTES: usize = 64 << 10;
-/// Times that a pattern's automaton may outgrow its memory on that text: a pattern that goes on doing so never settles.
-const MAX_RESTARTS: usize = 12;
 /// Ordinary lines of ordinary programs, none of which is worth a look.
 const NEUTRAL: &str = include_str!("lint/neutral.txt");
 
@@ -174,8 +173,9 @@ impl Look<'_> {
     }
 
     fn cost(&mut self) {
+        let in_fields: Vec<String> = self.rule.fields.iter().flat_map(|text| regexes(text)).collect();
         let patterns = std::iter::once(&self.rule.pattern).filter(|it| !it.is_empty());
-        for pattern in patterns.chain(&self.rule.unless) {
+        for pattern in patterns.chain(&self.rule.unless).chain(&in_fields) {
             let Ok(found) = rules::inspect(pattern) else { continue };
             if *pattern == self.rule.pattern && found.literals.is_empty() {
                 let reason = "pattern: no text of three letters is in every match, so it is run on every message; name a \
@@ -189,15 +189,16 @@ impl Look<'_> {
                     format!("compiled, it takes {bytes} bytes; use smaller repetitions such as {{1,50}}");
                 self.add(Weight::Warning, "slow", reason);
             }
-            match language::restarts(pattern, &hostile(self.rule)) {
-                Some(restarts) if restarts > MAX_RESTARTS => {
-                    let reason = format!(
-                        "on {HOSTILE_BYTES} bytes made of its own examples its automaton is built anew {restarts} times; use \
-                         smaller repetitions"
-                    );
-                    self.add(Weight::Warning, "slow", reason);
-                }
-                _ => {}
+            if let Ok(cost) = rules::worst(pattern)
+                && cost.steps > rules::SLOW
+            {
+                let reason = format!(
+                    "on texts made of pieces of what `{pattern}` matches, its automaton goes on building states: up to {:.0} times \
+                     the work of one that settles; write {}",
+                    cost.steps,
+                    instead(pattern)
+                );
+                self.add(Weight::Warning, "slow", reason);
             }
         }
     }
@@ -350,28 +351,44 @@ fn same_patterns(rules: &[Rule], about: &dyn Fn(&Rule) -> bool, findings: &mut V
     }
 }
 
-/// A text that nearly matches again and again: pieces of the rule's own examples, end to end.
-fn hostile(rule: &Rule) -> Vec<u8> {
-    let mut seeds: Vec<Vec<u8>> =
-        rule.matches.iter().chain(&rule.misses).map(|it| it.to_string().into_bytes()).collect();
-    seeds.retain(|seed| !seed.is_empty());
-    if seeds.is_empty() {
-        seeds.push(rule.pattern.clone().into_bytes());
+/// The regexes in a field expression.
+fn regexes(expression: &str) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), field::parse(expression).ok().into_iter().collect::<Vec<_>>());
+    while let Some(expression) = open.pop() {
+        match expression {
+            Expr::All(parts) | Expr::Any(parts) => open.extend(parts),
+            Expr::Not(inner) => open.push(*inner),
+            Expr::Test(test) => {
+                if let Op::Matches(regex) = test.op {
+                    found.push(regex);
+                }
+            }
+        }
     }
-    let mut text = Vec::with_capacity(HOSTILE_BYTES + 1_024);
-    let mut random = 1u32;
-    let mut below = |bound: usize| {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (random >> 16) as usize % bound.max(1)
-    };
-    while text.len() < HOSTILE_BYTES {
-        let seed = seeds.get(below(seeds.len())).map_or(&[][..], Vec::as_slice);
-        let (from, to) = (below(seed.len()), below(seed.len() + 1));
-        text.extend_from_slice(seed.get(from.min(to)..from.max(to)).unwrap_or(seed));
-        text.push(seed.get(from).copied().unwrap_or(b' '));
+    found
+}
+
+/// What to write in place of the part that most likely makes a pattern slow: its longest counted repetition.
+fn instead(pattern: &str) -> String {
+    let counted = pattern.match_indices('{').filter_map(|(at, _)| {
+        let (range, _) = pattern.get(at + 1..)?.split_once('}')?;
+        let (least, most) = range.split_once(',')?;
+        let before = pattern.get(..at)?;
+        let atom = match before.rfind('[') {
+            Some(start) if before.ends_with(']') => before.get(start..)?,
+            _ if before.ends_with(')') => return None,
+            _ if before.ends_with('.') && !before.ends_with("\\.") => ".",
+            _ => before.get(before.rfind('\\')?..)?,
+        };
+        let sign = if least.parse::<u32>().ok()? == 0 { '*' } else { '+' };
+        Some((most.parse::<u32>().unwrap_or(0), format!("`{atom}{sign}` for `{atom}{{{range}}}`")))
+    });
+    match counted.max_by_key(|(most, _)| *most) {
+        Some((most, hint)) if most > 1 => {
+            format!("{hint}, or `[^x]*` with a sign that cannot occur in between")
+        }
+        _ => "fewer alternatives, and the others as a rule of their own".to_owned(),
     }
-    text.truncate(HOSTILE_BYTES);
-    text
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn every_rule_takes_at_most_a_step_a_byte_and_state_of_its_pattern() {
             let (pieces, mut caches) = (near_misses(rule), Caches::default());
             caches.belong_to(1, 1);
             let most = pieces.iter().map(|piece| {
-                caches.is_match(0, &matcher, &repeated(piece, LONG));
+                caches.is_match(0, &matcher, &repeated(piece, LONG), usize::MAX);
                 // One step a byte. Where a text leads the DFA to ever new states, it gives up, and it is one step a
                 // byte and state; a DFA that goes on building a state a byte would be far beyond that.
                 caches.take_steps()

@@ -15,7 +15,7 @@ use regex_syntax::{ParserBuilder, ast::ErrorKind, hir::Hir};
 use super::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES};
 
 /// States that one matcher keeps before it builds them anew. Small, because a set has many and messages are hostile.
-const CACHE_BYTES: usize = 64 << 10;
+pub(super) const CACHE_BYTES: usize = 256 << 10;
 /// What all matchers of a scratch keep together before they all build anew.
 const ALL_CACHES_BYTES: usize = 2 << 20;
 
@@ -36,9 +36,9 @@ pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
 }
 
 /// A matcher gives up after its states were thrown away so often,
-const MIN_CLEARED: usize = 3;
+pub(super) const MIN_CLEARED: usize = 3;
 /// if on average each of them was good for fewer bytes than this.
-const MIN_BYTES_PER_STATE: usize = 10;
+pub(super) const MIN_BYTES_PER_STATE: usize = 10;
 
 /// Says whether patterns match; what it builds on the way is kept in [`Caches`].
 #[derive(Debug)]
@@ -109,13 +109,17 @@ impl Caches {
         }
     }
 
-    /// Whether a matcher, the set's `number`th, matches somewhere in the text.
-    pub(super) fn is_match(&mut self, number: usize, matcher: &Matcher, text: &[u8]) -> bool {
+    /// Whether a matcher, the set's `number`th, matches somewhere in the text. Where its DFA gives up, only as much of the
+    /// text is read as may take so many steps.
+    pub(super) fn is_match(&mut self, number: usize, matcher: &Matcher, text: &[u8], most: usize) -> bool {
         let input = Input::new(text).earliest(true);
         let found = self.with(number, matcher, text, |cache| matcher.dfa.try_search_fwd(cache, &input));
         match found {
             Some(Ok(found)) => found.is_some(),
-            Some(Err(_)) => matcher.nfa.is_match(&mut matcher.nfa.create_cache(), input),
+            Some(Err(_)) => {
+                let bytes = most.checked_div(matcher.states()).unwrap_or(0).min(text.len());
+                matcher.nfa.is_match(&mut matcher.nfa.create_cache(), input.range(..bytes))
+            }
             None => false,
         }
     }

@@ -133,7 +133,7 @@ impl Tries {
         if self.left == 0 {
             return false;
         }
-        let found = self.caches.is_match(number, matcher, text);
+        let found = self.caches.is_match(number, matcher, text, self.left);
         let steps = self.caches.take_steps();
         self.spend(steps) && found
     }

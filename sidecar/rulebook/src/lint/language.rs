@@ -1,5 +1,5 @@
-//! What a pattern matches, as a set of texts: takes patterns, says whether one finds all that another finds, whether one
-//! finds anything at all, and what it costs on a text made against it.
+//! What a pattern matches, as a set of texts: takes patterns, says whether one finds all that another finds, and whether one
+//! finds anything at all.
 //!
 //! Both questions are answered by walking lazily built automata side by side, within a bound: an answer, or none.
 
@@ -20,8 +20,6 @@ use regex_syntax::ParserBuilder;
 const MAX_PAIRS: usize = 20_000;
 /// Memory of an automaton while it is walked; it must not be thrown away under way.
 const WALK_BYTES: usize = 4 << 20;
-/// Memory of an automaton whose cost is measured: far more than the states of a pattern that settles.
-const SETTLED_BYTES: usize = 2 << 20;
 
 /// A pattern's automaton.
 #[derive(Debug)]
@@ -32,18 +30,16 @@ pub(super) struct Language {
 impl Language {
     /// The language of a pattern that the engine takes; `None` if it is too large to look into.
     pub(super) fn of(pattern: &str) -> Option<Language> {
-        Language::with_memory(pattern, WALK_BYTES)
-    }
-
-    fn with_memory(pattern: &str, bytes: usize) -> Option<Language> {
         let mut parser = ParserBuilder::new().case_insensitive(true).unicode(false).utf8(false).build();
         let hir = parser.parse(pattern).ok()?;
         let nfa = thompson::Compiler::new()
             .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(1 << 20)))
             .build_from_hir(&hir)
             .ok()?;
-        let config =
-            DFA::config().match_kind(MatchKind::All).cache_capacity(bytes).skip_cache_capacity_check(true);
+        let config = DFA::config()
+            .match_kind(MatchKind::All)
+            .cache_capacity(WALK_BYTES)
+            .skip_cache_capacity_check(true);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
         Some(Language { dfa })
     }
@@ -104,23 +100,6 @@ impl Language {
         }
         Some(true)
     }
-}
-
-/// How often the automaton for a pattern throws its memory away over the text: each time it builds its states
-/// anew. Where it matches, it begins another message, because a search ends with the first match.
-pub(super) fn restarts(pattern: &str, text: &[u8]) -> Option<usize> {
-    let language = Language::with_memory(pattern, SETTLED_BYTES)?;
-    let dfa = &language.dfa;
-    let mut cache = dfa.create_cache();
-    let begin = start::Config::new().anchored(Anchored::No);
-    let mut state = dfa.start_state(&mut cache, &begin).ok()?;
-    for byte in text {
-        state = dfa.next_state(&mut cache, state, *byte).ok()?;
-        if state.is_match() {
-            state = dfa.start_state(&mut cache, &begin).ok()?;
-        }
-    }
-    Some(cache.clear_count())
 }
 
 /// An automaton under way; every step fails once its memory had to be thrown away, because states are renamed then.
@@ -201,18 +180,5 @@ mod tests {
         ] {
             assert_eq!(Language::of(pattern).unwrap().finds_anything(), Some(wanted), "{pattern}");
         }
-    }
-
-    #[test]
-    fn cost() {
-        let mut random = 1u32;
-        let text: Vec<u8> = (0..65_536)
-            .map(|_| {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                if random >> 31 == 0 { b'a' } else { b'b' }
-            })
-            .collect();
-        assert_eq!(restarts("abab.*b", &text), Some(0));
-        assert!(restarts("a[ab]{90}c", &text).unwrap() > 2);
     }
 }

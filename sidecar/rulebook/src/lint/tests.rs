@@ -5,7 +5,6 @@ use oddline_engine::rules::{builtin_rules, parse};
 use super::{NEUTRAL, lint};
 
 /// Letters without a pattern.
-const AB: &str = "bbabaaaabbabaaaabbabaaabaaaaaaaabbaaaabbabbaababbababbbbbabbaababbabbbabaaaaabbbbbabbabaabbabbabbbaaabbaaabaabbbbaaabbaaabaabbaabbababbbbbbbbaababbaab";
 
 /// Everything that is said about a file, without its name.
 fn found(text: &str) -> Vec<String> {
@@ -77,8 +76,12 @@ fn what_makes_a_rule_doubtful_is_a_warning() {
             "1: warning: slow: A: compiled, it takes",
         ),
         (
-            &format!("pattern = 'a[ab ]{{900}}xyz'\nmiss = ['ab{AB}']"),
-            "1: warning: slow: A: on 65536 bytes made of its own examples",
+            "pattern = 'pump.{0,80}valve.{0,60}stuck'\nmatch = ['pump valve stuck']\nmiss = ['p']",
+            "1: warning: slow: A: on texts made of pieces of what `pump.{0,80}valve.{0,60}stuck` matches",
+        ),
+        (
+            "fields = \"path matches 'pump[^/]{0,80}valve[^/]{0,60}stuck'\"\nmatch = [{ path = 'pump valve stuck' }]\nmiss = ['p']",
+            "1: warning: slow: A: on texts made of pieces of what `pump[^/]{0,80}valve",
         ),
         (
             "pattern = '[Pp]ump on'\nmatch = ['pump on']\nmiss = ['p']",
@@ -90,6 +93,10 @@ fn what_makes_a_rule_doubtful_is_a_warning() {
         let found = of(keys);
         assert!(found.iter().any(|it| it.starts_with(wanted)), "{keys}: {found:#?}");
     }
+    let told =
+        of("pattern = 'pump.{0,80}valve.{0,60}stuck'\nmatch = ['pump valve stuck']\nmiss = ['p']").concat();
+    assert!(told.contains("write `.*` for `.{0,80}`, or `[^x]*`"), "{told}");
+    assert!(of("pattern = 'pump.*valve.*stuck'\nmatch = ['pump valve stuck']\nmiss = ['p']").is_empty());
     let found = found("[[rules]]\nname = \"A\"\npattern = 'pump'\nmatch = ['pump']\nmiss = ['p']\n");
     assert!(found[0].starts_with("1: warning: undescribed: A: "), "{found:#?}");
 }
