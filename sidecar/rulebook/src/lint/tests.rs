@@ -4,8 +4,6 @@ use oddline_engine::rules::{builtin_rules, parse};
 
 use super::{NEUTRAL, lint};
 
-/// Letters without a pattern.
-
 /// Everything that is said about a file, without its name.
 fn found(text: &str) -> Vec<String> {
     let parsed = parse("my.toml", text);
