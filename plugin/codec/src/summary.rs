@@ -36,7 +36,7 @@ pub(crate) fn from_msgpack<'a, T: Deserialize<'a>>(value: &'a [u8], depth: usize
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::{Counters, TemplateCount, TemplateId};
+    use oddline_engine::{Counters, Ending, Level, TemplateCount, TemplateId};
 
     use super::*;
 
@@ -54,6 +54,21 @@ mod tests {
                     rule_hits: 0,
                 })
                 .collect(),
+            endings: (0..templates.min(256)).map(ending).collect(),
+        }
+    }
+
+    fn ending(number: u64) -> Ending {
+        Ending {
+            source: "app.web".into(),
+            id: format!("req-{number}"),
+            time: 1_763_000_000_000_000_000,
+            template_id: TemplateId(number),
+            template: "user <*> logged in".into(),
+            score: 0.52,
+            level: Level::Low,
+            reason: "sequence ended: \"user <*> logged out\" is missing".into(),
+            record: 0,
         }
     }
 

@@ -1,5 +1,7 @@
 //! One record through all steps: source, mask, template, statistics, rules, advice, verdict.
 
+mod report;
+
 use std::sync::Arc;
 
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
     score,
     settings::Settings,
     source::{Context, Placed, Source},
-    summary::{Counters, FROM_PLUGIN, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount},
+    summary::{Counters, Ending},
     template::Seeds,
     verdict::{Flag, Level, RuleHit, Status, TemplateId, Verdict},
 };
@@ -45,7 +47,9 @@ pub struct Engine {
     pub(crate) sources: IdMap<Box<Source>>,
     pub(crate) templates: usize,
     /// Flows remembered by all sources.
-    flows: usize,
+    pub(crate) flows: usize,
+    /// Odd endings that nobody has asked for yet.
+    endings: Vec<Ending>,
     pub(crate) aliases: IdMap<TemplateId>,
     counters: Counters,
     /// `None`: nobody has said that there is a detour.
@@ -75,6 +79,7 @@ impl Engine {
             sources: IdMap::default(),
             templates: 0,
             flows: 0,
+            endings: Vec::new(),
             aliases: IdMap::default(),
             counters: Counters::default(),
             detour: None,
@@ -184,6 +189,7 @@ impl Engine {
             table: &self.table,
             tail: self.tail,
             now: now.0,
+            record: self.counters.records,
             has_room: self.flows < MAX_ALL_FLOWS,
             baseline: self.baseline,
         };
@@ -191,6 +197,7 @@ impl Engine {
         let placed = source.observe(&context, &self.masked, message, record.severity, &mut self.signals);
         self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(before.0);
         self.flows = self.flows.saturating_add(source.flows()).saturating_sub(before.1);
+        let ending = if self.masked.ids().is_empty() { None } else { source.end_some(now.0) };
 
         let silenced = &self.advice.silenced_rules;
         let seconds = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
@@ -210,6 +217,9 @@ impl Engine {
             source.block.close(verdict.level > Level::None, placed.severity, message);
         }
         self.keep_within_limits(key, placed);
+        if let Some(ending) = ending {
+            self.tell(ending, seconds);
+        }
         verdict
     }
 
@@ -394,39 +404,6 @@ impl Engine {
             self.templates = self.templates.saturating_sub(1);
             self.counters.evicted = self.counters.evicted.saturating_add(1);
         }
-    }
-
-    /// Counts per template since the last summary, the busiest first; what did not fit waits for the next one.
-    pub fn take_summary(&mut self, now: UnixNanos) -> Summary {
-        let mut counts: Vec<TemplateCount> = Vec::new();
-        for source in self.sources.values() {
-            for template in source.miner.iter().filter(|template| template.since_summary > 0) {
-                counts.push(TemplateCount {
-                    id: template.id,
-                    text: template.text.to_string(),
-                    source: source.name.to_string(),
-                    count: u64::from(template.since_summary),
-                    rule_hits: u64::from(template.rule_hits),
-                });
-            }
-        }
-        counts.sort_by(|left, right| {
-            (right.count, &left.source, left.id).cmp(&(left.count, &right.source, right.id))
-        });
-        counts.truncate(MAX_SUMMARY_TEMPLATES);
-        let told: std::collections::BTreeSet<(&str, TemplateId)> =
-            counts.iter().map(|count| (count.source.as_str(), count.id)).collect();
-        for source in self.sources.values_mut() {
-            let name = Arc::clone(&source.name);
-            for template in source.miner.values_mut().filter(|template| template.since_summary > 0) {
-                if told.contains(&(&*name, template.id)) {
-                    template.since_summary = 0;
-                    template.rule_hits = 0;
-                }
-            }
-        }
-        let time = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
-        Summary { kind: FROM_PLUGIN.to_owned(), time, counters: self.counters(), templates: counts }
     }
 
     /// The id that a template has now, if it generalised since.

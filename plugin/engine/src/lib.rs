@@ -55,5 +55,7 @@ pub use pick::{Picker, Picking};
 pub use record::{Body, Fields, Record, Scalar, Severity, Visitor};
 pub use settings::{OptionErrors, Settings};
 pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, Saving, SnapshotError};
-pub use summary::{BARE_COUNTS, Counters, FROM_PLUGIN, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount};
+pub use summary::{
+    BARE_COUNTS, Counters, Ending, FROM_PLUGIN, MAX_ENDINGS, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount,
+};
 pub use verdict::{Flag, Flags, Level, RuleHit, Status, TemplateId, Verdict};

@@ -57,6 +57,11 @@ impl<T> Clock<T> {
         self.len
     }
 
+    /// Slots, those without a value included: what indexes are below.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Adds a value; the caller evicts first where a limit holds.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         self.len = self.len.saturating_add(1);

@@ -137,6 +137,7 @@ impl Engine {
             serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
         self.sources.clear();
         self.templates = 0;
+        self.flows = 0;
         self.aliases = state.aliases.into_iter().take(10_000).map(|(old, new)| (old.0, new)).collect();
         let (per_source, total, most) = {
             let settings = self.settings();

@@ -12,15 +12,16 @@ use crate::{
         plain,
         rate::Rate,
         repeat::Run,
-        sequence::Sequences,
+        sequence::{self, OddFlow, Sequences},
         value::Values,
     },
     mask::Masked,
     record::Severity,
     rules::Categories,
     settings::Settings,
+    summary::Ending,
     template::{Miner, Seeds},
-    verdict::Flag,
+    verdict::{Flag, Level},
 };
 
 /// Times a template must have been seen before its numbers are worth a sketch.
@@ -56,6 +57,8 @@ pub(crate) struct Context<'c> {
     /// Tail probability from which a count is odd.
     pub(crate) tail: f64,
     pub(crate) now: i64,
+    /// Number of the record.
+    pub(crate) record: u64,
     /// Whether the engine as a whole may remember more flows.
     pub(crate) has_room: bool,
     /// Until when everything was known as normal; what appeared later stays new.
@@ -182,8 +185,16 @@ impl Source {
         }
         if !masked.ids().is_empty() {
             let sequences = self.sequences.get_or_insert_default();
-            let (slot, is_new) = (placement.slot, placement.is_new);
-            sequences.observe(message, masked.ids(), slot, is_new, context.has_room, signals);
+            let line = sequence::Line {
+                message,
+                ids: masked.ids(),
+                slot: placement.slot,
+                is_new: placement.is_new,
+                record: context.record,
+                now: context.now,
+                has_room: context.has_room,
+            };
+            sequences.observe(&line, signals);
         }
         let run = (self.records, masked.longest_run());
         self.block.observe(message, severity);
@@ -191,6 +202,36 @@ impl Source {
         self.errors.observe(severity, context.tail, signals);
         self.rate.burst(0.0);
         Placed { slot: placement.slot, is_new: placement.is_new, renamed: placement.renamed, severity }
+    }
+
+    /// Looks at a few flows more for their ending; gives one that ended oddly.
+    pub(crate) fn end_some(&mut self, now: i64) -> Option<Ending> {
+        let odd = self.sequences.as_mut()?.end_some(now)?;
+        self.ending(&odd)
+    }
+
+    /// Looks at all flows; gives those that ended oddly.
+    pub(crate) fn end_all(&mut self, now: i64) -> Vec<Ending> {
+        let odd: Vec<_> = self.sequences.iter_mut().flat_map(|sequences| sequences.end_all(now)).collect();
+        odd.iter().filter_map(|odd| self.ending(odd)).collect()
+    }
+
+    /// An odd ending in words; `None` if its last step is not known any more.
+    fn ending(&self, odd: &OddFlow) -> Option<Ending> {
+        let last = self.miner.get(odd.last)?;
+        let missing = self.miner.get(odd.missing())?;
+        let short = |text: &str| -> String { text.chars().take(80).collect() };
+        Some(Ending {
+            source: self.name.to_string(),
+            id: odd.id.clone(),
+            time: odd.seen,
+            template_id: last.id,
+            template: last.text.to_string(),
+            score: sequence::STRENGTH,
+            level: Level::None,
+            reason: odd.words(&short(&last.text), &short(&missing.text)),
+            record: odd.record,
+        })
     }
 
     /// Closes windows: this is when it shows that a steady message stayed away.

@@ -3,10 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::verdict::TemplateId;
+use crate::verdict::{Flag, Level, Status, TemplateId, Verdict};
 
 /// Most templates in one summary; the busiest first, the rest waits for the next one.
 pub const MAX_SUMMARY_TEMPLATES: usize = 1_000;
+/// Most odd endings that wait to be told; further ones are counted and not told.
+pub const MAX_ENDINGS: usize = 256;
 
 /// [`Summary::kind`] of a plugin that runs the engine: it tells bursts and drops itself.
 pub const FROM_PLUGIN: &str = "v1";
@@ -23,7 +25,59 @@ pub struct Summary {
     /// Counters since the plugin's start.
     pub counters: Counters,
     /// Templates with records in the interval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<TemplateCount>,
+    /// Sequences that were found to have ended oddly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endings: Vec<Ending>,
+}
+
+impl Summary {
+    /// Whether it has nothing to say but counters.
+    pub fn is_empty(&self) -> bool {
+        self.templates.is_empty() && self.endings.is_empty()
+    }
+}
+
+/// A sequence (the records that share an id) that ended without what nearly all of its kind have. It is no record's
+/// verdict: that nothing more came shows only later, when the last record is long gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Description of the source.
+    pub source: String,
+    /// The id that its records share.
+    pub id: String,
+    /// Nanoseconds since the Unix epoch: when its last record came.
+    pub time: i64,
+    /// The last record's template.
+    pub template_id: TemplateId,
+    /// Its text.
+    pub template: String,
+    /// 0..1, calibrated as a record's score is.
+    pub score: f32,
+    /// [`Level::of`] the score.
+    pub level: Level,
+    /// One line of English.
+    pub reason: String,
+    /// Which record the last one was: how many the engine had observed with it.
+    #[serde(skip)]
+    pub record: u64,
+}
+
+impl Ending {
+    /// What would have been said of the last record, had it been known when it came.
+    pub fn verdict(self) -> Verdict {
+        Verdict {
+            score: self.score,
+            level: self.level,
+            template_id: self.template_id,
+            status: Some(Status::Inline),
+            flags: [Flag::Sequence].into_iter().collect(),
+            template: Some(self.template.into()),
+            reason: Some(self.reason),
+            ..Verdict::default()
+        }
+    }
 }
 
 /// Records of one template in one source since the last summary.
@@ -65,6 +119,10 @@ pub struct Counters {
     pub evicted: u64,
     /// Sources held now.
     pub sources: u64,
+    /// Sequences found to have ended oddly.
+    pub endings: u64,
+    /// Of these, those that nobody was told of, because too many were waiting.
+    pub endings_untold: u64,
     /// Rules in force now.
     pub rules: u64,
     /// Times that changed rule files were taken.

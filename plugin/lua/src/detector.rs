@@ -115,8 +115,8 @@ impl Detector {
         for _ in 0..STEPS_PER_TICK {
             self.save_some(now);
         }
-        // Vector makes an object of an empty list, and a summary without templates says nothing.
-        self.plugin.summary(now).filter(|summary| !summary.templates.is_empty())
+        // Vector makes an object of an empty list, and a summary of counters alone says nothing.
+        self.plugin.summary(now).filter(|summary| !summary.is_empty())
     }
 
     /// Saves the state and tells the counters; the detector may go on.

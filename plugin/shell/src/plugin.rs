@@ -253,7 +253,7 @@ impl Plugin {
         let counters = self.counters();
         format!(
             "counters: records={} flagged={} pending={} skipped={} returned={} forged={} unread={} templates={} \
-             evicted={} sources={} rules={} rules_reloaded={} rules_refused={}",
+             evicted={} sources={} endings={} endings_untold={} rules={} rules_reloaded={} rules_refused={}",
             counters.records,
             counters.flagged,
             counters.pending,
@@ -264,6 +264,8 @@ impl Plugin {
             counters.templates,
             counters.evicted,
             counters.sources,
+            counters.endings,
+            counters.endings_untold,
             counters.rules,
             counters.rules_reloaded,
             counters.rules_refused,

@@ -22,6 +22,7 @@ impl Shared {
     /// Counts over all shippers. Of a template that is not known by its text only the rate is kept: when it becomes
     /// known, it is no burst.
     pub(crate) fn count(&self, summary: &Summary) {
+        self.events.sequences_ended(&summary.endings);
         let (now, bare) = (self.now_seconds(), summary.kind == BARE_COUNTS);
         for template in &summary.templates {
             let TemplateCount { id, text, source, count, rule_hits } = template;

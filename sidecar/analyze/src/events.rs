@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use oddline_engine::Status;
+use oddline_engine::{Ending, Status};
 
 /// Upper bounds of the latency histogram, in seconds.
 pub const LATENCY_BOUNDS: [f64; 12] =
@@ -62,6 +62,7 @@ pub struct Events {
     earned: AtomicU64,
     earn_refused: AtomicU64,
     summaries: AtomicU64,
+    endings: AtomicU64,
     state_errors: AtomicU64,
     latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
     latency_micros: AtomicU64,
@@ -116,6 +117,15 @@ impl Events {
 
     pub(crate) fn summary_received(&self) {
         self.summaries.fetch_add(1, Relaxed);
+    }
+
+    /// Sequences that ended oddly: no record of theirs can say so any more, so it is said here.
+    pub(crate) fn sequences_ended(&self, endings: &[Ending]) {
+        self.endings.fetch_add(endings.len() as u64, Relaxed);
+        for Ending { source, level, reason, .. } in endings {
+            // Escaped: names and templates come from logs.
+            tracing::info!(?source, level = level.as_str(), ?reason, "a sequence ended oddly");
+        }
     }
 
     pub(crate) fn rule_hit(&self, rule: &Arc<str>) {
@@ -181,6 +191,7 @@ impl Events {
                 &self.earn_refused,
             ),
             plain("summaries_received", "Summaries from plugins", &self.summaries),
+            plain("sequences_ended", "Sequences of records with one id that ended oddly", &self.endings),
             plain("state_errors", "Failed attempts to save state", &self.state_errors),
         ];
         let causes = [

@@ -57,6 +57,12 @@ impl Plugins {
             figure("plugin_templates", "Templates held by the plugin", last.templates),
             figure("plugin_evicted", "Templates evicted by the plugin", last.evicted),
             figure("plugin_sources", "Sources held by the plugin", last.sources),
+            figure("plugin_endings", "Sequences that the plugin found to have ended oddly", last.endings),
+            figure(
+                "plugin_endings_untold",
+                "Of these, those that did not fit into a summary",
+                last.endings_untold,
+            ),
             figure("plugin_rules", "Rules in force in the plugin", last.rules),
             figure("plugin_rules_reloaded", "Times the plugin took changed rule files", last.rules_reloaded),
             figure(

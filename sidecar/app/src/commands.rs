@@ -8,6 +8,7 @@ pub mod learn;
 pub mod lines;
 pub mod offline;
 pub mod print;
+mod recent;
 pub mod rules;
 pub mod run;
 pub mod scan;

@@ -14,7 +14,7 @@ pub fn read_summary(log: &[u8]) -> Option<Summary> {
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::{Counters, TemplateCount, TemplateId};
+    use oddline_engine::{Counters, Ending, Level, TemplateCount, TemplateId};
     use serde_json::{Value, json};
 
     use super::*;
@@ -25,6 +25,10 @@ mod tests {
         let mut out = Vec::new();
         match value {
             Value::String(text) => put_bytes(1, text.as_bytes(), &mut out),
+            Value::Number(number) if number.is_f64() => {
+                out.push(5 << 3 | 1);
+                out.extend(number.as_f64().unwrap().to_le_bytes());
+            }
             Value::Number(number) => {
                 let mut left = number.as_u64().unwrap();
                 out.push(4 << 3);
@@ -64,11 +68,23 @@ mod tests {
             count: number,
             rule_hits: 0,
         };
+        let ending = |number| Ending {
+            source: "app".into(),
+            id: "req-7".into(),
+            time: number as i64,
+            template_id: TemplateId(number),
+            template: "user <*> logged in".into(),
+            score: 0.5,
+            level: Level::Low,
+            reason: "sequence ended".into(),
+            record: 0,
+        };
         Summary {
             kind: FROM_PLUGIN.into(),
             time: 1_763_000_000,
             counters: Counters { records: 10, ..Counters::default() },
             templates: (0..templates).map(template).collect(),
+            endings: (0..templates.min(256)).map(ending).collect(),
         }
     }
 

@@ -59,6 +59,15 @@ impl<'a> Timed<'a> {
     }
 }
 
+/// What shows only after a record was judged: its sequence ended there, and should not have.
+#[derive(Clone, Debug)]
+pub struct Late {
+    /// The record: its place among all that were judged, from 0.
+    pub at: u64,
+    /// What its verdict would have been.
+    pub verdict: Verdict,
+}
+
 /// The stream's own time, for the analysis.
 #[derive(Debug, Default)]
 struct StreamClock(AtomicI64);
@@ -77,6 +86,8 @@ pub struct Offline {
     now: i64,
     clock: Arc<StreamClock>,
     has_baseline: bool,
+    /// Records that were learned and not judged.
+    learned: u64,
     /// Rules that the engine cannot run.
     conditions: Option<Arc<dyn Conditions>>,
     /// Holds the state of an embedded run; removed with it.
@@ -122,7 +133,8 @@ impl Offline {
         let mut engine = Engine::new(settings, rules);
         engine.set_detour(true);
         let clock = Arc::default();
-        Offline { engine, analyzer, now: 0, clock, has_baseline: false, conditions: None, _state: None }
+        let (has_baseline, learned) = (false, 0);
+        Offline { engine, analyzer, now: 0, clock, has_baseline, learned, conditions: None, _state: None }
     }
 
     /// The same with rules that the engine cannot run, for [`Offline::judge_lines`].
@@ -171,6 +183,7 @@ impl Offline {
             taught += self.analyzer.teach(templates).await?;
         }
         self.engine.end_baseline(UnixNanos(self.now));
+        self.learned = self.engine.counters().records;
         self.has_baseline = true;
         self.take_advice().await;
         Ok(taught)
@@ -180,6 +193,18 @@ impl Offline {
     pub async fn judge(&mut self, records: &[Timed<'_>]) -> Vec<Verdict> {
         let local = records.iter().map(|record| self.observe(record, None)).collect();
         self.conclude(records, local).await
+    }
+
+    /// What has shown since the last call about records that were judged before: sequences that ended oddly. One that
+    /// had its last record shortly before the end of the stream may still go on, and is not judged.
+    pub fn late(&mut self) -> Vec<Late> {
+        let endings = self.engine.take_endings(UnixNanos(self.now)).into_iter();
+        // Records are counted from 1; what was learned is nobody's line.
+        let late = endings.filter_map(|ending| {
+            let at = ending.record.checked_sub(self.learned + 1)?;
+            Some(Late { at, verdict: ending.verdict() })
+        });
+        late.collect()
     }
 
     /// Judges a line that has no past, a JSON object as a record; see [`Offline::look_at`].
@@ -281,4 +306,66 @@ fn beside_baseline(local: &Verdict, judged: Verdict) -> Verdict {
     let unlike = 1.0 - judged.similarity.unwrap_or_default().clamp(0.0, 1.0);
     let score = 0.5 + (local.score - 0.5).max(0.0) * (0.5 + unlike / 2.0);
     Verdict { score, level: Level::of(score), status: Some(Status::Confirmed), ..judged }
+}
+
+#[cfg(test)]
+mod tests {
+    use oddline_engine::Flag;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Jobs that follow each other, a second a line: of so many steps each.
+    fn jobs(steps: impl IntoIterator<Item = usize>, start: i64) -> Vec<(i64, String)> {
+        let names = ["begin job", "copy data of job", "close job"];
+        let jobs = steps.into_iter().enumerate();
+        let lines = jobs.flat_map(|(job, steps)| names.iter().take(steps).map(move |name| (job, *name)));
+        lines
+            .enumerate()
+            .map(|(at, (job, name))| {
+                (start + at as i64 * SECOND, format!("{name} job_{:08x}f{start:x}", 0x1000_0000 + job * 7))
+            })
+            .collect()
+    }
+
+    fn timed(lines: &[(i64, String)]) -> Vec<Timed<'_>> {
+        lines
+            .iter()
+            .map(|(at, line)| Timed { at: Some(UnixNanos(*at)), ..Timed::line(line.as_bytes()) })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_shows_late_is_told_of_the_line_that_it_is_about() {
+        let mut offline = Offline::embedded_with(&options(true), Arc::default()).await.unwrap();
+        let learned = jobs(std::iter::repeat_n(3, 1_000), SECOND);
+        offline.learn(timed(&learned)).await.unwrap();
+        assert_eq!(offline.late().len(), 0);
+
+        let steps: Vec<usize> = (0..40).map(|job| if job == 20 { 2 } else { 3 }).collect();
+        let judged = jobs(steps, learned.last().unwrap().0 + SECOND);
+        let (first, rest) = judged.split_at(62);
+        let verdicts = offline.judge(&timed(first)).await;
+        assert!(verdicts.iter().all(|verdict| !verdict.flags.contains(Flag::Sequence)));
+        assert_eq!(offline.late().len(), 0, "nobody knows yet that nothing more comes");
+        offline.judge(&timed(rest)).await;
+        let late = offline.late();
+        assert_eq!(late.len(), 1, "{late:?}");
+        assert_eq!((late[0].at, late[0].verdict.level), (61, Level::Low), "the second line of job 20");
+        assert!(late[0].verdict.reason.as_deref().unwrap().contains("have \"close job <*>\""), "{late:?}");
+        assert_eq!(offline.late().len(), 0, "told once");
+    }
+
+    #[tokio::test]
+    async fn what_is_still_open_at_the_end_and_what_was_learned_is_not_judged() {
+        let mut offline = Offline::embedded_with(&options(true), Arc::default()).await.unwrap();
+        let mut learned = vec![3; 1_000];
+        learned.push(1);
+        let learned = jobs(learned, SECOND);
+        offline.learn(timed(&learned)).await.unwrap();
+        let judged = jobs([3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 1], learned.last().unwrap().0 + SECOND);
+        offline.judge(&timed(&judged)).await;
+        assert_eq!(offline.late().len(), 0);
+    }
 }

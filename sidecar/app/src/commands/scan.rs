@@ -12,6 +12,7 @@ use super::{
     lines::{Lines, read_all},
     offline::{self, CHUNK, Offline},
     print::{Format, Printer},
+    recent::Recent,
 };
 use crate::rule_files;
 
@@ -61,7 +62,8 @@ impl Scan {
         }
         let printer = Printer::new(self.format, offline.model().clone());
         let (mut seen, mut shown) = (0u64, 0u64);
-        for path in &self.files {
+        let mut recent = Recent::default();
+        for (file_number, path) in self.files.iter().enumerate() {
             let name = path.display().to_string();
             let file = (self.files.len() > 1).then_some(name.as_str());
             let mut lines = Lines::open(path)?;
@@ -79,6 +81,22 @@ impl Scan {
                         shown += 1;
                         lines.suspend(|| printer.print(file, Some(*number), text, verdict))?;
                     }
+                }
+                for (number, text) in numbers.into_iter().zip(texts) {
+                    recent.push(file_number, number, text);
+                }
+                for late in offline.late().into_iter().filter(|late| late.verdict.level >= least) {
+                    let template = late.verdict.template.clone().unwrap_or_default();
+                    let line = recent.get(late.at);
+                    let path = line
+                        .and_then(|line| self.files.get(line.file))
+                        .map(|path| path.display().to_string());
+                    let file = path.as_deref().filter(|_| self.files.len() > 1);
+                    // Where the line is gone, its template stands for it.
+                    let text = line.map_or(template.as_bytes(), |line| &line.text);
+                    shown += 1;
+                    lines
+                        .suspend(|| printer.print(file, line.map(|line| line.number), text, &late.verdict))?;
                 }
             }
         }

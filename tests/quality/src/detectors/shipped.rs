@@ -24,6 +24,8 @@ pub(crate) struct Shipped {
     kind: Kind,
     offline: Offline,
     picker: Arc<Picker>,
+    /// Events judged by earlier calls.
+    judged: u64,
     /// Template texts by id, once asked for.
     texts: Option<HashMap<TemplateId, String>>,
     // Last, so that the tasks of the analysis end before what they run on.
@@ -45,7 +47,7 @@ impl Shipped {
         };
         let mut offline = runtime.block_on(Offline::embedded_with(&options, rules))?;
         let picker = offline.engine().picker();
-        Ok(Shipped { kind, offline, picker, texts: None, runtime })
+        Ok(Shipped { kind, offline, picker, judged: 0, texts: None, runtime })
     }
 
     fn answer(&self, verdict: Verdict) -> Answer {
@@ -101,7 +103,18 @@ impl Detector for Shipped {
                 self.runtime.block_on(self.offline.judge(&records))
             };
             answers.extend(verdicts.into_iter().map(|verdict| self.answer(verdict)));
+            for late in self.offline.late() {
+                let answer = self.answer(late.verdict);
+                // What a line alone has said stays, if it says more.
+                if let Some(told) =
+                    usize::try_from(late.at - self.judged).ok().and_then(|at| answers.get_mut(at))
+                    && told.score < answer.score
+                {
+                    *told = answer;
+                }
+            }
         }
+        self.judged += events.len() as u64;
         Ok(answers)
     }
 

@@ -1,0 +1,82 @@
+//! What an engine hands out besides verdicts: counts per template, and sequences that ended oddly. Must not know: when
+//! it is asked, and where the answers travel.
+
+use std::sync::Arc;
+
+use super::{Engine, UnixNanos};
+use crate::{
+    advice::Class,
+    score,
+    summary::{Ending, FROM_PLUGIN, MAX_ENDINGS, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount},
+    verdict::{Level, TemplateId},
+};
+
+impl Engine {
+    /// Counts per template since the last summary, the busiest first; what did not fit waits for the next one.
+    pub fn take_summary(&mut self, now: UnixNanos) -> Summary {
+        let mut counts: Vec<TemplateCount> = Vec::new();
+        for source in self.sources.values() {
+            for template in source.miner.iter().filter(|template| template.since_summary > 0) {
+                counts.push(TemplateCount {
+                    id: template.id,
+                    text: template.text.to_string(),
+                    source: source.name.to_string(),
+                    count: u64::from(template.since_summary),
+                    rule_hits: u64::from(template.rule_hits),
+                });
+            }
+        }
+        counts.sort_by(|left, right| {
+            (right.count, &left.source, left.id).cmp(&(left.count, &right.source, right.id))
+        });
+        counts.truncate(MAX_SUMMARY_TEMPLATES);
+        let told: std::collections::BTreeSet<(&str, TemplateId)> =
+            counts.iter().map(|count| (count.source.as_str(), count.id)).collect();
+        for source in self.sources.values_mut() {
+            let name = Arc::clone(&source.name);
+            for template in source.miner.values_mut().filter(|template| template.since_summary > 0) {
+                if told.contains(&(&*name, template.id)) {
+                    template.since_summary = 0;
+                    template.rule_hits = 0;
+                }
+            }
+        }
+        let time = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
+        let endings = self.take_endings(now);
+        let counters = self.counters();
+        Summary { kind: FROM_PLUGIN.to_owned(), time, counters, templates: counts, endings }
+    }
+
+    /// Keeps an odd ending until it is asked for, if it is flagged and there is room.
+    pub(super) fn tell(&mut self, ending: Ending, seconds: u64) {
+        let row = self.advice.get(ending.template_id, seconds);
+        if row.is_some_and(|row| row.class == Class::Exception) {
+            return;
+        }
+        let score = score::calibrate(ending.score, self.settings.threshold, self.advice.threshold_offset);
+        let level = Level::of(score);
+        if level == Level::None {
+            return;
+        }
+        self.counters.endings = self.counters.endings.saturating_add(1);
+        if self.endings.len() >= MAX_ENDINGS {
+            self.counters.endings_untold = self.counters.endings_untold.saturating_add(1);
+            return;
+        }
+        self.endings.push(Ending { score, level, ..ending });
+    }
+
+    /// Sequences that were found to have ended oddly since the last call, the earliest found first. What is quiet for long
+    /// enough by now is found too, whether or not records still come.
+    pub fn take_endings(&mut self, now: UnixNanos) -> Vec<Ending> {
+        // In an order that does not depend on how the map is laid out.
+        let mut keys: Vec<u64> = self.sources.keys().copied().collect();
+        keys.sort_unstable();
+        let seconds = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
+        for key in keys {
+            let found = self.sources.get_mut(&key).map(|source| source.end_all(now.0)).unwrap_or_default();
+            found.into_iter().for_each(|ending| self.tell(ending, seconds));
+        }
+        std::mem::take(&mut self.endings)
+    }
+}
