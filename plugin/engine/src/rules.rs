@@ -14,6 +14,7 @@ mod file;
 mod finder;
 mod inspect;
 mod literal;
+mod outline;
 mod pattern;
 mod rule;
 pub mod set;

@@ -15,6 +15,7 @@ use super::{
     },
     finder::Literals,
     literal,
+    outline::Outline,
     pattern::{self, Matcher},
     set::{Entry, Hook, Pattern, RuleSet},
 };
@@ -146,6 +147,7 @@ impl Builder {
             let matcher = pattern::parse(text).and_then(|hir| self.matcher(&hir));
             unless.push(matcher.map_err(|reason| ("unless", reason))?);
         }
+        let outline = hir.as_ref().map(Outline::of).unwrap_or_default();
         let pattern = match &hir {
             None => Pattern::None,
             Some(hir) if texts.is_some() || needs != Needs::Nothing => {
@@ -177,6 +179,7 @@ impl Builder {
             selector: Categories::of(&rule.category),
             score: rule.score,
             pattern,
+            outline,
             fields,
             unless: unless.into_boxed_slice(),
         });

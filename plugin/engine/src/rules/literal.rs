@@ -51,6 +51,49 @@ pub(super) fn required(hir: &Hir) -> Option<Texts> {
     Some(texts)
 }
 
+/// Most sets of a branch, and most texts of a set, that [`branches`] gives.
+const MAX_SETS: usize = 3;
+const MAX_SET: usize = 48;
+
+/// For each branch of the pattern, sets of lower-case literals: every match goes through one of the branches and contains
+/// at least one literal of each of its sets. A branch without sets promises nothing.
+pub(super) fn branches(hir: &Hir) -> Vec<Vec<Texts>> {
+    match hir.kind() {
+        HirKind::Capture(capture) => branches(&capture.sub),
+        HirKind::Alternation(parts) => parts.iter().flat_map(branches).collect(),
+        HirKind::Concat(parts) => {
+            // What alternatives begin with in common stands before them.
+            let (head, tail) = match parts.split_last() {
+                Some((last, head)) if walk(last).exact.is_none() => (head, branches(last)),
+                _ => (&**parts, vec![Vec::new()]),
+            };
+            let mut before = Vec::new();
+            let whole = runs(head, |texts| before.push(texts));
+            before.extend(whole);
+            let joined = tail.into_iter().map(|sets| before.iter().cloned().chain(sets).collect());
+            joined.map(worth_asking).collect()
+        }
+        _ => {
+            let facts = walk(hir);
+            vec![worth_asking(facts.exact.into_iter().chain(facts.required).collect())]
+        }
+    }
+}
+
+/// The best of the sets.
+fn worth_asking(mut sets: Vec<Texts>) -> Vec<Texts> {
+    for texts in &mut sets {
+        texts.iter_mut().for_each(|text| text.truncate(MAX_LITERAL));
+        texts.sort_unstable();
+        texts.dedup();
+    }
+    sets.retain(|texts| texts.len() <= MAX_SET && worth(texts).is_some());
+    sets.sort_by_cached_key(|texts| (std::cmp::Reverse(worth(texts)), texts.clone()));
+    sets.dedup();
+    sets.truncate(MAX_SETS);
+    sets
+}
+
 fn walk(hir: &Hir) -> Facts {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => exactly(vec![Vec::new()]),
@@ -81,9 +124,20 @@ fn exactly(texts: Texts) -> Facts {
     Facts { exact: Some(texts), required: None }
 }
 
-/// Neighbours with few texts are joined into runs; the best run, or the best inner literal of another part, is required.
+/// The best run, or the best inner literal of another part, is required.
 fn concat(parts: &[Hir]) -> Facts {
-    let (mut run, mut best, mut whole): (Texts, Option<Texts>, bool) = (vec![Vec::new()], None, true);
+    let mut best = None;
+    let exact = runs(parts, |texts| best = better(best.take(), Some(texts)));
+    match exact {
+        Some(_) => Facts { exact, required: best },
+        None => Facts { exact: None, required: best },
+    }
+}
+
+/// Neighbours with few texts are joined into runs. Calls `found` with every set of texts one of which is in each match,
+/// but for all texts of the whole, which it gives if they are few.
+fn runs(parts: &[Hir], mut found: impl FnMut(Texts)) -> Option<Texts> {
+    let (mut run, mut whole): (Texts, bool) = (vec![Vec::new()], true);
     for part in parts {
         // Most parts of most patterns: no need for lists of lists.
         if let Some(letter) = letter(part) {
@@ -91,7 +145,7 @@ fn concat(parts: &[Hir]) -> Facts {
             continue;
         }
         let facts = walk(part);
-        best = better(best, facts.required);
+        facts.required.into_iter().for_each(&mut found);
         let joined = facts.exact.as_deref().and_then(|texts| product(&run, texts));
         if let Some(joined) = joined {
             run = joined;
@@ -99,13 +153,14 @@ fn concat(parts: &[Hir]) -> Facts {
         }
         // The run ends here, and the next one begins with this part if that can be spelled out.
         whole = false;
-        best = better(best, Some(run));
+        found(run);
         run = facts.exact.unwrap_or_else(|| vec![Vec::new()]);
     }
     if whole {
-        return Facts { exact: Some(run), required: best };
+        return Some(run);
     }
-    Facts { exact: None, required: better(best, Some(run)) }
+    found(run);
+    None
 }
 
 /// The one lower-case byte that a part stands for, such as `a` for `[Aa]`.
@@ -160,10 +215,9 @@ fn product(left: &[Vec<u8>], right: &[Vec<u8>]) -> Option<Texts> {
 
 /// A class's bytes in lower case; `None` if many, or if it holds more than ASCII.
 fn spell_out(class: &Class) -> Option<Texts> {
-    let Class::Bytes(class) = class else { return None };
     let mut bytes = Vec::new();
-    for range in class.ranges() {
-        for byte in range.start()..=range.end() {
+    let mut add = |first: u8, last: u8| {
+        for byte in first..=last {
             let lower = byte.to_ascii_lowercase();
             if !bytes.contains(&lower) {
                 bytes.push(lower);
@@ -172,20 +226,31 @@ fn spell_out(class: &Class) -> Option<Texts> {
                 return None;
             }
         }
+        Some(())
+    };
+    match class {
+        Class::Bytes(class) => class.iter().try_for_each(|range| add(range.start(), range.end()))?,
+        // The parser makes one of alternatives of a letter each.
+        Class::Unicode(class) => class.iter().try_for_each(|range| {
+            let ascii = |letter: char| u8::try_from(letter).ok().filter(u8::is_ascii);
+            add(ascii(range.start())?, ascii(range.end())?)
+        })?,
     }
     Some(bytes.into_iter().map(|byte| vec![byte]).collect())
+}
+
+/// What makes a set better than another; `None` if one of its texts is too short.
+fn worth(texts: &Texts) -> Option<(bool, usize, usize)> {
+    let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
+    let rare =
+        texts.iter().all(|text| !COMMON.contains(&text.trim_ascii()) && !is_ordinary(text.trim_ascii()));
+    (shortest >= MIN_LITERAL)
+        .then(|| (rare, shortest.min(MAX_LITERAL), usize::MAX.saturating_sub(texts.len())))
 }
 
 /// The set without common texts, then the one whose shortest text is longer, then the one with fewer texts.
 /// Sets with too short texts are none.
 fn better(left: Option<Texts>, right: Option<Texts>) -> Option<Texts> {
-    let worth = |texts: &Texts| {
-        let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
-        let rare =
-            texts.iter().all(|text| !COMMON.contains(&text.trim_ascii()) && !is_ordinary(text.trim_ascii()));
-        (shortest >= MIN_LITERAL)
-            .then(|| (rare, shortest.min(MAX_LITERAL), usize::MAX.saturating_sub(texts.len())))
-    };
     let left = left.and_then(|texts| Some((worth(&texts)?, texts)));
     let right = right.and_then(|texts| Some((worth(&texts)?, texts)));
     match (left, right) {

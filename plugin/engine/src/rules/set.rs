@@ -15,6 +15,7 @@ use super::{
         test::{Check, Paths, Slot, View},
     },
     finder::Finder,
+    outline::{Grams, Outline},
     pattern::{Caches, Matcher},
 };
 use crate::{
@@ -76,6 +77,8 @@ pub(super) struct Entry {
     pub(super) selector: Categories,
     pub(super) score: f32,
     pub(super) pattern: Pattern,
+    /// What a message needs for a pattern of its own to match.
+    pub(super) outline: Outline,
     pub(super) fields: Option<Box<Expr<Check>>>,
     /// Matchers of which none may match.
     pub(super) unless: Box<[u32]>,
@@ -109,6 +112,7 @@ pub struct Scratch {
     /// One bit an entry: whether its pattern need not be matched any more.
     settled: Vec<u64>,
     open: Option<PatternSet>,
+    grams: Grams,
     tries: Tries,
 }
 
@@ -198,11 +202,11 @@ impl RuleSet {
         scratch: &mut Scratch,
     ) -> Option<RuleHit> {
         self.search(subject, categories, scratch);
-        let Scratch { candidates, settled, tries, .. } = scratch;
+        let Scratch { candidates, settled, grams, tries, .. } = scratch;
         let view = self.view(subject);
         for number in candidates.iter() {
             let entry = self.entry(*number)?;
-            if self.hits(*number, entry, view, settled, tries) && !silenced(&entry.name) {
+            if self.hits(*number, entry, view, settled, grams, tries) && !silenced(&entry.name) {
                 return Some(entry.hit());
             }
             if tries.left == 0 {
@@ -215,12 +219,12 @@ impl RuleSet {
     /// Every rule that hits, best first: for people who ask why, not for the hot path.
     pub fn matches(&self, subject: Subject<'_>, scratch: &mut Scratch) -> Vec<RuleHit> {
         self.search(subject, Categories::ALL, scratch);
-        let Scratch { candidates, settled, tries, .. } = scratch;
+        let Scratch { candidates, settled, grams, tries, .. } = scratch;
         tries.left = ALL_BYTES;
         let view = self.view(subject);
         let entries = candidates.iter().filter_map(|number| Some((*number, self.entry(*number)?)));
         entries
-            .filter(|(number, entry)| self.hits(*number, entry, view, settled, tries))
+            .filter(|(number, entry)| self.hits(*number, entry, view, settled, grams, tries))
             .map(|(_, entry)| entry.hit())
             .collect()
     }
@@ -234,12 +238,22 @@ impl RuleSet {
         View { values, message: subject.message, severity: subject.severity }
     }
 
-    fn hits(&self, number: u32, entry: &Entry, view: View<'_>, settled: &[u64], tries: &mut Tries) -> bool {
+    fn hits(
+        &self,
+        number: u32,
+        entry: &Entry,
+        view: View<'_>,
+        settled: &[u64],
+        grams: &mut Grams,
+        tries: &mut Tries,
+    ) -> bool {
         let matches = match entry.pattern {
             Pattern::None => true,
             Pattern::Open => has_bit(settled, number),
             Pattern::Own(matcher) => {
-                has_bit(settled, number) || tries.is_match(&self.matchers, matcher, view.message)
+                has_bit(settled, number)
+                    || (entry.outline.fits(grams, view.message)
+                        && tries.is_match(&self.matchers, matcher, view.message))
             }
         };
         matches
@@ -253,7 +267,8 @@ impl RuleSet {
 
     /// Lists the entries that can hit, best first, and notes whose patterns are settled already.
     fn search(&self, subject: Subject<'_>, categories: Categories, scratch: &mut Scratch) {
-        let Scratch { candidates, listed, settled, open, tries } = scratch;
+        let Scratch { candidates, listed, settled, open, grams, tries } = scratch;
+        grams.forget();
         tries.caches.belong_to(self.hash, self.matchers.len());
         tries.left = MAX_WORK_BYTES.max(subject.message.len().saturating_mul(2));
         candidates.clear();
