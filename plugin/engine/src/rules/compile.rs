@@ -172,11 +172,11 @@ impl Builder {
         ));
         let number = self.next();
         self.set.levels.extend(rule.level.map(|level| (level, number)));
+        self.set.selectors.push(Categories::of(&rule.category));
         self.set.entries.push(Entry {
             name: Arc::clone(&rule.name),
             category: Arc::clone(&rule.category),
             description: Arc::clone(&rule.description),
-            selector: Categories::of(&rule.category),
             score: rule.score,
             pattern,
             outline,

@@ -1,10 +1,11 @@
-//! Finds literals: takes the texts that numbered rules require, gives the numbers whose text occurs in a message.
+//! Finds literals: takes the texts that numbered rules require, gives the numbers whose text may occur in a message.
 //!
-//! Each text is known by one window of four of its bytes, the one that ordinary log lines have least. Every window of a
-//! message is looked up in a table, and only where it is somebody's the text itself is compared. No look-up waits for
-//! the one before, so this costs about the same for a hundred rules as for thousands. An automaton, whose every step
-//! needs the last one's answer, took longer, and much longer with ten times the rules (plugin/README.md has figures); it
-//! still serves the sets whose texts are too many or too much alike for the table. Must not know rules or regexes.
+//! Each text is known by a key, at most eight of its bytes around those four that ordinary log lines have least. Every
+//! four bytes of a message are looked up in a table, and only where they are somebody's the key is compared. No look-up
+//! waits for the one before, so this costs about the same for a hundred rules as for thousands. An automaton, whose every
+//! step needs the last one's answer, took longer, and much longer with ten times the rules (plugin/README.md has
+//! figures); it still serves the sets whose texts are too many or too much alike for the table. May name a number too
+//! often (the rest of a long text is not compared), never leaves one out. Must not know rules or regexes.
 
 mod window;
 
@@ -15,7 +16,7 @@ use std::{
 
 use aho_corasick::{Anchored, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
 
-use self::window::{FEW, MANY, Windows, room};
+use self::window::{FEW, Key, MANY, MOST, SOME, Windows};
 
 /// Whether a text is a word that ordinary log lines are full of.
 pub fn is_ordinary(text: &[u8]) -> bool {
@@ -29,26 +30,47 @@ pub fn is_ordinary(text: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Finder {
     search: Option<Search>,
-    spoken_for: Vec<Vec<u32>>,
+    /// For each key, or literal of the automaton, its numbers, all in one list.
+    numbers: Vec<u32>,
+    /// Where each key's numbers begin; the last entry is where they end.
+    starts: Vec<u32>,
 }
 
 #[derive(Debug)]
 enum Search {
     Few(Windows<FEW>),
+    Some(Windows<SOME>),
     Many(Windows<MANY>),
+    Most(Windows<MOST>),
     Automaton(Box<NFA>),
 }
 
+impl Search {
+    /// The smallest table that holds the keys.
+    fn windows(keys: &BTreeMap<Key, Vec<u32>>) -> Option<Search> {
+        Windows::new(keys)
+            .map(Search::Few)
+            .or_else(|| Windows::new(keys).map(Search::Some))
+            .or_else(|| Windows::new(keys).map(Search::Many))
+            .or_else(|| Windows::new(keys).map(Search::Most))
+    }
+}
+
 impl Finder {
-    /// Calls `found` with every number of which a literal occurs, without regard to ASCII case; maybe more than once.
+    /// Calls `found` with every number of which a literal occurs, without regard to ASCII case; maybe more than once, and
+    /// maybe with one of which only the key does.
     pub(super) fn each(&self, message: &[u8], mut found: impl FnMut(u32)) {
-        let literal = |literal: usize| {
-            self.spoken_for.get(literal).into_iter().flatten().for_each(|number| found(*number))
+        let bound = |place: usize| self.starts.get(place).map_or(0, |start| *start as usize);
+        let literal = |place: usize| {
+            let numbers = self.numbers.get(bound(place)..bound(place + 1)).unwrap_or_default();
+            numbers.iter().for_each(|number| found(*number));
         };
         match &self.search {
             None => {}
             Some(Search::Few(windows)) => windows.each(message, literal),
+            Some(Search::Some(windows)) => windows.each(message, literal),
             Some(Search::Many(windows)) => windows.each(message, literal),
+            Some(Search::Most(windows)) => windows.each(message, literal),
             Some(Search::Automaton(automaton)) => literals_in(&**automaton, message, literal),
         }
     }
@@ -57,23 +79,13 @@ impl Finder {
 /// The literals of a finder while it is built.
 #[derive(Debug, Default)]
 pub(super) struct Literals {
-    numbers: BTreeMap<Vec<u8>, usize>,
-    texts: Vec<Vec<u8>>,
-    spoken_for: Vec<Vec<u32>>,
+    numbers: BTreeMap<Vec<u8>, Vec<u32>>,
 }
 
 impl Literals {
     /// Each of the texts (of three bytes at least, in lower case) speaks for the number.
     pub(super) fn add(&mut self, texts: Vec<Vec<u8>>, number: u32) {
-        for text in texts {
-            let next = self.texts.len();
-            let place = *self.numbers.entry(text.clone()).or_insert(next);
-            if place == next {
-                self.texts.push(text);
-                self.spoken_for.push(Vec::new());
-            }
-            self.spoken_for.get_mut(place).into_iter().for_each(|numbers| numbers.push(number));
-        }
+        texts.into_iter().for_each(|text| self.numbers.entry(text).or_default().push(number));
     }
 
     /// The finder.
@@ -81,25 +93,29 @@ impl Literals {
     /// # Errors
     /// If there are more literals than an automaton can hold.
     pub(super) fn build(self) -> Result<Finder, String> {
-        if self.texts.is_empty() {
+        if self.numbers.is_empty() {
             return Ok(Finder::default());
         }
-        let search = match self.texts.len() {
-            few if few <= room(FEW) => Windows::new(&self.texts).map(Search::Few),
-            many if many <= room(MANY) => Windows::new(&self.texts).map(Search::Many),
-            _ => None,
-        };
-        let search = match search {
-            Some(search) => search,
-            None => {
-                let mut builder = NFA::builder();
-                builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
-                let automaton = builder.build(&self.texts);
-                let automaton = automaton.map_err(|error| format!("the literals do not fit: {error}"))?;
-                Search::Automaton(Box::new(automaton))
-            }
-        };
-        Ok(Finder { search: Some(search), spoken_for: self.spoken_for })
+        let keys = window::keys(&self.numbers);
+        if let Some(search) = Search::windows(&keys) {
+            return Ok(Finder::new(search, keys.into_values()));
+        }
+        let mut builder = NFA::builder();
+        builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
+        let automaton = builder.build(self.numbers.keys());
+        let automaton = automaton.map_err(|error| format!("the literals do not fit: {error}"))?;
+        Ok(Finder::new(Search::Automaton(Box::new(automaton)), self.numbers.into_values()))
+    }
+}
+
+impl Finder {
+    fn new(search: Search, spoken_for: impl Iterator<Item = Vec<u32>>) -> Finder {
+        let (mut starts, mut numbers) = (vec![0], Vec::new());
+        for mut each in spoken_for {
+            numbers.append(&mut each);
+            starts.push(u32::try_from(numbers.len()).unwrap_or(u32::MAX));
+        }
+        Finder { search: Some(search), numbers, starts }
     }
 }
 
@@ -143,22 +159,48 @@ mod tests {
         (0..).zip(texts).filter(|(_, text)| occurs(text)).map(|(number, _)| number).collect()
     }
 
+    /// Texts whose windows all are in one word of every table, as the multiplier's inverse makes them.
+    fn alike(count: u32) -> Vec<Vec<u8>> {
+        let inverse =
+            (0..5).fold(1u32, |it, _| it.wrapping_mul(2u32.wrapping_sub(0x9e37_79b1u32.wrapping_mul(it))));
+        let windows = (0..u32::MAX).map(|low| low.wrapping_mul(inverse).to_le_bytes());
+        let lower = |bytes: &[u8; 4]| bytes.iter().all(|byte| byte & 0x20 != 0);
+        windows.filter(lower).take(count as usize).map(|bytes| bytes.to_vec()).collect()
+    }
+
     #[test]
     fn sets_that_are_too_much_alike_are_searched_all_the_same() {
-        let alike: Vec<Vec<u8>> =
-            (0..40).map(|number| format!("zqxj{}", "ab".repeat(number)).into_bytes()).collect();
-        assert!(matches!(finder(&alike).search, Some(Search::Automaton(_))));
-        assert!(matches!(finder(&alike[..4]).search, Some(Search::Few(_))));
-        for texts in [&alike[..], &alike[..4]] {
-            let message = b"a ZQXJababab b";
-            assert_eq!(found(&finder(texts), message), occurring(texts, message));
+        for (count, is_table) in [(4, true), (32, true), (33, false), (320, false)] {
+            let texts = alike(count);
+            let finder = finder(&texts);
+            assert_eq!(!matches!(finder.search, Some(Search::Automaton(_))), is_table, "{count}");
+            let message = [b"a ", &*texts[0], b"-", &texts[3].to_ascii_uppercase()].concat();
+            assert_eq!(found(&finder, &message), occurring(&texts, &message));
         }
+    }
+
+    #[test]
+    fn the_table_grows_with_the_texts() {
+        let texts = |count: usize| {
+            let word = |number: usize| format!("w{number:05}x").into_bytes();
+            (0..count).map(word).collect::<Vec<_>>()
+        };
+        assert!(matches!(finder(&texts(200)).search, Some(Search::Few(_))));
+        assert!(matches!(finder(&texts(2_000)).search, Some(Search::Some(_))));
+        assert!(matches!(finder(&texts(20_000)).search, Some(Search::Many(_))));
     }
 
     #[test]
     fn nothing_is_found_by_nothing() {
         assert!(found(&Finder::default(), b"anything").is_empty());
         assert!(found(&finder(&[b"abc".to_vec()]), b"").is_empty());
+    }
+
+    #[test]
+    fn what_is_compared_is_eight_bytes_at_most() {
+        let finder = finder(&[b"authentication failed".to_vec(), b"zebra".to_vec()]);
+        assert!(found(&finder, b"auth failed, zeb").is_empty());
+        assert_eq!(found(&finder, b"ZEBRA"), [1].into());
     }
 
     /// Few different bytes, so that texts overlap, repeat and differ by case; some that the windows' hash confuses.
@@ -177,7 +219,9 @@ mod tests {
             let mut message = message;
             let at = place.index(message.len() + 1);
             message.splice(at..at, inserted.get(&texts).to_ascii_uppercase());
-            prop_assert_eq!(found(&finder(&texts), &message), occurring(&texts, &message));
+            let found = found(&finder(&texts), &message);
+            let missed: Vec<_> = occurring(&texts, &message).difference(&found).copied().collect();
+            prop_assert!(missed.is_empty(), "{:?}", missed);
         }
     }
 }

@@ -11,7 +11,7 @@ use regex_syntax::hir::Hir;
 
 use super::literal;
 
-/// Cells of the table of grams.
+/// Cells of the table of grams. A byte each, because a bit takes longer to set.
 const CELLS: usize = 1 << 11;
 /// Grams of a text that are asked for.
 const GRAMS: usize = 4;
@@ -21,13 +21,13 @@ const LOWER: u32 = 0x0020_2020;
 /// The grams of one message.
 #[derive(Clone, Debug)]
 pub(super) struct Grams {
-    cells: Box<[bool; CELLS]>,
+    cells: [bool; CELLS],
     is_noted: bool,
 }
 
 impl Default for Grams {
     fn default() -> Grams {
-        Grams { cells: Box::new([false; CELLS]), is_noted: false }
+        Grams { cells: [false; CELLS], is_noted: false }
     }
 }
 
@@ -68,21 +68,17 @@ fn gram(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |gram, byte| gram << 8 | u32::from(*byte))
 }
 
-/// Where a gram is noted, by Knuth's multiplicative hash. The fourth byte does not count.
+/// The cell of a gram, by Knuth's multiplicative hash. The fourth byte does not count.
 #[inline(always)]
 fn cell(gram: u32) -> usize {
     let hash = ((gram | LOWER) << 8).wrapping_mul(0x9e37_79b1);
     (hash >> (u32::BITS - CELLS.trailing_zeros())) as usize
 }
 
-/// The cells of a few of a text's grams, spread over it.
-type Trace = [u16; GRAMS];
-
-/// Any branch, every set, any text.
+/// Any branch, every set, any text: for each branch the number of its sets, for each set the number of its texts, for
+/// each text the cells of a few grams, spread over it. One list, because it is read rarely enough to be far away.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outline {
-    branches: Box<[Box<[Box<[Trace]>]>]>,
-}
+pub(super) struct Outline(Box<[u16]>);
 
 impl Outline {
     /// The outline of a pattern; one that promises nothing can always match.
@@ -91,26 +87,50 @@ impl Outline {
         if branches.iter().any(Vec::is_empty) {
             return Outline::default();
         }
-        let traces = |texts: Vec<Vec<u8>>| texts.iter().map(|text| trace(text)).collect();
-        let branches = branches.into_iter().map(|sets| sets.into_iter().map(traces).collect());
-        Outline { branches: branches.collect() }
+        let mut list = Vec::new();
+        // The literals' own limits are far below what a number of the list can be.
+        let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+        for sets in branches {
+            list.push(count(sets.len()));
+            for texts in sets {
+                list.push(count(texts.len()));
+                texts.iter().for_each(|text| list.extend(trace(text)));
+            }
+        }
+        Outline(list.into_boxed_slice())
     }
 
     /// Whether the pattern can match the message, which must be the one that the grams were last told to forget for.
     pub(super) fn fits(&self, grams: &mut Grams, message: &[u8]) -> bool {
-        if self.branches.is_empty() {
+        if self.0.is_empty() {
             return true;
         }
         if !grams.is_noted {
             grams.note(message);
         }
-        let is_there = |trace: &Trace| trace.iter().all(|cell| grams.has(*cell));
-        self.branches.iter().any(|sets| sets.iter().all(|texts| texts.iter().any(is_there)))
+        let mut rest = &*self.0;
+        while let Some((sets, after)) = rest.split_first() {
+            rest = after;
+            let mut fits = true;
+            for _ in 0..*sets {
+                let Some((texts, after)) = rest.split_first() else { return true };
+                let Some((traces, after)) = after.split_at_checked(usize::from(*texts) * GRAMS) else {
+                    return true;
+                };
+                rest = after;
+                fits =
+                    fits && traces.chunks_exact(GRAMS).any(|trace| trace.iter().all(|cell| grams.has(*cell)));
+            }
+            if fits {
+                return true;
+            }
+        }
+        false
     }
 }
 
 /// Texts have three bytes at least, so that there is a gram; a short one's is asked for more than once.
-fn trace(text: &[u8]) -> Trace {
+fn trace(text: &[u8]) -> [u16; GRAMS] {
     let last = text.len().saturating_sub(3);
     std::array::from_fn(|turn| {
         let from = last.saturating_mul(turn) / (GRAMS - 1);

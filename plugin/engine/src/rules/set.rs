@@ -54,6 +54,8 @@ impl<'r> From<&'r [u8]> for Subject<'r> {
 pub struct RuleSet {
     /// Highest score first, then by name: the first that hits is the best.
     pub(super) entries: Vec<Entry>,
+    /// The categories of each, apart because they are asked of every candidate.
+    pub(super) selectors: Vec<Categories>,
     /// All patterns that are matched one by one; rules refer to them by number.
     pub(super) matchers: Vec<Matcher>,
     pub(super) finder: Finder,
@@ -74,7 +76,6 @@ pub(super) struct Entry {
     pub(super) name: Arc<str>,
     pub(super) category: Arc<str>,
     pub(super) description: Arc<str>,
-    pub(super) selector: Categories,
     pub(super) score: f32,
     pub(super) pattern: Pattern,
     /// What a message needs for a pattern of its own to match.
@@ -274,8 +275,9 @@ impl RuleSet {
         candidates.clear();
         settled.fill(0);
         let mut list = |number: u32| {
-            let is_selected =
-                || self.entry(number).is_some_and(|entry| entry.selector.intersects(categories));
+            let is_selected = || {
+                self.selectors.get(number as usize).is_some_and(|selector| selector.intersects(categories))
+            };
             if set_bit(listed, number) && is_selected() {
                 candidates.push(number);
             }

@@ -1,24 +1,32 @@
-//! Takes literals, gives a table of four-byte windows by which a message shows which of them it may hold, and checks.
+//! Takes literals, gives a table of four-byte windows by which a message shows which of them it may hold.
 //!
 //! A window is made lower case and multiplied into a hash, which names one bit of the table: five windows from each
-//! eight bytes read, none of which waits for another. Must not know what a literal speaks for.
+//! eight bytes read, none of which waits for another. Where a bit is set, up to eight bytes around the window are
+//! compared. Literals with the same eight bytes are one key, so that the branches of a pattern (`failed`, `failure`)
+//! cost one comparison. Must not know what a literal speaks for.
 
-use super::super::literal::MAX_LITERAL;
+use std::collections::BTreeMap;
 
-/// Words of the table of a set of ordinary size: 32 KiB, which a processor's first cache holds.
-pub(super) const FEW: usize = 1 << 13;
-/// Words of the table of a very large set.
+/// Words of the tables: 1 KiB for a field's few values, 32 KiB, which a processor's first cache holds, for a set of
+/// ordinary size, and what ten and forty times as many rules need.
+pub(super) const FEW: usize = 1 << 8;
+pub(super) const SOME: usize = 1 << 14;
 pub(super) const MANY: usize = 1 << 16;
-/// Literals for which a table of so many words is large enough: fewer than one bit in fifty is set.
-pub(super) const fn room(words: usize) -> usize {
-    words / 2
-}
-/// Literals that may share a word of the table: bounds what one position of a message can cost.
-const MAX_SHARED: usize = 16;
+pub(super) const MOST: usize = 1 << 18;
+/// Of so many bits of a table one may be set, else too many windows of a message look like somebody's.
+const SPARSE: usize = 32;
+/// Keys that may share a word of the table: bounds what one position of a message can cost.
+const MAX_SHARED: usize = 32;
+/// Keys that may share a window before another one, less rare, is better.
+const SHARED: u32 = 8;
 /// The bit that makes an ASCII letter lower case, in each byte.
 const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
-/// The bytes that a literal of three bytes has of a window.
-const SHORT: u32 = u32::from_le_bytes([0xff, 0xff, 0xff, 0]);
+/// Windows that are looked up before the first is followed.
+const PART: usize = 60;
+/// Bytes of a key; a literal of fewer has all of its own.
+const KEY: usize = 8;
+/// What may follow a literal of three bytes, once it is made lower case.
+const FOURTHS: usize = 128;
 
 /// Words that ordinary log lines are made of. A literal is better known by a window that does not occur here.
 pub(super) const ORDINARY: &str = "the request from user for session connection to server and client with port status response \
@@ -46,137 +54,201 @@ pub(super) const ORDINARY: &str = "the request from user for session connection 
     restarted recovered recovery backup restore snapshot image images pull pulled push pushed build built deploy test \
     tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames";
 
-/// How common each letter is, by its low five bits, in steps of about a factor of two.
-const COMMON: [u8; 32] =
-    [0, 7, 4, 6, 5, 8, 4, 4, 5, 7, 1, 3, 5, 5, 7, 7, 5, 1, 7, 7, 7, 5, 4, 4, 2, 4, 1, 0, 0, 0, 0, 0];
+/// How often ordinary text has one byte after another.
+struct Pairs(BTreeMap<(u8, u8), u32>);
 
-/// The same for any byte, as log lines have it.
-fn common(byte: u8) -> u32 {
-    match byte {
-        b'a'..=b'z' | b'A'..=b'Z' => COMMON.get(usize::from(byte & 0x1f)).copied().unwrap_or_default().into(),
-        b' ' | b':' => 8,
-        b'0'..=b'9' | b'.' | b',' | b'/' | b'-' | b'=' | b'_' | b'(' | b')' | b'[' | b']' => 7,
-        _ => 4,
+impl Pairs {
+    fn of_ordinary_words() -> Pairs {
+        let mut times = BTreeMap::new();
+        for pair in ORDINARY.as_bytes().windows(2).filter_map(<[u8]>::first_chunk) {
+            let [first, second] = *pair;
+            *times.entry((first, second)).or_insert(0) += 1;
+        }
+        Pairs(times)
+    }
+
+    /// How likely the bytes are, as a power of two: a sum over their pairs. Numbers and the signs around them, of which
+    /// there is no list, are taken to be everywhere beside each other, and now and then beside others.
+    fn likely(&self, text: &[u8]) -> u32 {
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b' ';
+        let is_number = |byte: u8| byte.is_ascii_digit() || b" .:,/-=_()[]".contains(&byte);
+        let of_pair = |first: u8, second: u8| match (is_word(first), is_word(second)) {
+            (true, true) => self.0.get(&(first, second)).map_or(0, |times| times.ilog2() + 1),
+            _ if is_number(first) && is_number(second) => 6,
+            _ => 4,
+        };
+        text.iter().zip(text.iter().skip(1)).map(|(first, second)| of_pair(*first, *second)).sum()
     }
 }
 
-/// Literals by their windows, with a table of `WORDS` words of 32 bits, a power of two.
+/// What is compared around a window: up to eight bytes of a literal, in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    value: u64,
+    length: u8,
+    /// Bytes before the window.
+    before: u8,
+}
+
+impl Key {
+    /// The window that the table has. That of three bytes lacks its fourth.
+    fn window(self) -> u32 {
+        (self.value >> (8 * u32::from(self.before))) as u32
+    }
+
+    /// The bytes that count.
+    #[inline(always)]
+    fn mask(self) -> u64 {
+        u64::MAX.wrapping_shr(8 * (KEY as u32).wrapping_sub(self.length.into()))
+    }
+
+    fn is_short(self) -> bool {
+        self.length < 4
+    }
+
+    /// Bits of the table that it sets.
+    fn bits(self) -> usize {
+        if self.is_short() { FOURTHS } else { 1 }
+    }
+}
+
+/// For each key the numbers that it speaks for. Each text (of three bytes at least, in lower case) has a key around the
+/// window that ordinary log lines have least and few other keys have; of equals one that already speaks for just the same
+/// numbers, so that a message that has a key rarely lacks the text.
+pub(super) fn keys(spoken_for: &BTreeMap<Vec<u8>, Vec<u32>>) -> BTreeMap<Key, Vec<u32>> {
+    let mut usual: Vec<u32> = ORDINARY.as_bytes().windows(4).filter_map(window).collect();
+    usual.sort_unstable();
+    let times = |window| usual.partition_point(|it| *it <= window) - usual.partition_point(|it| *it < window);
+    let pairs = Pairs::of_ordinary_words();
+    let (mut keys, mut shared) = (BTreeMap::<Key, Vec<u32>>::new(), BTreeMap::<u32, u32>::new());
+    for (text, numbers) in spoken_for {
+        let choices = (0..).zip(text.windows(4));
+        let best = choices.min_by_key(|(at, bytes)| {
+            let window = window(bytes).unwrap_or_default();
+            let is_new = keys.get(&key(text, *at)) != Some(numbers);
+            let share = shared.get(&window).copied().unwrap_or(0);
+            (times(window), share / SHARED, pairs.likely(bytes), is_new)
+        });
+        let key = key(text, best.map_or(0, |(at, _)| at));
+        let all = keys.entry(key).or_default();
+        if all.is_empty() {
+            *shared.entry(key.window()).or_default() += 1;
+        }
+        if all != numbers {
+            all.extend(numbers);
+            all.sort_unstable();
+            all.dedup();
+        }
+    }
+    keys
+}
+
+/// The text's key around the window that begins at a byte of it: with two bytes before the window and two behind it, where
+/// the text has so many.
+fn key(text: &[u8], at: usize) -> Key {
+    let from = at.saturating_sub((KEY - 4) / 2).min(text.len().saturating_sub(KEY));
+    let bytes = text.get(from..).unwrap_or_default();
+    // No place in a key is beyond its eight bytes.
+    let key = Key { value: 0, length: bytes.len().min(KEY) as u8, before: (at - from) as u8 };
+    Key { value: (read(bytes) | LOWER) & key.mask(), ..key }
+}
+
+/// Keys by their windows, with a table of `WORDS` words of 32 bits, a power of two.
 #[derive(Debug)]
 pub(super) struct Windows<const WORDS: usize> {
     table: Box<[u32; WORDS]>,
-    /// Where the items of each word's windows begin; the last entry is where they end.
+    /// Where the keys of each word's windows begin; the last entry is where they end.
     starts: Vec<u32>,
-    items: Vec<Item>,
-}
-
-/// A literal, as its window leads to it.
-#[derive(Clone, Copy, Debug)]
-struct Item {
-    window: u32,
-    /// The bytes of the window that count.
-    mask: u32,
-    literal: u32,
-    /// Bytes of the literal before the window.
-    before: u8,
-    length: u8,
-    text: [u8; MAX_LITERAL],
+    /// With their numbers.
+    keys: Vec<(Key, u32)>,
 }
 
 impl<const WORDS: usize> Windows<WORDS> {
-    /// `None` if the literals are so much alike that no choice of windows keeps them apart.
-    pub(super) fn new(texts: &[Vec<u8>]) -> Option<Self> {
+    /// `None` if there are too many keys for the table, or too many that are alike.
+    pub(super) fn new(all: &BTreeMap<Key, Vec<u32>>) -> Option<Self> {
+        if all.keys().map(|key| key.bits()).sum::<usize>() > WORDS * 32 / SPARSE {
+            return None;
+        }
         let mut table = Box::<[u32; WORDS]>::try_from(vec![0; WORDS].into_boxed_slice()).ok()?;
-        let mut shared: Vec<Vec<Item>> = vec![Vec::new(); WORDS];
-        let mut usual: Vec<u32> = ORDINARY.as_bytes().windows(4).filter_map(window).collect();
-        usual.sort_unstable();
-        for (literal, text) in (0u32..).zip(texts) {
-            let (before, window, mask) = choose::<WORDS>(text, &usual, &shared);
-            let length = u8::try_from(text.len()).ok()?;
-            let mut item = Item { window, mask, literal, before, length, text: [0; MAX_LITERAL] };
-            item.text.get_mut(..text.len())?.copy_from_slice(text);
+        let mut shared: BTreeMap<usize, Vec<(Key, u32)>> = BTreeMap::new();
+        for (key, number) in all.keys().zip(0u32..) {
             // What follows three bytes is not known: they are put under all that may follow.
-            let fourths = if mask == SHORT { 0..=u8::MAX } else { 0..=0 };
+            let fourths = if key.is_short() { 0..=u8::MAX } else { 0..=0 };
             for fourth in fourths {
-                let (word, bit) = place::<WORDS>(window | u32::from(fourth) << 24 | LOWER as u32);
-                let items = shared.get_mut(word)?;
-                if items.last().is_none_or(|last| last.literal != literal) {
-                    items.push(item);
+                let (word, bit) = place::<WORDS>(key.window() | u32::from(fourth) << 24 | LOWER as u32);
+                let keys = shared.entry(word).or_default();
+                if keys.last().is_none_or(|(_, last)| *last != number) {
+                    keys.push((*key, number));
                 }
-                if items.len() > MAX_SHARED {
+                if keys.len() > MAX_SHARED {
                     return None;
                 }
                 *table.get_mut(word)? |= 1 << bit;
             }
         }
-        let mut windows = Windows { table, starts: vec![0], items: Vec::new() };
-        for items in shared {
-            windows.items.extend(items);
-            windows.starts.push(u32::try_from(windows.items.len()).ok()?);
+        let (mut starts, mut keys) = (Vec::with_capacity(WORDS + 1), Vec::new());
+        for word in 0..WORDS {
+            starts.push(u32::try_from(keys.len()).ok()?);
+            keys.extend(shared.remove(&word).unwrap_or_default());
         }
-        Some(windows)
+        starts.push(u32::try_from(keys.len()).ok()?);
+        Some(Windows { table, starts, keys })
     }
 
-    /// Calls `found` with the number of every literal that occurs, each time it does.
+    /// Calls `found` with the number of every key that occurs, each time it does.
     pub(super) fn each(&self, message: &[u8], mut found: impl FnMut(usize)) {
+        let mut rest = message;
         let mut at = 0;
-        while let Some(word) = message.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(*word) | LOWER;
-            // One branch for five windows: most are nobody's.
-            let marks = [0, 8, 16, 24, 32].map(|place| self.mark((word >> place) as u32));
-            if marks.iter().fold(0, |all, mark| all | mark) & 1 != 0 {
-                self.check(word, at, message, &mut found);
-            }
-            at += 5;
+        // All windows of a part are looked up before the first is followed: a branch for each would be guessed wrong
+        // every few bytes.
+        while let Some(part) = rest.first_chunk::<{ PART + 3 }>() {
+            let marks =
+                part.windows(4).rev().fold(0, |marks, bytes| marks << 1 | u64::from(self.mark(bytes)));
+            self.follow(marks, at, message, &mut found);
+            at += PART;
+            rest = rest.get(PART..).unwrap_or_default();
         }
-        // At most seven bytes are left, which are five windows that have three bytes at least.
-        let rest = message.get(at..).unwrap_or_default();
-        let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        self.check(word | LOWER, at, message, &mut found);
+        // Texts of three bytes have windows that end one byte behind the message.
+        let (mut end, length) = ([0; PART + 4], rest.len());
+        end.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+        let windows = end.windows(4).take(length.saturating_sub(2)).rev();
+        let marks = windows.fold(0, |marks, bytes| marks << 1 | u64::from(self.mark(bytes)));
+        self.follow(marks, at, message, &mut found);
     }
 
-    /// The lowest bit says whether the window may be somebody's.
+    /// 1 if a window of four bytes may be somebody's, else 0.
     #[inline(always)]
-    fn mark(&self, window: u32) -> u32 {
-        let (word, bit) = place::<WORDS>(window);
-        self.table.get(word).map_or(0, |word| word.wrapping_shr(bit))
+    fn mark(&self, bytes: &[u8]) -> u32 {
+        let (word, bit) = place::<WORDS>(window(bytes).unwrap_or_default());
+        self.table.get(word).map_or(0, |word| word.wrapping_shr(bit) & 1)
     }
 
-    /// Compares the literals of each window that begins in the word's first five bytes with the message around it.
-    #[inline(never)]
-    fn check(&self, word: u64, at: usize, message: &[u8], found: &mut impl FnMut(usize)) {
-        for ahead in 0..5 {
-            let window = (word >> (8 * ahead)) as u32;
-            if self.mark(window) & 1 == 0 {
-                continue;
-            }
-            let (slot, _) = place::<WORDS>(window);
+    /// Compares the keys of each marked window with the message around it; the lowest mark is that of the window `at`.
+    fn follow(&self, mut marks: u64, at: usize, message: &[u8], found: &mut impl FnMut(usize)) {
+        while marks != 0 {
+            let place_of = at + marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            let bytes = message.get(place_of..).map_or(0, read) | LOWER;
+            let (slot, _) = place::<WORDS>(bytes as u32);
             let bound = |slot: usize| self.starts.get(slot).map_or(0, |start| *start as usize);
-            let items = self.items.get(bound(slot)..bound(slot + 1)).unwrap_or_default();
-            for item in items.iter().filter(|item| window & item.mask == item.window) {
-                let text = item.text.get(..usize::from(item.length)).unwrap_or_default();
-                let from = (at + ahead).checked_sub(usize::from(item.before));
-                let there = from.and_then(|from| message.get(from..)).and_then(|rest| rest.get(..text.len()));
-                if there.is_some_and(|there| there.eq_ignore_ascii_case(text)) {
-                    found(item.literal as usize);
+            for (key, number) in self.keys.get(bound(slot)..bound(slot + 1)).unwrap_or_default() {
+                let from = place_of.checked_sub(usize::from(key.before));
+                let there = from.and_then(|from| message.get(from..)).map_or(0, read);
+                if (there | LOWER) & key.mask() == key.value {
+                    found(*number as usize);
                 }
             }
         }
     }
 }
 
-/// The rarest window of a text, after how many bytes it begins, and which of its bytes count: of those that ordinary
-/// text has least the one that is least shared, then that of the least common letters.
-fn choose<const WORDS: usize>(text: &[u8], usual: &[u32], shared: &[Vec<Item>]) -> (u8, u32, u32) {
-    let times = |window| usual.partition_point(|it| *it <= window) - usual.partition_point(|it| *it < window);
-    let choices =
-        (0u8..).zip(text.windows(4)).filter_map(|(before, bytes)| Some((before, bytes, window(bytes)?)));
-    let best = choices.min_by_key(|(_, bytes, window)| {
-        let letters: u32 = bytes.iter().map(|byte| common(*byte)).sum();
-        (times(*window), shared.get(place::<WORDS>(*window).0).map_or(0, Vec::len), letters)
-    });
-    let short =
-        || text.iter().rev().fold(0, |window, byte| window << 8 | u32::from(*byte)) | LOWER as u32 & SHORT;
-    best.map_or_else(|| (0, short(), SHORT), |(before, _, window)| (before, window, u32::MAX))
+/// The first eight bytes as a number, the first lowest; zeros where there are fewer.
+#[inline(always)]
+fn read(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 /// Word and bit of a window, by Knuth's multiplicative hash: its high bits depend on all bits of the window.
