@@ -2,6 +2,7 @@
 //! the shipper or the time fails it. (As a program, killed and restarted: `sidecar_process.rs`.)
 
 #[path = "sidecar/shipper.rs"]
+#[expect(dead_code, reason = "shared with tests of the program, which use the rest")]
 mod shipper;
 
 use std::{
@@ -20,12 +21,8 @@ use oddline_backends::check::Checked;
 use oddline_codec::marker::{self, Secret};
 use oddline_engine::{Level, Status, TemplateId};
 use oddline_ingest::Deliver;
-use shipper::{ReturnInput, eventually, get, output, pending, send};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinHandle,
-};
+use shipper::{ReturnInput, eventually, get, output, pending, post, send};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const LOGIN: &str = "INFO: User 'alice' logged in from IP ###.###.#.##";
@@ -290,17 +287,9 @@ async fn draining_finishes_what_is_in_hand() {
 /// What `POST /v1/records` makes of one message.
 async fn judged(sidecar: &Sidecar, message: &str) -> serde_json::Value {
     let body = serde_json::json!({"message": message}).to_string();
-    let mut stream = TcpStream::connect(sidecar.at.http.unwrap()).await.unwrap();
-    let request = format!(
-        "POST /v1/records HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body.trim()).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    let http = sidecar.at.http.unwrap().to_string();
+    let (_, answer) = post(&http, "/v1/records", "application/x-ndjson", body.as_bytes()).await;
+    serde_json::from_str(answer.trim()).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,8 @@
 //! The sidecar as a program: killed at random moments and resent to, two of them on one state, a full disk, exit codes.
 
+#[path = "sidecar/program.rs"]
+#[expect(dead_code, reason = "shared with `backends_killed.rs`, which uses the rest")]
+mod program;
 #[path = "sidecar/shipper.rs"]
 #[expect(dead_code, reason = "shared with `sidecar.rs`, which uses the rest")]
 mod shipper;
@@ -8,106 +11,12 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Read,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use program::{Program, Random, command, free_address, program};
 use shipper::{ReturnInput, eventually, get, output, pending, send};
-
-/// The program under test.
-fn program() -> String {
-    let program = std::env::var("ODDLINE_BIN").unwrap_or_default();
-    assert!(
-        Path::new(&program).is_file(),
-        "ODDLINE_BIN is `{program}`, no file: run `cargo xtask test`, which builds the program first"
-    );
-    program
-}
-
-/// A port that was free a moment ago; the sidecar is restarted on it, so it cannot choose one itself.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-struct Program {
-    child: Child,
-    forward: String,
-    admin: String,
-}
-
-/// `oddline run` with its state in `folder`; `before` is shell that runs first.
-fn command(before: &str, folder: &Path, back: &str, forward: &str, admin: &str) -> Command {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", &format!("{before} exec \"$0\" run \"$@\""), &program()])
-        .args(["--set", &format!("forward.listen={forward}"), "--set", &format!("admin.listen={admin}")])
-        .args([
-            "--set",
-            "http.listen=",
-            "--set",
-            "vector.listen=",
-            "--set",
-            &format!("return.address={back}"),
-        ])
-        .env_clear()
-        .env("ODDLINE__STATE__DIR", folder)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-}
-
-impl Program {
-    fn start(before: &str, folder: &Path, back: &str) -> Program {
-        let (forward, admin) = (free_address(), free_address());
-        let child = command(before, folder, back, &forward, &admin).stderr(Stdio::null()).spawn().unwrap();
-        Program { child, forward, admin }
-    }
-
-    fn restart(&mut self, folder: &Path, back: &str) {
-        self.child =
-            command("", folder, back, &self.forward, &self.admin).stderr(Stdio::null()).spawn().unwrap();
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap()
-    }
-
-    async fn is_up(&self) {
-        eventually("the program listens", || std::net::TcpStream::connect(&self.admin).is_ok()).await;
-    }
-
-    fn resident_kilobytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A small generator of its own: the same moments in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 fn messages(first: u64, count: u64) -> Vec<String> {
     (first..first + count)
@@ -121,7 +30,7 @@ async fn killed_at_random_moments_it_loses_nothing() {
     const RECORDS: u64 = 20;
     let folder = tempfile::tempdir().unwrap();
     let back = ReturnInput::start().await;
-    let mut program = Program::start("", folder.path(), &back.address);
+    let mut program = Program::start("", folder.path(), &back.address, &[]);
     let to = output(&program.forward);
     let sending = tokio::spawn(async move {
         for chunk in 0..CHUNKS {
@@ -134,7 +43,7 @@ async fn killed_at_random_moments_it_loses_nothing() {
         eventually("some more records", || back.all().len() >= moment.min(5_000) || sending.is_finished())
             .await;
         program.kill();
-        program.restart(folder.path(), &back.address);
+        program.restart();
     }
     sending.await.unwrap();
     let all = back.all();
@@ -154,10 +63,11 @@ async fn killed_at_random_moments_it_loses_nothing() {
 async fn a_second_one_on_the_same_state_is_refused_and_the_first_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let back = ReturnInput::start().await;
-    let first = Program::start("", folder.path(), &back.address);
+    let first = Program::start("", folder.path(), &back.address, &[]);
     first.is_up().await;
-    let second =
-        command("", folder.path(), &back.address, &free_address(), &free_address()).output().unwrap();
+    let elsewhere =
+        ["forward", "http", "admin"].map(|section| format!("{section}.listen={}", free_address()));
+    let second = command("", "run", folder.path(), &elsewhere).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     let error = String::from_utf8(second.stderr).unwrap();
     let file = folder.path().join("oddline.db");
@@ -172,7 +82,7 @@ async fn a_full_disk_costs_memory_of_verdicts_and_no_record() {
     let folder = tempfile::tempdir().unwrap();
     let back = ReturnInput::start().await;
     // No file may grow past 128 KiB, and the signal that would say so is ignored: writing fails as on a full disk.
-    let program = Program::start("trap '' XFSZ; ulimit -f 256;", folder.path(), &back.address);
+    let program = Program::start("trap '' XFSZ; ulimit -f 256;", folder.path(), &back.address, &[]);
     program.is_up().await;
     let to = output(&program.forward);
     for chunk in 0..20 {

@@ -74,6 +74,10 @@ impl ReturnInput {
         ReturnInput { address, came, acknowledges, _stop: Arc::new(stop.drop_guard()) }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.came.lock().unwrap().len()
+    }
+
     pub(crate) fn all(&self) -> Vec<Returned> {
         self.came.lock().unwrap().clone()
     }
@@ -141,10 +145,23 @@ pub(crate) fn pending(first: u64, messages: &[String]) -> Outgoing {
 
 /// A plain HTTP/1.1 GET: status and body.
 pub(crate) async fn get(address: &str, path: &str) -> (u16, String) {
+    ask(address, &format!("GET {path}"), "", b"").await
+}
+
+/// A plain HTTP/1.1 POST: status and body.
+pub(crate) async fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> (u16, String) {
+    let headers = format!("content-type: {content_type}\r\ncontent-length: {}\r\n", body.len());
+    ask(address, &format!("POST {path}"), &headers, body).await
+}
+
+/// `headers` each end with a line's end.
+pub(crate) async fn ask(address: &str, what: &str, headers: &str, body: &[u8]) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
+    let head = format!("{what} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    // Whoever refuses a body may close before all of it is written.
+    let _ = socket.write_all(body).await;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();

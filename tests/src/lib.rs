@@ -35,6 +35,15 @@ pub fn vector() -> Option<PathBuf> {
     program("ODDLINE_VECTOR", "vector")
 }
 
+/// The real Qdrant: the program that `ODDLINE_QDRANT` names, else `qdrant` on the path, if any.
+///
+/// # Panics
+///
+/// When the variable names no file.
+pub fn qdrant() -> Option<PathBuf> {
+    program("ODDLINE_QDRANT", "qdrant")
+}
+
 fn program(variable: &str, name: &str) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(variable) {
         let named = PathBuf::from(named);

@@ -2,43 +2,14 @@
 
 #![expect(clippy::print_stdout, reason = "a bench reports on the terminal")]
 
-use std::{
-    alloc,
-    hint::black_box,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+#[path = "support/allocator.rs"]
+#[expect(dead_code, reason = "shared with the other bench and a test, which use the rest")]
+mod allocator;
 
+use std::{hint::black_box, time::Instant};
+
+use allocator::{live, take_peak};
 use oddline_engine::rules::{Categories, Example, MAX_RULES, RuleSet, Scratch, builtin_rules, parse};
-
-/// Counts live bytes and their peak, so that memory is measured and not guessed.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "a global allocator is unsafe by its trait; it only counts and passes through"
-)]
-// SAFETY: every call is passed to the system allocator with the caller's own layout.
-unsafe impl alloc::GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: alloc::Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { alloc::System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: alloc::Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { alloc::System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const ROUNDS: usize = 20;
 
@@ -50,23 +21,23 @@ fn main() {
         black_box(RuleSet::compile(builtin_rules()));
         best = best.min(start.elapsed().as_secs_f64());
     }
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let before = live();
+    take_peak();
     let set = RuleSet::builtin();
-    let kept = LIVE.load(Ordering::Relaxed) - before;
-    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let kept = live() - before;
+    let peak = take_peak() - before;
     // Every rule is made to match, so that what matchers build on the way counts too.
     let mut scratch = Scratch::default();
-    let used = LIVE.load(Ordering::Relaxed);
+    let used = live();
     let examples: Vec<Example> =
         builtin_rules().into_iter().flat_map(|rule| rule.matches.into_iter().chain(rule.misses)).collect();
-    let held = LIVE.load(Ordering::Relaxed) - used;
+    let held = live() - used;
     for example in &examples {
         if let Example::Message(text) = example {
             black_box(set.best(text.as_bytes().into(), Categories::ALL, |_| false, &mut scratch));
         }
     }
-    let warm = LIVE.load(Ordering::Relaxed) - used - held;
+    let warm = live() - used - held;
     many();
     println!(
         r#"{{"bench":"rules","rules":{},"read_and_compile_ms":{:.1},"kept_kib":{},"peak_kib":{},"kib_more_once_all_have_matched":{}}}"#,
@@ -88,7 +59,7 @@ fn many() {
             _ => format!("[[rules]]\nname = \"R{number}\"\nfields = 'url contains \"/p{number}/\"'\n"),
         })
         .collect();
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live();
     let start = Instant::now();
     let compiled = RuleSet::compile(parse("many.toml", &file).rules);
     let seconds = start.elapsed().as_secs_f64();
@@ -96,6 +67,6 @@ fn many() {
     println!(
         r#"{{"bench":"rules, as many as may be","rules":{MAX_RULES},"read_and_compile_ms":{:.0},"kept_mib":{:.1}}}"#,
         seconds * 1e3,
-        (LIVE.load(Ordering::Relaxed) - before) as f64 / f64::from(1 << 20),
+        (live() - before) as f64 / f64::from(1 << 20),
     );
 }

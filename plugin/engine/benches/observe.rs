@@ -4,42 +4,14 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench reports on the terminal")]
 
-use std::{
-    alloc,
-    path::PathBuf,
-    sync::Arc,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+#[path = "support/allocator.rs"]
+#[expect(dead_code, reason = "shared with the other bench and a test, which use the rest")]
+mod allocator;
 
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use allocator::live;
 use oddline_engine::{Engine, Record, Settings, UnixNanos, rules::RuleSet};
-
-/// Counts live bytes, so that memory per template is measured and not guessed.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "a global allocator is unsafe by its trait; it only counts and passes through"
-)]
-// SAFETY: every call is passed to the system allocator with the caller's own layout.
-unsafe impl alloc::GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: alloc::Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { alloc::System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: alloc::Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { alloc::System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() {
     let data = std::env::var_os("ODDLINE_DATA").map_or_else(
@@ -55,7 +27,7 @@ fn main() {
     let bytes: usize = lines.iter().map(|(_, line)| line.len()).sum();
     let rules = Arc::new(RuleSet::builtin());
 
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live();
     let mut engine = Engine::new(Settings::default(), Arc::clone(&rules));
     // Five replays of the lines at 1 ms a line; the first learns, the fastest of the others counts.
     let mut now = 0i64;
@@ -73,7 +45,7 @@ fn main() {
     let templates = engine.counters().templates;
     let growth = growth_in_an_hour(&mut engine, &lines, &mut now);
     let per_template = bytes_per_template(&mut engine, now);
-    let total = LIVE.load(Ordering::Relaxed) - before;
+    let total = live() - before;
     println!(
         r#"{{"bench":"engine","lines":{},"mean_bytes":{},"ns_per_line":{:.0},"lines_per_second":{:.0},"templates":{templates},"growth_in_an_hour_bytes":{growth},"bytes_per_template":{per_template},"mib_with_20000_more":{:.1},"rules":{}}}"#,
         lines.len(),
@@ -96,16 +68,16 @@ fn growth_in_an_hour(engine: &mut Engine, lines: &[(String, Vec<u8>)], now: &mut
             engine.observe(&Record::from_line(tag.as_bytes(), line), UnixNanos(*now));
         }
         if replay == 0 {
-            held = LIVE.load(Ordering::Relaxed) as i64;
+            held = live() as i64;
         }
     }
-    LIVE.load(Ordering::Relaxed) as i64 - held
+    live() as i64 - held
 }
 
 /// What 20,000 more templates cost, in 20 sources: ten words each, a number in each, seen twenty times.
 fn bytes_per_template(engine: &mut Engine, mut now: i64) -> usize {
     const MORE: usize = 20_000;
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live();
     for template in 0..MORE {
         // Letters, because digits would be masked; two words differ, so that nothing is generalised.
         let word: String =
@@ -117,7 +89,7 @@ fn bytes_per_template(engine: &mut Engine, mut now: i64) -> usize {
             engine.observe(&Record::from_line(tag.as_bytes(), line.as_bytes()), UnixNanos(now));
         }
     }
-    (LIVE.load(Ordering::Relaxed) - before) / MORE
+    (live() - before) / MORE
 }
 
 /// The lines of all systems in turn, with the system's name as tag.

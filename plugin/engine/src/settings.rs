@@ -138,6 +138,12 @@ impl Settings {
         })
     }
 
+    /// The same for records that have no past: whatever is not known counts as new at once.
+    #[must_use]
+    pub fn without_warmup(self) -> Settings {
+        Settings { warmup_records: 0, warmup_nanos: 0, ..self }
+    }
+
     /// The record field that receives the tags.
     pub fn key(&self) -> &str {
         &self.key

@@ -1,6 +1,6 @@
 //! What is remembered per template, as the plugins read it. Gives an [`Advice`]; writing it to a file is the app's.
 
-use oddline_engine::{Advice, TemplateAdvice, advice::MAX_ADVICE_BYTES};
+use oddline_engine::{Advice, Class, TemplateAdvice, advice::MAX_ADVICE_BYTES};
 
 use crate::ports::TemplateState;
 
@@ -11,7 +11,9 @@ const ROW_BYTES: usize = 240;
 
 /// The advice of these rows: the most recently seen, as many as one file may hold.
 pub(crate) fn advice(mut rows: Vec<TemplateState>, generation: u64) -> Advice {
-    rows.sort_unstable_by_key(|row| (std::cmp::Reverse(row.last_seen), row.id));
+    // An operator's word first.
+    let is_learned = |row: &TemplateState| row.class != Class::Exception;
+    rows.sort_unstable_by_key(|row| (is_learned(row), std::cmp::Reverse(row.last_seen), row.id));
     let mut bytes = 0;
     let fitting = rows.into_iter().take(MAX_ADVICE_ROWS).take_while(|row| {
         bytes += ROW_BYTES + written(&row.text) + row.nearest.as_deref().map_or(0, written);
@@ -47,7 +49,7 @@ fn written(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::{Class, TemplateId};
+    use oddline_engine::TemplateId;
 
     use super::*;
 

@@ -30,6 +30,8 @@ pub enum SkipCause {
     Index,
     /// The sidecar was stopping.
     Stopped,
+    /// The record's source had its share of the queue already.
+    Share,
 }
 
 /// One figure: its name, what it means, and its value now.
@@ -55,7 +57,7 @@ pub struct Events {
     joined: AtomicU64,
     confirmed: AtomicU64,
     cleared: AtomicU64,
-    skipped: [AtomicU64; 5],
+    skipped: [AtomicU64; 6],
     embedded: AtomicU64,
     looked_up: AtomicU64,
     taught: AtomicU64,
@@ -200,6 +202,7 @@ impl Events {
             (SkipCause::Embedder, "embedder"),
             (SkipCause::Index, "index"),
             (SkipCause::Stopped, "stopped"),
+            (SkipCause::Share, "share"),
         ];
         figures.extend(causes.map(|(cause, word)| Figure {
             label: Some(("cause", word.to_owned())),

@@ -1,5 +1,5 @@
-//! What operators have said about rules and scores in general: part of the advice for every plugin and table. Bounded;
-//! whoever sets it keeps it.
+//! What operators have said about rules and scores in general: part of the advice for every plugin and table. Bounded,
+//! and kept over restarts.
 
 use std::{
     collections::BTreeMap,
@@ -7,18 +7,26 @@ use std::{
 };
 
 use oddline_engine::advice::row::RulesRow;
+use serde::{Deserialize, Serialize};
 
-use crate::{Analyzer, Shared};
+use crate::{
+    Analyzer, Shared,
+    ports::{BackendError, StateStore},
+};
 
 /// Most rules that are silenced at a time.
 pub const MAX_SILENCED_RULES: usize = 1_000;
 /// Longest name of a silenced rule, in bytes.
-const MAX_NAME_BYTES: usize = 200;
+pub const MAX_NAME_BYTES: usize = 200;
+/// The name under which it is saved, and the version that is written and read.
+const NOTE: &str = "feedback";
+const VERSION: u32 = 1;
 /// How far feedback may move scores.
 const MAX_OFFSET: f32 = 0.5;
 
 /// Feedback that is not about one template.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Feedback {
     /// Rules that are silenced, with the Unix second until which (0: for ever).
     pub silenced_rules: BTreeMap<String, u64>,
@@ -26,7 +34,42 @@ pub struct Feedback {
     pub threshold_offset: f32,
 }
 
+/// As it is saved.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    #[serde(flatten)]
+    rest: serde_json::Value,
+}
+
+/// What was saved, or nothing yet.
+pub(crate) async fn load(state: &dyn StateStore) -> Result<Feedback, BackendError> {
+    let Some(text) = state.note(NOTE).await? else { return Ok(Feedback::default()) };
+    let unreadable = |why: String| BackendError::rejected(format!("state: note `{NOTE}`: {why}"));
+    let saved: Saved = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    if saved.version != VERSION {
+        let found = saved.version;
+        return Err(unreadable(format!("version {found} is not the supported {VERSION}")));
+    }
+    let feedback: Feedback =
+        serde_json::from_value(saved.rest).map_err(|error| unreadable(error.to_string()))?;
+    Ok(feedback.bounded())
+}
+
 impl Feedback {
+    /// Adds a rule; a further one past the limit is refused in words.
+    pub(crate) fn silence(&mut self, rule: &str, expires: Option<u64>) -> Result<(), String> {
+        if self.silenced_rules.len() >= MAX_SILENCED_RULES && !self.silenced_rules.contains_key(rule) {
+            return Err(format!("{MAX_SILENCED_RULES} rules are silenced, which is the limit; delete some"));
+        }
+        self.silenced_rules.insert(rule.to_owned(), expires.unwrap_or(0));
+        Ok(())
+    }
+
+    pub(crate) fn forget_expired(&mut self, now: u64) {
+        self.silenced_rules.retain(|_, until| *until == 0 || now < *until);
+    }
+
     fn bounded(self) -> Feedback {
         let names = self.silenced_rules.into_iter().filter(|(name, _)| name.len() <= MAX_NAME_BYTES);
         let offset = if self.threshold_offset.is_finite() { self.threshold_offset } else { 0.0 };
@@ -39,6 +82,25 @@ impl Feedback {
     pub(crate) fn row(&self, now: u64) -> RulesRow {
         let silenced = self.silenced_rules.iter().filter(|(_, until)| **until == 0 || now < **until);
         RulesRow { silenced: silenced.map(|(name, _)| name.clone()).collect(), offset: self.threshold_offset }
+    }
+}
+
+impl Analyzer {
+    /// As [`Analyzer::set_feedback`], and saved first: what cannot be saved is not taken.
+    pub(crate) async fn keep_feedback(
+        &self,
+        change: impl FnOnce(&mut Feedback) -> Result<(), crate::operate::Refused>,
+    ) -> Result<(), crate::operate::Refused> {
+        let _saving = self.shared.saving_feedback.lock().await;
+        let mut feedback = self.shared.feedback().clone();
+        feedback.forget_expired(self.shared.now_seconds());
+        change(&mut feedback)?;
+        let bug = |error: serde_json::Error| BackendError::bug(format!("feedback: {error}"));
+        let rest = serde_json::to_value(&feedback).map_err(bug)?;
+        let text = serde_json::to_string(&Saved { version: VERSION, rest }).map_err(bug)?;
+        self.shared.state.set_note(NOTE, text).await?;
+        self.set_feedback(feedback);
+        Ok(())
     }
 }
 

@@ -19,9 +19,12 @@ pub mod counts;
 mod embed;
 pub mod events;
 pub mod feedback;
+pub mod findings;
 mod intake;
 pub mod judge;
 mod known;
+mod learn;
+pub mod operate;
 mod opinion;
 pub mod plugins;
 pub mod ports;
@@ -30,6 +33,7 @@ mod rates;
 mod reach;
 pub mod rows;
 mod screen;
+mod seeds;
 pub mod seen;
 pub mod settings;
 mod templates;
@@ -44,7 +48,7 @@ use std::{
 
 use oddline_engine::{Advice, Body, Engine, Picker, Record, Summary, TemplateId, Verdict, rules::RuleSet};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc},
+    sync::{Semaphore, broadcast},
     task::JoinSet,
     time::MissedTickBehavior,
 };
@@ -56,8 +60,10 @@ use crate::{
     embed::Embed,
     events::{Events, Figure, SkipCause},
     feedback::Feedback,
-    intake::{Answer, Intake, Ticket, Waiting},
+    findings::Findings,
+    intake::{Answer, Intake, Ticket, Tickets, Waiting},
     known::Earning,
+    learn::Learner,
     plugins::Plugins,
     ports::{
         Analysis, BackendError, Clock, Conditions, Detectors, Embedder, Received, Seen, StateStore,
@@ -71,8 +77,6 @@ pub use settings::{OptionErrors, Options, Settings};
 
 /// Verdicts that a slow listener may lag behind before it misses some.
 const BROADCAST: usize = 1_024;
-/// Lines learned between two looks at the engine's templates: fewer than it holds per source.
-const LEARNED_AT_ONCE: usize = 1_000;
 
 /// What the analysis calls out to.
 #[derive(Clone)]
@@ -95,7 +99,7 @@ pub struct Analyzer {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// What all tasks of one analysis share. No lock in here but `learning` is held across an `.await`.
+/// What all tasks of one analysis share. No lock in here but the last two is held across an `.await`.
 struct Shared {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -117,9 +121,12 @@ struct Shared {
     feedback: Mutex<Feedback>,
     events: Events,
     findings: broadcast::Sender<Arc<Judged>>,
-    /// Held while lines are learned, so that upkeep does not take the engine's counts away. The one lock that is held
-    /// across `.await`; upkeep only tries it.
-    learning: tokio::sync::Mutex<()>,
+    /// Held for one finding.
+    recent: Mutex<Findings>,
+    /// Held while lines are learned. The one lock that is held across `.await`; upkeep only tries it.
+    learning: tokio::sync::Mutex<Option<Learner>>,
+    /// Held while feedback is saved, so that the last word is the one that is kept.
+    saving_feedback: tokio::sync::Mutex<()>,
 }
 
 /// The similarity threshold in force, and what may move it.
@@ -144,6 +151,7 @@ impl Analyzer {
     /// If the state cannot be read. A dead embedder or index does not keep the analysis from starting.
     pub async fn open(settings: Settings, ports: Ports, engine: Engine) -> Result<Analyzer, BackendError> {
         let saved = ports.state.load_templates(settings.max_templates).await?;
+        let feedback = feedback::load(&*ports.state).await?;
         let (intake, tickets) = Intake::new(settings.queue_templates);
         let breaker = |what| {
             Breaker::new(what, settings.backend_timeout, settings.breaker_failures, settings.breaker_open)
@@ -162,10 +170,12 @@ impl Analyzer {
             earning: Mutex::new(Earning::new(&settings)),
             calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 0, at: 0 }),
             plugins: Mutex::default(),
-            feedback: Mutex::default(),
+            feedback: Mutex::new(feedback),
             events: Events::default(),
             findings: broadcast::Sender::new(BROADCAST),
+            recent: Mutex::default(),
             learning: tokio::sync::Mutex::default(),
+            saving_feedback: tokio::sync::Mutex::default(),
             settings,
         });
         shared.calibrate().await;
@@ -189,56 +199,6 @@ impl Analyzer {
         self.shared.events.templates_taught(taught);
         self.shared.calibrate().await;
         Ok(taught)
-    }
-
-    /// Runs records through the engine and makes their templates known. Gives the number of templates.
-    ///
-    /// # Errors
-    /// As [`Analyzer::teach`].
-    pub async fn learn<'a>(
-        &self,
-        records: impl IntoIterator<Item = Record<'a>>,
-    ) -> Result<usize, BackendError> {
-        let _learning = self.shared.learning.lock().await;
-        let mut taught = std::collections::BTreeSet::new();
-        let mut records = records.into_iter().peekable();
-        while records.peek().is_some() {
-            records.by_ref().take(LEARNED_AT_ONCE).for_each(|record| {
-                self.screen(&record);
-            });
-            loop {
-                let summary = self.shared.screen.take_summary(self.shared.clock.unix_nanos());
-                if summary.templates.is_empty() {
-                    break;
-                }
-                let fresh = summary
-                    .templates
-                    .into_iter()
-                    .filter(|template| taught.insert(template.id))
-                    .map(|template| (template.id, Arc::from(template.text)))
-                    .collect();
-                self.shared.make_known(fresh).await?;
-            }
-        }
-        self.shared.events.templates_taught(taught.len());
-        self.shared.calibrate().await;
-        Ok(taught.len())
-    }
-
-    /// Takes a template from the known ones; it cannot earn its place again.
-    ///
-    /// # Errors
-    /// If the index fails.
-    pub async fn report(&self, id: TemplateId) -> Result<(), BackendError> {
-        self.shared.compare.remove(&[id]).await?;
-        self.shared.templates().reported(id);
-        Ok(())
-    }
-
-    /// Declares a template harmless until `expires` (Unix seconds; `None`: for ever).
-    pub fn except(&self, text: &str, expires: Option<u64>) {
-        let now = self.shared.now_seconds();
-        self.shared.templates().except(TemplateId::of(text), &text.into(), expires, now);
     }
 
     /// How many templates are known.
@@ -402,14 +362,14 @@ async fn examine(shared: Arc<Shared>, mut tickets: Vec<Ticket>) {
 }
 
 /// Takes batches out of the queue and examines a few of them at a time.
-async fn work(shared: Arc<Shared>, mut tickets: mpsc::Receiver<Ticket>) {
+async fn work(shared: Arc<Shared>, tickets: Tickets) {
     let (size, wait) = (shared.settings.batch_templates, shared.settings.batch_wait);
     let in_flight = Arc::new(Semaphore::new(shared.settings.batches_in_flight));
     let mut batches = JoinSet::new();
     loop {
         // First the permit, then the batch: while all are busy the queue fills, and batches with it.
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-        let Some(batch) = intake::next_batch(&mut tickets, size, wait).await else { return };
+        let batch = intake::next_batch(&tickets, size, wait).await;
         let shared = shared.clone();
         batches.spawn(async move {
             examine(shared, batch).await;

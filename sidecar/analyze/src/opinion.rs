@@ -69,7 +69,7 @@ impl Shared {
             return Found::Now(Ok(standing));
         }
         drop(templates);
-        match self.intake.wait_for(Screened { id, text }) {
+        match self.intake.wait_for(Screened { id, text }, &record.source) {
             Ok((waiting, joined)) => {
                 if joined {
                     self.events.joined_a_waiting_template();

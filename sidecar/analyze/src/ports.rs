@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use oddline_engine::{Body, RuleHit, Severity, Summary, TemplateId, Verdict};
+use oddline_engine::{Body, Record, RuleHit, Severity, Summary, TemplateId, Verdict};
 
 use crate::events::Figure;
 
@@ -139,6 +139,10 @@ pub trait StateStore: Send + Sync {
     fn remove_known<'a>(&'a self, collection: &'a str, ids: &'a [TemplateId]) -> Answer<'a, ()>;
     /// A counter that only grows, kept over restarts (e.g. the advice generation): adds one and gives the new value.
     fn next<'a>(&'a self, counter: &'a str) -> Answer<'a, u64>;
+    /// A text kept under a name.
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<String>>;
+    /// Keeps a text under a name, instead of what was there.
+    fn set_note<'a>(&'a self, name: &'a str, text: String) -> Answer<'a, ()>;
 }
 
 /// A key-value table in the shipper that advice is written to; see [`crate::rows`].
@@ -242,6 +246,23 @@ pub trait Detectors: Send + Sync + std::fmt::Debug {
     fn figures(&self) -> Vec<Figure>;
 }
 
+/// What became of messages that were taught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Templates among them.
+    pub templates: usize,
+    /// Templates known in all.
+    pub known: usize,
+}
+
+/// The analysis, as those see it who teach and ask it while records flow.
+pub trait Teacher: Send + Sync {
+    /// Makes the templates of these records known.
+    fn learn<'a>(&'a self, records: Vec<Record<'a>>) -> Answer<'a, Learned>;
+    /// Judges one record as if it had no past; `body` is all of it, for rules that ask for it.
+    fn check<'a>(&'a self, record: Record<'a>, body: &dyn Body) -> Answer<'a, Verdict>;
+}
+
 /// The analysis, as the ways in see it. It answers for every record, always, before the deadline.
 pub trait Analysis: Send + Sync {
     /// The final verdicts, one per record, in order. Never later than the deadline, counted from the call; what could
@@ -262,9 +283,9 @@ pub trait Analysis: Send + Sync {
         self.judge(records)
     }
     /// Runs the engine on a record that comes without a verdict (HTTP, check, scan).
-    fn screen(&self, record: &oddline_engine::Record<'_>) -> Verdict;
+    fn screen(&self, record: &Record<'_>) -> Verdict;
     /// As [`Analysis::screen`], with all of the record at hand for rules that ask for it.
-    fn screen_whole(&self, record: &oddline_engine::Record<'_>, body: &dyn Body) -> Verdict {
+    fn screen_whole(&self, record: &Record<'_>, body: &dyn Body) -> Verdict {
         let _ = body;
         self.screen(record)
     }

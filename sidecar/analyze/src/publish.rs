@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use oddline_engine::{Advice, TemplateId, Verdict};
+use oddline_engine::{Advice, Status, TemplateId, Verdict};
 
 use crate::{
     Shared,
@@ -58,6 +58,9 @@ impl Shared {
         if let Some(rule) = &verdict.rule {
             self.events.rule_hit(&rule.name);
         }
+        if verdict.status == Some(Status::Confirmed) {
+            self.keep_finding(source, verdict);
+        }
         if self.findings.receiver_count() > 0 {
             // It fails only if the last listener has just left.
             let _ = self.findings.send(Arc::new(Judged { source: source.clone(), verdict: verdict.clone() }));
@@ -100,8 +103,10 @@ impl Shared {
     /// What happens once a second beside the records: earned templates, a new threshold, saving.
     pub(crate) async fn upkeep(&self) {
         // What came without a plugin was counted by the engine in here.
-        if let Ok(_not_learning) = self.learning.try_lock() {
-            self.count(&self.screen.take_summary(self.clock.unix_nanos()));
+        self.count(&self.screen.take_summary(self.clock.unix_nanos()));
+        if let Ok(mut learning) = self.learning.try_lock() {
+            let now = self.now_seconds();
+            drop(learning.take_if(|learner| learner.is_idle(now)));
         }
         self.pass_time();
         let earned = self.earning.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EMBED_BATCH);

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oddline_engine::{
-    Advice, AdviceTable, Engine, Picker, Record, RuleHit, Summary, UnixNanos, Verdict, rules::RuleSet,
+    Advice, AdviceTable, Engine, Picker, Record, RuleHit, Settings, Summary, UnixNanos, Verdict,
+    rules::RuleSet,
 };
 
 /// One engine, shared.
@@ -37,6 +38,12 @@ impl Screen {
     /// Other rules, from the next record on.
     pub(crate) fn set_rules(&self, rules: Arc<RuleSet>) {
         self.engine().set_rules(rules);
+    }
+
+    /// What another engine like this one is made of.
+    pub(crate) fn settings_and_rules(&self) -> (Settings, Arc<RuleSet>) {
+        let engine = self.engine();
+        (engine.settings().clone(), engine.rules().clone())
     }
 
     pub(crate) fn picker(&self) -> Arc<Picker> {

@@ -11,11 +11,16 @@ use oddline_engine::{Class, TemplateId};
 use crate::{
     batch::{Compared, Standing},
     head,
+    operate::{Excepted, Exception},
     ports::TemplateState,
 };
 
 /// Bytes of template text remembered in all, so that long lines cannot make a bounded number of rows large.
 const MAX_TEXT_BYTES: usize = 32 << 20;
+/// Templates that operators may have declared harmless at a time. Those are never forgotten for want of room ...
+pub(crate) const MAX_EXCEPTIONS: usize = 1_000;
+/// ... and so this is the longest text of one, in bytes.
+pub(crate) const MAX_EXCEPTION_BYTES: usize = 8 << 10;
 /// Longest text of a nearest template that is kept with a row, in bytes.
 const MAX_NEAREST_BYTES: usize = 256;
 /// Seconds for which "unlike anything known" counts: what is known grows, so it is looked up again.
@@ -109,20 +114,48 @@ impl Templates {
         });
     }
 
-    /// An operator's word: harmless until `expires` (Unix seconds; `None`: for ever).
-    pub(crate) fn except(&mut self, id: TemplateId, text: &Arc<str>, expires: Option<u64>, now: u64) {
+    /// An operator's word: harmless until `expires` (Unix seconds; `None`: for ever). Gives whether there was room for it.
+    pub(crate) fn except(&mut self, id: TemplateId, text: &Arc<str>, expires: Option<u64>, now: u64) -> bool {
+        let is_one = self.rows.get(&id).is_some_and(|row| is_exception(row, now));
+        if !is_one && self.rows.values().filter(|row| is_exception(row, now)).count() >= MAX_EXCEPTIONS {
+            return false;
+        }
         let row = self.take_or_new(id, text, now);
         self.change(id);
         self.put(TemplateState { class: Class::Exception, score: 0.0, expires, last_seen: now, ..row });
+        true
+    }
+
+    /// The operator has thought better of it: the template is looked up anew. Gives whether it was an exception.
+    pub(crate) fn unexcept(&mut self, id: TemplateId, now: u64) -> bool {
+        let Some(row) = self.rows.get_mut(&id).filter(|row| is_exception(row, now)) else { return false };
+        (row.class, row.expires) = (Class::Anomalous, Some(0));
+        self.unsaved.insert(id);
+        self.change(id);
+        true
+    }
+
+    /// What operators have declared harmless, by id.
+    pub(crate) fn exceptions(&self, now: u64) -> Vec<Exception> {
+        let excepted = self.rows.values().filter(|row| is_exception(row, now));
+        let mut rows: Vec<_> = excepted.map(|row| (row.id, row.text.clone(), row.expires)).collect();
+        rows.sort_unstable();
+        let exception = |(id, text, expires)| Exception { what: Excepted::Template { id, text }, expires };
+        rows.into_iter().map(exception).collect()
+    }
+
+    /// The texts with a variable part in them: what a message may have to be called.
+    pub(crate) fn general_texts(&self) -> Vec<(TemplateId, Arc<str>)> {
+        let general = self.rows.values().filter(|row| row.text.contains("<*>"));
+        general.map(|row| (row.id, row.text.clone())).collect()
     }
 
     /// A template is known no longer: it cannot earn it again, and what was cleared for its sake is looked up anew.
-    pub(crate) fn reported(&mut self, id: TemplateId) {
-        let Some(mut row) = self.rows.remove(&id) else { return };
+    pub(crate) fn reported(&mut self, id: TemplateId, text: &Arc<str>, now: u64) {
+        let mut row = self.take_or_new(id, text, now);
         self.change(id);
-        self.text_bytes -= row.text.len();
         row.flagged_by_rule += 1;
-        row.expires = Some(0);
+        (row.class, row.expires) = (Class::Anomalous, Some(0));
         let text = shorten(&row.text);
         self.put(row);
         let near: Vec<_> =
@@ -257,7 +290,10 @@ impl Templates {
         if self.rows.len() <= self.max_rows && self.text_bytes <= MAX_TEXT_BYTES {
             return;
         }
-        let mut by_age: Vec<_> = self.rows.values().map(|row| (row.last_seen, row.id)).collect();
+        // Noise must not make an operator's word forgotten: exceptions are few, and stay.
+        let now = self.rows.values().map(|row| row.last_seen).max().unwrap_or_default();
+        let mine = |row: &&TemplateState| !is_exception(row, now);
+        let mut by_age: Vec<_> = self.rows.values().filter(mine).map(|row| (row.last_seen, row.id)).collect();
         by_age.sort_unstable();
         let (rows, bytes) = (self.max_rows - self.max_rows / 20, MAX_TEXT_BYTES - MAX_TEXT_BYTES / 20);
         for (_, id) in by_age {
@@ -278,6 +314,10 @@ impl Templates {
 
 pub(crate) fn counts(row: &TemplateState, now: u64) -> bool {
     row.expires.is_none_or(|expires| now < expires)
+}
+
+fn is_exception(row: &TemplateState, now: u64) -> bool {
+    row.class == Class::Exception && counts(row, now)
 }
 
 /// Whether it was compared with something, or an operator has spoken.
@@ -363,7 +403,7 @@ mod tests {
         let mut templates = Templates::new(10, Vec::new());
         templates.known(TemplateId::of("b"), &"b".into(), 1);
         templates.compared(&compared("a", near(0.9, "b")), 0.6, 0.1, 1);
-        templates.reported(TemplateId::of("b"));
+        templates.reported(TemplateId::of("b"), &"b".into(), 2);
         assert_eq!(templates.standing(TemplateId::of("b"), 2), None);
         assert_eq!(templates.standing(TemplateId::of("a"), 2), None);
     }
@@ -376,6 +416,30 @@ mod tests {
         assert_eq!(templates.standing(TemplateId::of("a"), 99), Some(Standing::Exception));
         templates.compared(&compared("a", near(0.1, "b")), 0.6, 0.9, 100);
         assert_eq!(templates.standing(TemplateId::of("a"), 101), Some(near(0.1, "b")));
+    }
+
+    #[test]
+    fn exceptions_are_bounded_and_outlive_noise() {
+        let mut templates = Templates::new(2_000, Vec::new());
+        for number in 0..10 * MAX_EXCEPTIONS {
+            let text: Arc<str> = format!("exception {number}").into();
+            let taken = templates.except(TemplateId::of(&text), &text, None, 1);
+            assert_eq!(taken, number < MAX_EXCEPTIONS, "{number}");
+        }
+        let again: Arc<str> = "exception 0".into();
+        assert!(
+            templates.except(TemplateId::of(&again), &again, Some(30_000), 1),
+            "one that is there may change"
+        );
+        for second in 2..20_000 {
+            templates.compared(&compared(&format!("noise {second}"), Standing::Known), 0.6, 0.0, second);
+        }
+        assert!(templates.len() <= 2_000);
+        assert_eq!(templates.exceptions(29_999).len(), MAX_EXCEPTIONS);
+        assert_eq!(templates.exceptions(30_000).len(), MAX_EXCEPTIONS - 1, "one has expired");
+        let id = TemplateId::of("exception 7");
+        assert!(templates.unexcept(id, 9) && !templates.unexcept(id, 9));
+        assert_eq!(templates.standing(id, 9), None, "it is looked up anew");
     }
 
     #[test]

@@ -200,13 +200,20 @@ async fn overload_is_refused_at_once() {
     };
     let world = World::with(options).await;
     *world.embedder.mood.lock().unwrap() = Mood::Hung;
-    let verdicts = world.analyzer.judge((0..100).map(|number| record(&format!("t{number}"))).collect()).await;
-    let overloaded = |verdict: &&Verdict| {
-        verdict.reason.as_deref().unwrap().ends_with("sidecar: overloaded, 10 templates are waiting")
+    let from =
+        |number: usize, source: &str| Received { source: source.into(), ..record(&format!("t{number}")) };
+    let all_at_once = (0..100).map(|number| from(number, "noisy"));
+    let late = (100..110).map(|number| from(number, &format!("quiet {number}")));
+    let verdicts = world.analyzer.judge(all_at_once.chain(late).collect()).await;
+    let ending = |end: &str| {
+        let reasons = verdicts.iter().filter_map(|verdict| verdict.reason.as_deref());
+        reasons.filter(|reason| reason.ends_with(end)).count()
     };
-    assert_eq!(verdicts.iter().filter(overloaded).count(), 90);
-    assert_eq!(world.analyzer.events().skipped(SkipCause::Overload), 90);
-    assert_eq!(world.analyzer.events().skipped(SkipCause::Deadline), 10);
+    assert_eq!(ending("sidecar: overloaded, 5 templates of this source are waiting"), 95);
+    assert_eq!(ending("sidecar: overloaded, 10 templates are waiting"), 5);
+    let skipped = |cause| world.analyzer.events().skipped(cause);
+    assert_eq!((skipped(SkipCause::Share), skipped(SkipCause::Overload)), (95, 5));
+    assert_eq!(skipped(SkipCause::Deadline), 10, "five of the noisy one, five of others");
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,7 +302,7 @@ async fn a_template_earns_its_place_and_a_flagged_or_reported_one_does_not() {
     assert_eq!(known, [TemplateId::of("quiet work done")]);
     assert_eq!(world.judge("quiet work done").await.status, Some(Status::Cleared));
 
-    world.analyzer.report(TemplateId::of("quiet work done")).await.unwrap();
+    world.analyzer.report(&"quiet work done".into()).await.unwrap();
     world.clock.forward(36_000);
     world.analyzer.summary(summary("quiet work done", 1_000, 0));
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -320,10 +327,10 @@ async fn learning_lines_makes_their_templates_known() {
 async fn an_exception_clears_and_listeners_hear_of_it() {
     let world = World::new().await;
     let mut listener = world.analyzer.subscribe();
-    world.analyzer.except(DATABASE, None);
+    world.analyzer.except(DATABASE, None).unwrap();
     assert_eq!(world.judge(DATABASE).await.status, Some(Status::Cleared));
     assert_eq!(listener.recv().await.unwrap().verdict.status, Some(Status::Cleared));
-    world.analyzer.except("b", Some(1_000_000));
+    world.analyzer.except("b", Some(1_000_000)).unwrap();
     assert_ne!(world.judge("b").await.status, Some(Status::Cleared), "it has expired");
 }
 

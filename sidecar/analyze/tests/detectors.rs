@@ -114,7 +114,7 @@ async fn pending_and_settled_records_are_looked_at_and_keep_their_order() {
 async fn an_operators_word_outweighs_a_detectors() {
     let (analyzer, _) = analyzer(Mood::Well).await;
     let text = "slow but harmless";
-    analyzer.except(text, None);
+    analyzer.except(text, None).unwrap();
     let verdicts = judge(&analyzer, vec![record(text, Some(Status::Pending)), record(text, None)]).await;
     assert_eq!((verdicts[0].status, verdicts[0].level), (Some(Status::Cleared), Level::None));
     assert_eq!((verdicts[1].status, verdicts[1].level), (None, Level::None));

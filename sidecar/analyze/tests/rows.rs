@@ -288,7 +288,7 @@ async fn a_verdict_that_is_withdrawn_is_withdrawn_in_the_table() {
     let world = World::new().await;
     world.teach(["backup done".to_owned()]).await;
     world.seconds(2).await;
-    world.analyzer.report(TemplateId::of("backup done")).await.unwrap();
+    world.analyzer.report(&"backup done".into()).await.unwrap();
     world.seconds(1).await;
     let row = world.table.row("backup done").unwrap();
     assert_eq!((row.expires, row.ttl), (Some(0), Some(1)));

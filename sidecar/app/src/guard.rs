@@ -1,4 +1,4 @@
-//! A bearer token before an HTTP router.
+//! What stands before an HTTP router: a bearer token, and a wall to web pages.
 
 use std::sync::Arc;
 
@@ -23,6 +23,17 @@ pub(crate) fn guarded(router: Router, token: Option<&str>, open: &'static [&'sta
             let admitted = open.contains(&request.uri().path()) || bool::from(given.ct_eq(wanted.as_bytes()));
             if admitted { next.run(request).await } else { refused() }
         }
+    }))
+}
+
+/// The router, closed to web pages: whatever one of them asks of an address on this machine names its origin.
+pub(crate) fn without_browsers(router: Router) -> Router {
+    router.layer(from_fn(|request: Request, next: Next| async move {
+        if request.headers().contains_key(header::ORIGIN) {
+            let body = r#"{"error":{"code":"forbidden","message":"requests of web pages (header `Origin`) are not answered"}}"#;
+            return (StatusCode::FORBIDDEN, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        }
+        next.run(request).await
     }))
 }
 

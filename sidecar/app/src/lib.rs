@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     advice_dir::AdviceDir,
     config::{Config, Forward, Return},
-    guard::guarded,
+    guard::{guarded, without_browsers},
     ports::Backends,
     rule_files::RuleFiles,
     ways::Ways,
@@ -126,7 +126,14 @@ impl App {
                 Some((secured(server, forward)?, listen("forward", forward.listen).await?))
             }
         };
-        let ways = Ways { config, annotator, secret: directory.secret(), budget, events: events.clone() };
+        let ways = Ways {
+            config,
+            annotator,
+            teacher: analyzer.clone(),
+            secret: directory.secret(),
+            budget,
+            events: events.clone(),
+        };
         let vector = match config.vector.listen {
             None => None,
             Some(address) => Some((ways.vector()?, listen("vector", address).await?)),
@@ -134,7 +141,8 @@ impl App {
         let http = match &config.http {
             None => None,
             Some(http) => {
-                let router = guarded(ways.http()?, http.token.as_deref(), &[]);
+                let operators = without_browsers(oddline_serve::api::router(analyzer.clone()));
+                let router = guarded(ways.http()?.merge(operators), http.token.as_deref(), &[]);
                 Some((ways.web("http", router), listen("http", http.listen).await?))
             }
         };

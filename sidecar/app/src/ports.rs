@@ -1,6 +1,10 @@
 //! From configuration to backends: which embedder, which index, which state.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use oddline_analyze::{
@@ -49,7 +53,7 @@ impl Backends {
     /// If the state cannot be opened, or a setting makes no sense to its backend.
     pub fn open(config: &Config) -> anyhow::Result<Backends> {
         make_dir(&config.state_dir)?;
-        let state: Arc<dyn StateStore> = Arc::new(Sqlite::open(&config.state_dir.join("oddline.db"))?);
+        let state: Arc<dyn StateStore> = Arc::new(Sqlite::open(&state_file(config))?);
         let embedder = Arc::new(Checked::new(embedder(&config.embedder)?));
         let index = Arc::new(Index {
             name: config.index.kind.clone(),
@@ -61,6 +65,11 @@ impl Backends {
         let ports = Ports { embedder: embedder.clone(), index, state, clock: Arc::new(SystemClock) };
         Ok(Backends { ports, embedder })
     }
+}
+
+/// Where the state of a configuration is.
+pub(crate) fn state_file(config: &Config) -> PathBuf {
+    config.state_dir.join("oddline.db")
 }
 
 fn make_dir(path: &Path) -> anyhow::Result<()> {

@@ -5,17 +5,22 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
+use oddline_analyze::ports::Teacher;
 use oddline_codec::marker::Secret;
 use oddline_ingest::{
     Annotator, Budget, Deliver, Detour, Events,
     forward::tls::ServerTls,
-    http::{self, Http},
+    http::{
+        self, Http,
+        teach::{self, Teach},
+    },
     vector,
     web::{Protocol, Web},
 };
 
 use crate::{
     config::{Config, TlsFiles},
+    guard::without_browsers,
     pem,
 };
 
@@ -23,6 +28,7 @@ use crate::{
 pub(crate) struct Ways<'c> {
     pub(crate) config: &'c Config,
     pub(crate) annotator: Annotator,
+    pub(crate) teacher: Arc<dyn Teacher>,
     pub(crate) secret: Secret,
     pub(crate) budget: Budget,
     pub(crate) events: Arc<Events>,
@@ -49,11 +55,20 @@ impl Ways<'_> {
         Ok(Web { protocol: Protocol::Http2, tls, ..self.web("vector", service.router()) })
     }
 
-    /// JSON over HTTP: records annotated in the answer and, where there is a way back, on a detour.
+    /// JSON over HTTP: records annotated in the answer, messages learned and checked, and, where there is a way back, a
+    /// detour.
     pub(crate) fn http(&self) -> anyhow::Result<Router> {
         let (limits, budget) = (self.config.limits.clone(), self.budget.clone());
         let (annotator, events) = (self.annotator.clone(), self.events.clone());
+        let teach = Teach {
+            teacher: self.teacher.clone(),
+            screening: annotator.screening.clone(),
+            limits: limits.clone(),
+            budget: budget.clone(),
+            events: events.clone(),
+        };
         let router = http::router(Http { annotator, limits: limits.clone(), budget: budget.clone(), events });
+        let router = router.merge(without_browsers(teach::router(teach)));
         let Some(url) = &self.config.vector.http_back else { return Ok(router) };
         let url = url.parse().with_context(|| format!("vector.http_return {url}"))?;
         let timeout: Duration = self.config.vector.timeout;

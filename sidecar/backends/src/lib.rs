@@ -35,6 +35,7 @@ mod http;
 pub mod ollama;
 pub mod openai;
 pub mod qdrant;
+pub mod running;
 pub mod sqlite;
 pub mod static_model;
 pub mod vector_counts;

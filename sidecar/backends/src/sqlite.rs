@@ -23,7 +23,7 @@ pub const MAX_TEMPLATES: usize = 100_000;
 
 /// Every change of the tables, oldest first; never edited once released. A database's `user_version` says how many it
 /// has been through.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/001_initial.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("sqlite/001_initial.sql"), include_str!("sqlite/002_notes.sql")];
 
 /// For a reader from outside (`sqlite3`, a backup) that holds the database for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -66,6 +66,12 @@ impl Sqlite {
         Ok(Sqlite {
             inner: Arc::new(Inner { path, max_templates, connection: Mutex::new(connection), _lock: lock }),
         })
+    }
+
+    /// Whether another process has the state in `path` open now.
+    pub fn is_in_use(path: &Path) -> bool {
+        let lock = File::options().write(true).open(lock_name(path));
+        lock.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     /// Runs `work` in a transaction that is rolled back if it fails.
@@ -128,13 +134,21 @@ impl StateStore for Sqlite {
         let counter = counter.to_owned();
         self.run(move |connection, _| rows::next(connection, &counter))
     }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<String>> {
+        let name = name.to_owned();
+        self.run(move |connection, _| rows::note(connection, &name))
+    }
+
+    fn set_note<'a>(&'a self, name: &'a str, text: String) -> Answer<'a, ()> {
+        let name = name.to_owned();
+        self.run(move |connection, _| rows::set_note(connection, &name, &text))
+    }
 }
 
 /// The operating system lets go of the lock when the process ends, however it ends.
 fn lock(path: &Path) -> Result<File, BackendError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = lock_name(path);
     let shown = name.display();
     let file = File::options()
         .create(true)
@@ -150,6 +164,12 @@ fn lock(path: &Path) -> Result<File, BackendError> {
         ))),
         Err(TryLockError::Error(error)) => Err(BackendError::rejected(format!("lock file {shown}: {error}"))),
     }
+}
+
+fn lock_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -43,7 +43,7 @@ impl Screening {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    fn model(&self) -> Arc<str> {
+    pub(crate) fn model(&self) -> Arc<str> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).1)
     }
 }

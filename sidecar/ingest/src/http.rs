@@ -29,6 +29,7 @@ pub mod client;
 pub mod detour;
 mod entry;
 mod request;
+pub mod teach;
 
 /// The tag that records of this way in have.
 pub const HTTP_TAG: &str = "http";

@@ -1,6 +1,7 @@
-//! What is known about the sidecar itself, over HTTP: `/health`, `/ready`, `/metrics`.
+//! What is known about the sidecar itself, over HTTP: `/health`, `/ready`, `/metrics`; and what operators say and ask
+//! while it runs, [`api`].
 //!
-//! * Takes the [`Readiness`] that `app` sets and sources of [`Figure`](oddline_analyze::events::Figure)s.
+//! * Takes the [`Readiness`] that `app` sets, sources of [`Figure`](oddline_analyze::events::Figure)s, and an analysis.
 //! * Gives an axum router; whoever has a listener mounts it.
 //! * Must not know how records come in, what they hold, or any backend: metrics carry counts and source names only.
 //!
@@ -16,6 +17,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod api;
+mod error;
 mod health;
 mod metrics;
 

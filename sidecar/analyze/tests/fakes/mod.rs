@@ -139,6 +139,7 @@ pub(crate) struct FakeStore {
     pub(crate) mood: Mutex<Mood>,
     pub(crate) rows: Mutex<BTreeMap<TemplateId, TemplateState>>,
     pub(crate) counters: Mutex<BTreeMap<String, u64>>,
+    pub(crate) notes: Mutex<BTreeMap<String, String>>,
 }
 
 impl StateStore for FakeStore {
@@ -178,6 +179,21 @@ impl StateStore for FakeStore {
         *value += 1;
         let value = *value;
         Box::pin(async move { Ok(value) })
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<String>> {
+        let text = self.notes.lock().unwrap().get(name).cloned();
+        Box::pin(async move { Ok(text) })
+    }
+
+    fn set_note<'a>(&'a self, name: &'a str, text: String) -> Answer<'a, ()> {
+        Box::pin(async move {
+            if *self.mood.lock().unwrap() == Mood::Down {
+                return Err(BackendError::unavailable("fake store: disk full"));
+            }
+            self.notes.lock().unwrap().insert(name.to_owned(), text);
+            Ok(())
+        })
     }
 }
 

@@ -177,3 +177,18 @@ pub(super) fn next(connection: &Connection, counter: &str) -> Result<u64> {
         .query_row([counter], |row| row.get::<_, Whole>(0))
         .map(|value| value.0)
 }
+
+pub(super) fn note(connection: &Connection, name: &str) -> Result<Option<String>> {
+    use rusqlite::OptionalExtension;
+    connection
+        .prepare("SELECT text FROM notes WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn set_note(connection: &Connection, name: &str, text: &str) -> Result<()> {
+    connection
+        .prepare("INSERT OR REPLACE INTO notes (name, text) VALUES (?1, ?2)")?
+        .execute((name, text))
+        .map(drop)
+}

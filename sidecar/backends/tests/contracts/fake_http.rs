@@ -1,6 +1,7 @@
 //! A small server that speaks `POST /api/embed` and `POST /v1/embeddings`, honestly or in one chosen wrong way.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -69,6 +70,10 @@ impl Server {
 }
 
 pub(crate) async fn start(mode: Mode) -> Server {
+    start_at("127.0.0.1:0".parse().unwrap(), mode).await
+}
+
+pub(crate) async fn start_at(address: SocketAddr, mode: Mode) -> Server {
     let state = Arc::new(Shared {
         mode: Mutex::new(mode),
         running: AtomicUsize::new(0),
@@ -76,7 +81,7 @@ pub(crate) async fn start(mode: Mode) -> Server {
         authorization: Mutex::default(),
         question: Mutex::default(),
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new()
         .route("/api/embed", post(ollama))

@@ -38,9 +38,16 @@ pub(crate) struct Server {
     state: Arc<Mutex<State>>,
 }
 
-struct State {
+/// What a server has stored; it may outlive the server.
+pub(crate) struct State {
     spoiled: Spoiled,
     collections: HashMap<String, Collection>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { spoiled: Spoiled::No, collections: HashMap::new() }
+    }
 }
 
 struct Collection {
@@ -72,9 +79,13 @@ pub(crate) async fn start() -> Server {
 }
 
 pub(crate) async fn start_at(address: SocketAddr) -> Server {
+    start_with(address, Arc::default()).await
+}
+
+/// With what an earlier one had stored.
+pub(crate) async fn start_with(address: SocketAddr, state: Arc<Mutex<State>>) -> Server {
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let state = Arc::new(Mutex::new(State { spoiled: Spoiled::No, collections: HashMap::new() }));
     let router = Router::new();
     let router = call(router, "/qdrant.Collections/Get", &state, State::get);
     let router = call(router, "/qdrant.Collections/Create", &state, State::create);

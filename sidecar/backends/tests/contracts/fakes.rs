@@ -188,6 +188,7 @@ pub(crate) struct FakeStore {
     templates: Mutex<BTreeMap<u64, TemplateState>>,
     known: Mutex<BTreeMap<(String, u64), Known>>,
     counters: Mutex<HashMap<String, u64>>,
+    notes: Mutex<BTreeMap<String, String>>,
 }
 
 impl FakeStore {
@@ -242,5 +243,13 @@ impl StateStore for FakeStore {
             *value += 1;
             *value
         })
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<String>> {
+        self.answer(|| self.notes.lock().unwrap().get(name).cloned())
+    }
+
+    fn set_note<'a>(&'a self, name: &'a str, text: String) -> Answer<'a, ()> {
+        self.answer(|| drop(self.notes.lock().unwrap().insert(name.to_owned(), text)))
     }
 }

@@ -82,6 +82,13 @@ async fn store_contract(store: &dyn StateStore) {
     let mut values = [x.unwrap(), y.unwrap(), z.unwrap()];
     values.sort();
     assert_eq!(values, [3, 4, 5]);
+
+    // Notes are replaced, whatever is in them.
+    assert_eq!(store.note("n").await.unwrap(), None);
+    store.set_note("n", "one".to_owned()).await.unwrap();
+    store.set_note("n", "'; DROP TABLE notes; \u{1b}[31m".to_owned()).await.unwrap();
+    assert_eq!(store.note("n").await.unwrap().unwrap(), "'; DROP TABLE notes; \u{1b}[31m");
+    assert_eq!(store.note("m").await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -103,11 +110,13 @@ async fn everything_is_there_after_a_restart() {
     store.save_templates(vec![template(1, 1)]).await.unwrap();
     store.save_known("c", vec![known(1, 0.5)]).await.unwrap();
     store.next("generation").await.unwrap();
+    store.set_note("n", "kept".to_owned()).await.unwrap();
     drop(store);
     let store: Arc<dyn StateStore> = Arc::new(Sqlite::open(&path).unwrap());
     assert_eq!(store.load_templates(10).await.unwrap(), [template(1, 1)]);
     assert_eq!(store.load_known("c").await.unwrap(), [known(1, 0.5)]);
     assert_eq!(store.next("generation").await.unwrap(), 2);
+    assert_eq!(store.note("n").await.unwrap().as_deref(), Some("kept"));
 }
 
 #[tokio::test]

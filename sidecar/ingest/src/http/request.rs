@@ -25,8 +25,18 @@ pub(super) async fn read(
     limits: &Limits,
     budget: &Budget,
 ) -> Result<(Form, Vec<u8>, Held), Refusal> {
+    let form = form(request.headers())?;
+    let (text, held) = read_text(request, limits, budget).await?;
+    Ok((form, text, held))
+}
+
+/// The text of a request, whatever its form, and what it holds of the budget.
+pub(super) async fn read_text(
+    request: Request,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<(Vec<u8>, Held), Refusal> {
     let (parts, body) = request.into_parts();
-    let form = form(&parts.headers)?;
     let gzip = is_gzip(&parts.headers)?;
     let busy = || {
         let text = format!("{} bytes are in flight (in_flight_bytes); try again", limits.in_flight_bytes);
@@ -34,7 +44,7 @@ pub(super) async fn read(
     };
     // A client can be told to come again, so nobody waits here.
     let held = budget.try_frame(expected(&parts.headers, limits)).ok_or_else(busy)?;
-    Ok((form, text(body, gzip, limits, budget).await?, held))
+    Ok((text(body, gzip, limits, budget).await?, held))
 }
 
 /// The records of a text.
@@ -81,14 +91,18 @@ async fn text(body: Body, gzip: bool, limits: &Limits, budget: &Budget) -> Resul
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
-    let name = headers.get(header::CONTENT_TYPE).and_then(|name| name.to_str().ok()).unwrap_or_default();
-    Form::of(name).ok_or_else(|| {
-        let text = format!(
-            "content-type is `{}`; supported: application/json, application/x-ndjson",
-            name.chars().take(100).collect::<String>()
-        );
-        Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text)
-    })
+    let name = content_type(headers);
+    Form::of(name).ok_or_else(|| unsupported(name, "application/json, application/x-ndjson"))
+}
+
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|name| name.to_str().ok()).unwrap_or_default()
+}
+
+pub(super) fn unsupported(name: &str, supported: &str) -> Refusal {
+    let name: String = name.chars().take(100).collect();
+    let text = format!("content-type is `{name}`; supported: {supported}");
+    Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text)
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {

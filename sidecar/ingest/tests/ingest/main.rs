@@ -8,6 +8,7 @@ mod fluent_bit;
 mod http;
 mod http_detour;
 mod support;
+mod teach;
 mod vector;
 mod vector_client;
 #[path = "../../../../plugin/codec/tests/vector_event/mod.rs"]

@@ -1,0 +1,201 @@
+//! What operators say and ask while records flow: learning beside the stream, checking, exceptions and reports that
+//! outlive a restart, what was found lately.
+
+#[expect(dead_code, reason = "shared with `analyzer.rs`, which uses the rest")]
+mod fakes;
+
+use std::sync::Arc;
+
+use fakes::{FakeClock, FakeEmbedder, FakeIndex, FakeStore, Mood};
+use oddline_analyze::{
+    Analyzer, Options, Ports, Settings,
+    operate::{Excepted, Exception, Refused},
+    ports::{Analysis, Received},
+};
+use oddline_engine::{Body, Engine, Level, Record, Status, TemplateId, Verdict, Visitor, rules::RuleSet};
+
+#[derive(Default)]
+struct World {
+    embedder: Arc<FakeEmbedder>,
+    index: Arc<FakeIndex>,
+    store: Arc<FakeStore>,
+}
+
+impl World {
+    async fn open(&self) -> Analyzer {
+        let ports = Ports {
+            embedder: self.embedder.clone(),
+            index: self.index.clone(),
+            state: self.store.clone(),
+            clock: FakeClock::at(1_000_000),
+        };
+        let engine = Engine::new(oddline_engine::Settings::default(), Arc::new(RuleSet::builtin()));
+        Analyzer::open(Settings::new(&Options::default()).unwrap(), ports, engine).await.unwrap()
+    }
+}
+
+/// A record that is nothing but its message.
+struct Bare;
+
+impl Body for Bare {
+    fn walk<'a>(&'a self, _: &mut dyn Visitor<'a>) {}
+}
+
+async fn check(analyzer: &Analyzer, message: &str) -> Verdict {
+    analyzer.check(Record::from_line(b"check", message.as_bytes()), &Bare).await.unwrap()
+}
+
+fn received(text: &str, source: &str) -> Received {
+    let local = Verdict {
+        score: 0.55,
+        level: Level::Low,
+        status: Some(Status::Pending),
+        template: Some(text.into()),
+        template_id: TemplateId::of(text),
+        reason: Some("new message".into()),
+        ..Verdict::default()
+    };
+    Received { source: source.into(), local }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_flows_meanwhile_is_not_learned() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    let known: Vec<String> = (0..2_500).map(|n| format!("job {n} of user u{n} done")).collect();
+    analyzer.screen(&Record::from_line(b"http", b"an attack that comes in over HTTP"));
+    let learned = analyzer.learn(known.iter().map(|line| Record::from_line(b"learn", line.as_bytes())));
+    let (learned, _) = tokio::join!(learned, async {
+        for _ in 0..100 {
+            analyzer.screen(&Record::from_line(b"http", b"another attack over HTTP"));
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(learned.unwrap() > 0);
+    let texts: Vec<String> =
+        world.index.known.lock().unwrap().values().map(|row| row.text.to_string()).collect();
+    assert!(texts.iter().all(|text| !text.contains("attack")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.starts_with("job")), "{texts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_says_what_a_record_would_get_and_leaves_no_trace_in_what_is_learned() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    analyzer.learn([Record::from_line(b"learn", b"user 17 logged in")]).await.unwrap();
+    let known = check(&analyzer, "user 99 logged in").await;
+    assert_eq!((known.status, known.similarity), (Some(Status::Cleared), Some(1.0)), "{known:?}");
+    let failed = check(&analyzer, "CRITICAL: Failed to connect to primary database after 5 retries.").await;
+    assert_eq!(failed.status, Some(Status::Confirmed));
+    assert!(failed.level >= Level::High && failed.rule.is_some(), "{failed:?}");
+    assert_eq!(world.index.known.lock().unwrap().len(), 1);
+    assert_eq!(check(&analyzer, "").await.status, Some(Status::Confirmed), "any message will do");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_has_the_template_that_it_has_in_the_stream() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    let general = "session of <*> opened";
+    analyzer.teach(vec![(TemplateId::of(general), general.into())]).await.unwrap();
+    let (id, text) = analyzer.template_of(b"session of carol opened").await.unwrap();
+    assert_eq!((id, &*text), (TemplateId::of(general), general));
+    let (_, text) = analyzer.template_of(b"job 17 failed").await.unwrap();
+    assert_eq!(&*text, "job <*> failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn exceptions_and_silence_outlive_a_restart() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    analyzer.except("odd but harmless", None).unwrap();
+    analyzer.except("for a while", Some(1_000_060)).unwrap();
+    analyzer.silence("OOM_KILLED", None).await.unwrap();
+    analyzer.silence("EXPIRED", Some(999_999)).await.unwrap();
+    let judged = analyzer.judge(vec![received("odd but harmless", "app")]).await.remove(0);
+    assert_eq!(judged.status, Some(Status::Cleared));
+    assert!(analyzer.close().await);
+
+    let again = world.open().await;
+    let named = |exception: Exception| match exception.what {
+        Excepted::Template { text, .. } => text.to_string(),
+        Excepted::Rule(rule) => rule,
+    };
+    let mut names: Vec<String> = again.exceptions().into_iter().map(named).collect();
+    names.sort();
+    assert_eq!(names, ["OOM_KILLED", "for a while", "odd but harmless"]);
+    let advice = again.advice().await.unwrap();
+    assert!(advice.silenced_rules.contains_key("OOM_KILLED"));
+    again.unexcept(TemplateId::of("odd but harmless")).unwrap();
+    again.unsilence("OOM_KILLED").await.unwrap();
+    assert!(matches!(again.unexcept(TemplateId::of("odd but harmless")), Err(Refused::Unknown(_))));
+    assert!(matches!(again.unsilence("OOM_KILLED").await, Err(Refused::Unknown(_))));
+    assert!(!again.advice().await.unwrap().silenced_rules.contains_key("OOM_KILLED"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_that_cannot_be_saved_is_not_taken() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    *world.store.mood.lock().unwrap() = Mood::Down;
+    let refused = analyzer.silence("OOM_KILLED", None).await.unwrap_err();
+    assert!(refused.to_string().contains("fake store"), "{refused}");
+    assert!(analyzer.exceptions().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_bounded_at_the_limit_one_over_and_ten_times() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    for number in 0..10_000 {
+        let taken = analyzer.silence(&format!("RULE_{number}"), None).await;
+        assert_eq!(taken.is_ok(), number < 1_000, "{number}");
+    }
+    analyzer.silence("RULE_7", Some(2_000_000)).await.unwrap();
+    assert!(analyzer.silence(&"R".repeat(200), None).await.is_err(), "full");
+    analyzer.unsilence("RULE_7").await.unwrap();
+    analyzer.silence(&"R".repeat(200), None).await.unwrap();
+    analyzer.unsilence(&"R".repeat(200)).await.unwrap();
+    for bytes in [0, 201, 2_000] {
+        let refused = analyzer.silence(&"R".repeat(bytes), None).await.unwrap_err();
+        assert_eq!(refused.to_string(), format!("rule has {bytes} bytes, not within 1..=200"));
+    }
+    let refused = analyzer.except(&"x".repeat(8_193), None).unwrap_err();
+    assert_eq!(refused.to_string(), "template has 8193 bytes, the limit of an exception is 8192");
+    analyzer.except(&"x".repeat(8_192), None).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn feedback_of_another_version_is_refused_by_name() {
+    let world = World::default();
+    for (note, words) in [
+        (r#"{"version":2,"silenced_rules":{},"threshold_offset":0.0}"#, "version 2 is not the supported 1"),
+        (r#"{"version":1,"silenced_rules":7,"threshold_offset":0.0}"#, "note `feedback`"),
+        ("{", "note `feedback`"),
+    ] {
+        world.store.notes.lock().unwrap().insert("feedback".to_owned(), note.to_owned());
+        let ports = Ports {
+            embedder: world.embedder.clone(),
+            index: world.index.clone(),
+            state: world.store.clone(),
+            clock: FakeClock::at(1),
+        };
+        let engine = Engine::new(oddline_engine::Settings::default(), Arc::new(RuleSet::builtin()));
+        let error = Analyzer::open(Settings::default(), ports, engine).await.unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_lately_is_told_newest_first() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    analyzer.teach(vec![(TemplateId::of("known"), "known".into())]).await.unwrap();
+    for (text, source) in [("first odd thing", "a"), ("known", "a"), ("second odd thing", "b")] {
+        analyzer.judge(vec![received(text, source)]).await;
+    }
+    let found: Vec<_> = analyzer.findings(10).into_iter().map(|it| (it.template, it.source, it.at)).collect();
+    assert_eq!(found[0], ("second odd thing".into(), "b".into(), 1_000_000));
+    assert_eq!((found.len(), &*found[1].0), (2, "first odd thing"), "what was cleared is no finding");
+    assert_eq!(analyzer.findings(1).len(), 1);
+}
