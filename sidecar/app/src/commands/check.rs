@@ -63,7 +63,7 @@ async fn judge(config: Config, message: &[u8]) -> anyhow::Result<(Verdict, Arc<s
 
 /// Has it judged by a running sidecar.
 async fn ask(running: &Running, message: &[u8]) -> anyhow::Result<(Verdict, Arc<str>)> {
-    let mut record = running.check(&*sent(message)?).await?;
+    let mut record = running.check(&sent(message)?).await?;
     let tags = record.get_mut("anomaly").map(serde_json::Value::take).unwrap_or_default();
     let tags: Tags = serde_json::from_value(tags).context("the sidecar's answer has no tags as expected")?;
     let model = tags.model.clone().unwrap_or_default();
