@@ -219,8 +219,10 @@ impl Source {
     /// An odd ending in words; `None` if its last step is not known any more.
     fn ending(&self, odd: &OddFlow) -> Option<Ending> {
         let last = self.miner.get(odd.last)?;
-        let missing = self.miner.get(odd.missing())?;
+        let (missing, given) = odd.missing();
+        let missing = self.miner.get(missing)?;
         let short = |text: &str| -> String { text.chars().take(80).collect() };
+        let given = given.and_then(|given| self.miner.get(given)).map(|given| short(&given.text));
         Some(Ending {
             source: self.name.to_string(),
             id: odd.id.clone(),
@@ -229,7 +231,7 @@ impl Source {
             template: last.text.to_string(),
             score: sequence::STRENGTH,
             level: Level::None,
-            reason: odd.words(&short(&last.text), &short(&missing.text)),
+            reason: odd.words(&short(&last.text), &short(&missing.text), given.as_deref()),
             record: odd.record,
         })
     }

@@ -11,8 +11,8 @@ use oddline_codec::{
     msgpack,
 };
 use oddline_engine::{
-    Counters, Engine, Mode, Picker, Picking, Saving, Scalar, Settings, Summary, UnixNanos, Verdict, Visitor,
-    rules::RuleSet,
+    Counters, Ending, Engine, Mode, Picker, Picking, Saving, Scalar, Settings, Summary, UnixNanos, Verdict,
+    Visitor, rules::RuleSet,
 };
 
 use crate::watch::Changes;
@@ -231,6 +231,11 @@ impl Plugin {
         }
         self.last_summary = Some(now);
         Some(self.engine.take_summary(now))
+    }
+
+    /// Sequences that were found to have ended oddly since the last summary or call, for a host that tells them itself.
+    pub fn endings(&mut self, now: UnixNanos) -> Vec<Ending> {
+        self.engine.take_endings(now)
     }
 
     /// Whether questionable records may go on the detour now.

@@ -4,7 +4,7 @@
 //! | tag | what happens |
 //! |---|---|
 //! | `oddline.pending.<tag>` | judged; goes back under `<tag>` (divert), or a companion goes out (copy) |
-//! | `oddline.summary.<tag>` | summaries are taken; nothing goes back |
+//! | `oddline.summary.<tag>` | summaries are taken; of a sequence that ended oddly a companion goes out |
 //! | `oddline.loop.<tag>` | records that came back twice: the loop is cut, they are counted and not sent again |
 //! | any other | judged if it brings pending tags, else screened here first; a record that was sent back before |
 //! |  | goes out once more, under `oddline.loop.<tag>` |
@@ -22,6 +22,7 @@ use tracing::warn;
 
 use crate::{
     annotate::{Annotator, GROUP},
+    companion,
     deliver::{Deliver, DeliverError, Outgoing},
     entry::{Content, Entry},
     events::Events,
@@ -111,8 +112,7 @@ impl Detour {
     /// If the return input did not acknowledge: some of the batch may have arrived, the sender has to resend it all.
     pub async fn carry(&self, tag: &[u8], chunk: &[u8]) -> Result<(), DeliverError> {
         if tag.starts_with(SUMMARY_PREFIX) {
-            self.summaries(chunk);
-            return Ok(());
+            return self.summaries(tag, chunk).await;
         }
         let (route, _) = route(tag);
         let back = if self.mode == Mode::Copy { [VERDICT_PREFIX, route].concat() } else { route.to_vec() };
@@ -356,13 +356,39 @@ impl Detour {
         self.annotator.analysis.summary(summary);
     }
 
-    fn summaries(&self, chunk: &[u8]) {
+    /// Takes Fluent Bit's summaries. What they say of sequences that ended is no record's yet: each gets one of its own,
+    /// with the tags that the sequence's last record would have, and a reference to that.
+    async fn summaries(&self, tag: &[u8], chunk: &[u8]) -> Result<(), DeliverError> {
+        let (mut summaries, mut unread) = (Vec::new(), 0);
         for event in msgpack::events(chunk) {
             match event.ok().and_then(|event| read_summary(event.body)) {
-                Some(summary) => self.sum(summary),
-                None => self.events.summaries_unread.add(1),
+                Some(summary) => summaries.push(summary),
+                None => unread += 1,
             }
         }
+        let route = tag.strip_prefix(SUMMARY_PREFIX).unwrap_or(tag);
+        let mut events = Vec::new();
+        let endings = || summaries.iter().flat_map(|summary| &summary.endings);
+        for ending in endings() {
+            let (time, verdict) = (ending.time, ending.clone().verdict());
+            let tags = self.annotator.tags(&verdict, None);
+            companion::write(&self.annotator.style, route, time, &tags, &mut events);
+        }
+        if !events.is_empty() {
+            let outgoing =
+                Outgoing { tag: [VERDICT_PREFIX, route].concat(), events, records: endings().count() };
+            match self.deliver.deliver(&outgoing).await {
+                Err(error) if error.is_final => {
+                    self.events.entries_discarded.add(outgoing.records);
+                    warn!(%error, "companions of sequences that ended were refused and are given up");
+                }
+                outcome => outcome?,
+            }
+        }
+        // Last, for a batch that fails comes again.
+        self.events.summaries_unread.add(unread);
+        summaries.into_iter().for_each(|summary| self.sum(summary));
+        Ok(())
     }
 }
 

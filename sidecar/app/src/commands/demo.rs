@@ -127,8 +127,8 @@ impl Demo {
         let start = Instant::now();
         let expected = (learned.len() + lines.len()) as u64;
         let quiet = learned.len() as u64;
-        let output = tokio::spawn(print(printer, style, self.json, shipped, quiet, expected));
-        play(&mut shipper, learned, lines, !self.json && self.input.is_none()).await?;
+        let output = tokio::spawn(print(printer.clone(), style, self.json, shipped, quiet, expected));
+        play(&mut shipper, &printer, learned, lines, !self.json && self.input.is_none()).await?;
         let tally = output.await??;
         let took = start.elapsed();
         shutdown.cancel();
@@ -144,6 +144,7 @@ impl Demo {
 /// Sends all lines through the shipper.
 async fn play(
     shipper: &mut Shipper,
+    printer: &Printer,
     learned: Vec<DemoLine>,
     lines: Vec<DemoLine>,
     slowly: bool,
@@ -154,6 +155,12 @@ async fn play(
         now += STEP_NANOS;
         if index % 16 == 0 {
             shipper.poll(UnixNanos(SystemClock.unix_nanos()));
+            // No record carries them; what is printed is the template of the sequence's last one.
+            for ending in shipper.endings(UnixNanos(now)) {
+                let verdict = ending.verdict();
+                let template = verdict.template.clone().unwrap_or_default();
+                printer.print(None, None, template.as_bytes(), &verdict)?;
+            }
         }
         let tag = format!("demo.{}", line.service);
         shipper.ship(&tag, body(&line), UnixNanos(now)).await?;

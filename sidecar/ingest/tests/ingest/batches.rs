@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use oddline_codec::{Edit, MARKER_KEY, TagStyle, Tags, marker, msgpack, read_summary, summary_record};
-use oddline_engine::{Mode, Picker, Profile, Settings, Status, Summary, Verdict, rules::RuleSet};
+use oddline_engine::{
+    Ending, Level, Mode, Picker, Profile, Settings, Status, Summary, TemplateId, Verdict, rules::RuleSet,
+};
 
 use crate::support::{World, body, event, packed, pending, secret};
 
@@ -215,6 +217,44 @@ async fn summaries_are_taken_alone_and_from_pending_records() {
     let returned = msgpack::events(&events).next().unwrap().unwrap();
     assert_eq!(read_summary(returned.body), None, "the summary was left on the record");
     check_returned(&returned, "odd", 1, "app", &world.settings);
+}
+
+#[tokio::test]
+async fn a_sequence_that_ended_oddly_goes_out_as_a_record_of_its_own() {
+    let ending = Ending {
+        source: "app|web".into(),
+        id: "req-7".into(),
+        time: 1_700_000_000_000_000_007,
+        template_id: TemplateId::of("begin <*>"),
+        template: "begin <*>".into(),
+        score: 0.52,
+        level: Level::Low,
+        reason: "sequence ended: req-7 ended after \"begin <*>\"".into(),
+        record: 0,
+    };
+    let summary = Summary { kind: "v1".into(), endings: vec![ending], ..Summary::default() };
+    let mut alone = Vec::new();
+    summary_record(&summary, &mut alone);
+    for mode in [Mode::Divert, Mode::Copy] {
+        let world = World::with(mode, Profile::Nested);
+        // Not acknowledged: the summary comes again, and is counted once.
+        *world.back.failures.lock().unwrap() = 1;
+        world.detour().carry(b"oddline.summary.app", &event(&alone)).await.unwrap_err();
+        assert!(world.judge.summaries.lock().unwrap().is_empty());
+        world.detour().carry(b"oddline.summary.app", &event(&alone)).await.unwrap();
+        assert_eq!(*world.judge.summaries.lock().unwrap(), std::slice::from_ref(&summary));
+        let events = world.back.events("oddline.verdict.app");
+        let companion = msgpack::events(&events).next().unwrap().unwrap();
+        assert_eq!(companion.time_nanos, 1_700_000_000_000_000_007);
+        let tags = msgpack::read_tags(companion.body, "anomaly").unwrap();
+        assert_eq!((tags.level, tags.status), (Level::Low, Some(Status::Inline)));
+        assert!(tags.reason.as_deref().unwrap().contains("req-7"), "{tags:?}");
+        // One that is refused for good does not hold up the rest.
+        *world.back.rejections.lock().unwrap() = 1;
+        world.detour().carry(b"oddline.summary.app", &event(&alone)).await.unwrap();
+        assert_eq!(world.judge.summaries.lock().unwrap().len(), 2);
+        assert_eq!(world.events.entries_discarded.get(), 1);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! wait for their next line. Counts flows, and must not know how a flow is found or told.
 
 use super::{
+    companions::Companions,
     flow::{Flow, MAX_REPEATS},
     wait::Wait,
 };
@@ -9,7 +10,7 @@ use crate::memory::IdMap;
 
 /// Flows of a kind before a rare step, or a missing one, means something.
 const FLOWS_FOR_STEPS: u16 = 500;
-/// Flows that took a step before repeating it, or ending after it, means something.
+/// Flows that took a step before repeating it, ending after it, or going without its companions means something.
 const FLOWS_FOR_REPEATS: u16 = 100;
 /// Share of flows below which something is rare.
 const RARE: f32 = 0.01;
@@ -40,10 +41,12 @@ pub(super) struct Kind {
     /// Value of `ended` from which `expected` is worth another look.
     look_at: u16,
     wait: Wait,
+    /// Marks the steps of the flow at hand: each has another.
+    stamp: u32,
 }
 
 /// A step within a kind. The counts are flows: those that took it at least once, twice and so on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Step {
     slot: u32,
     reached: [u16; MAX_REPEATS],
@@ -52,6 +55,9 @@ struct Step {
     /// Flows whose last step it was, by how often they had taken it.
     last: [u16; MAX_REPEATS],
     wait: Wait,
+    companions: Companions,
+    /// [`Kind::stamp`] of the last flow that was looked at and has it.
+    stamp: u32,
 }
 
 /// Share of flows that broke the habit, lately.
@@ -74,10 +80,12 @@ pub(super) struct OddStep {
 pub(super) struct OddEnding {
     /// Template slot of the step that is missing.
     pub(super) missing: u32,
+    /// Template slot of the step that it always comes with; `None`: it comes in nearly every flow.
+    pub(super) given: Option<u32>,
     /// How often nearly every flow takes it, and how often this one did.
     pub(super) usual: u8,
     pub(super) taken: u8,
-    /// Flows that took it so often, of all that have ended.
+    /// Flows that took it so often, of all that have ended (and have the step that it comes with).
     pub(super) had: u16,
     pub(super) of: u16,
 }
@@ -95,6 +103,7 @@ impl Kind {
             expected: Vec::new(),
             look_at: FLOWS_FOR_STEPS,
             wait: Wait::default(),
+            stamp: 0,
         }
     }
 
@@ -166,7 +175,15 @@ impl Kind {
     /// Judges a flow that has ended, before it is counted.
     pub(super) fn judge(&mut self, flow: &Flow) -> Option<OddEnding> {
         self.odd_endings.decay();
-        if self.ended < FLOWS_FOR_STEPS || flow.is_cut || flow.is_odd {
+        if flow.is_cut || flow.is_odd {
+            return None;
+        }
+        let odd = self.lacks_what_all_have(flow).or_else(|| self.lacks_a_companion(flow))?;
+        self.odd_endings.has_habit(true).then_some(odd)
+    }
+
+    fn lacks_what_all_have(&self, flow: &Flow) -> Option<OddEnding> {
+        if self.ended < FLOWS_FOR_STEPS {
             return None;
         }
         let ends_rarely = self.ends_rarely(flow);
@@ -177,11 +194,38 @@ impl Kind {
             let without = self.ended.saturating_sub(had);
             // To go without a step may be rare in itself; or it is rare to end here, and what nearly all have is missing.
             let is_odd = is_rare(without, self.ended) || ends_rarely && is_usual(had, self.ended);
-            is_odd.then_some(OddEnding { missing: step.slot, usual, taken, had, of: self.ended })
+            is_odd.then_some(OddEnding { missing: step.slot, given: None, usual, taken, had, of: self.ended })
         });
         // What was not done at all says more than what was done too seldom.
-        let worst = lacking.max_by_key(|odd| (std::cmp::Reverse(odd.taken), odd.had))?;
-        self.odd_endings.has_habit(true).then_some(worst)
+        lacking.max_by_key(|odd| (std::cmp::Reverse(odd.taken), odd.had))
+    }
+
+    fn lacks_a_companion(&mut self, flow: &Flow) -> Option<OddEnding> {
+        let stamp = self.mark(flow);
+        let known = &self.steps;
+        let steps = flow.steps().filter_map(|(place, _)| known.get(usize::from(place)));
+        let lacking = steps.flat_map(|step| {
+            let of = step.had.first().copied().unwrap_or(0);
+            let enough = step.companions.iter().filter(move |_| of >= FLOWS_FOR_REPEATS);
+            enough.filter_map(move |(place, had)| {
+                let missing = known.get(usize::from(place)).filter(|missing| missing.stamp != stamp)?;
+                let is_odd = is_usual(had, of) && is_rare(of.saturating_sub(had), of);
+                let (missing, given) = (missing.slot, Some(step.slot));
+                is_odd.then_some(OddEnding { missing, given, usual: 1, taken: 0, had, of })
+            })
+        });
+        lacking.max_by_key(|odd| odd.of)
+    }
+
+    /// Marks the steps of a flow, so that it takes one look to know whether it has one.
+    fn mark(&mut self, flow: &Flow) -> u32 {
+        self.stamp = self.stamp.wrapping_add(1);
+        for (place, _) in flow.steps() {
+            if let Some(step) = self.steps.get_mut(usize::from(place)) {
+                step.stamp = self.stamp;
+            }
+        }
+        self.stamp
     }
 
     /// Whether next to none of the flows that came as far as this one ended there.
@@ -199,6 +243,9 @@ impl Kind {
     pub(super) fn end(&mut self, flow: &Flow) {
         self.ended = self.ended.saturating_add(1);
         self.tally(flow, |count| *count = count.saturating_add(1));
+        self.companions(flow, |companions, own, of, has| {
+            companions.count(own, of, has, flow.steps().map(|(place, _)| place));
+        });
         if self.ended >= self.look_at {
             self.look();
         }
@@ -208,6 +255,24 @@ impl Kind {
     pub(super) fn go_on(&mut self, flow: &Flow) {
         self.ended = self.ended.saturating_sub(1);
         self.tally(flow, |count| *count = count.saturating_sub(1));
+        self.companions(flow, |companions, _, _, has| companions.uncount(has));
+    }
+
+    /// Changes the companions of each of a flow's steps, given its place, the flows that had it, and which steps the
+    /// flow has.
+    fn companions(&mut self, flow: &Flow, change: impl Fn(&mut Companions, u16, u16, &dyn Fn(u16) -> bool)) {
+        let stamp = self.mark(flow);
+        for (place, _) in flow.steps() {
+            // Taken out for the call, because the other steps are looked at meanwhile.
+            let Some(step) = self.steps.get_mut(usize::from(place)) else { continue };
+            let of = step.had.first().copied().unwrap_or(0);
+            let mut companions = std::mem::take(&mut step.companions);
+            let has = |place: u16| self.steps.get(usize::from(place)).is_some_and(|step| step.stamp == stamp);
+            change(&mut companions, place, of, &has);
+            if let Some(step) = self.steps.get_mut(usize::from(place)) {
+                step.companions = companions;
+            }
+        }
     }
 
     fn tally(&mut self, flow: &Flow, change: fn(&mut u16)) {
@@ -242,6 +307,7 @@ impl Kind {
         self.ended /= 2;
         for step in &mut self.steps {
             step.reached.iter_mut().chain(&mut step.had).chain(&mut step.last).for_each(|count| *count /= 2);
+            step.companions.halve();
         }
         self.look();
     }
@@ -250,7 +316,15 @@ impl Kind {
 impl Step {
     fn new(slot: u32) -> Step {
         let none = [0; MAX_REPEATS];
-        Step { slot, reached: none, had: none, last: none, wait: Wait::default() }
+        Step {
+            slot,
+            reached: none,
+            had: none,
+            last: none,
+            wait: Wait::default(),
+            companions: Companions::default(),
+            stamp: 0,
+        }
     }
 }
 

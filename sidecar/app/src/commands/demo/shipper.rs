@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use oddline_codec::msgpack;
-use oddline_engine::{Settings, UnixNanos};
+use oddline_engine::{Ending, Settings, UnixNanos};
 use oddline_ingest::{
     Deliver, Events, Outgoing,
     forward::{
@@ -67,6 +67,11 @@ impl Shipper {
         let alive = changes.alive;
         lock(&self.plugin).apply(changes);
         alive
+    }
+
+    /// Sequences that were found to have ended oddly since the last call.
+    pub(super) fn endings(&self, now: UnixNanos) -> Vec<Ending> {
+        lock(&self.plugin).endings(now)
     }
 
     /// One record through the plugin; a questionable one goes on its way to the sidecar.
