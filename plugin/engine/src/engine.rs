@@ -7,7 +7,11 @@ use std::sync::Arc;
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
     ansi,
-    detect::{Signals, entropy::Table, sequence::MAX_ALL_FLOWS},
+    detect::{
+        Signals,
+        entropy::Table,
+        sequence::{MAX_ALL_FLOWS, MAX_ALL_PAIRS},
+    },
     mask::Masked,
     memory::IdMap,
     options::Mode,
@@ -46,8 +50,9 @@ pub struct Engine {
     seeds: Seeds,
     pub(crate) sources: IdMap<Box<Source>>,
     pub(crate) templates: usize,
-    /// Flows remembered by all sources.
+    /// Flows remembered by all sources, and pairs of their kinds and steps.
     pub(crate) flows: usize,
+    pub(crate) pairs: usize,
     /// Odd endings that nobody has asked for yet.
     endings: Vec<Ending>,
     pub(crate) aliases: IdMap<TemplateId>,
@@ -79,6 +84,7 @@ impl Engine {
             sources: IdMap::default(),
             templates: 0,
             flows: 0,
+            pairs: 0,
             endings: Vec::new(),
             aliases: IdMap::default(),
             counters: Counters::default(),
@@ -191,12 +197,15 @@ impl Engine {
             now: now.0,
             record: self.counters.records,
             has_room: self.flows < MAX_ALL_FLOWS,
+            may_learn: self.pairs < MAX_ALL_PAIRS,
             baseline: self.baseline,
         };
-        let before = (source.miner.len(), source.flows());
+        let (templates, (flows, pairs)) = (source.miner.len(), source.flows());
         let placed = source.observe(&context, &self.masked, message, record.severity, &mut self.signals);
-        self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(before.0);
-        self.flows = self.flows.saturating_add(source.flows()).saturating_sub(before.1);
+        self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(templates);
+        let now_known = source.flows();
+        self.flows = self.flows.saturating_add(now_known.0).saturating_sub(flows);
+        self.pairs = self.pairs.saturating_add(now_known.1).saturating_sub(pairs);
         let ending = if self.masked.ids().is_empty() { None } else { source.end_some(now.0) };
 
         let silenced = &self.advice.silenced_rules;
@@ -364,7 +373,9 @@ impl Engine {
     fn forget(&mut self, key: u64) {
         if let Some(source) = self.sources.remove(&key) {
             self.templates = self.templates.saturating_sub(source.miner.len());
-            self.flows = self.flows.saturating_sub(source.flows());
+            let (flows, pairs) = source.flows();
+            self.flows = self.flows.saturating_sub(flows);
+            self.pairs = self.pairs.saturating_sub(pairs);
             self.counters.evicted = self.counters.evicted.saturating_add(source.miner.len() as u64);
         }
     }

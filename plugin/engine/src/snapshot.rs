@@ -138,6 +138,7 @@ impl Engine {
         self.sources.clear();
         self.templates = 0;
         self.flows = 0;
+        self.pairs = 0;
         self.aliases = state.aliases.into_iter().take(10_000).map(|(old, new)| (old.0, new)).collect();
         let (per_source, total, most) = {
             let settings = self.settings();

@@ -59,8 +59,9 @@ pub(crate) struct Context<'c> {
     pub(crate) now: i64,
     /// Number of the record.
     pub(crate) record: u64,
-    /// Whether the engine as a whole may remember more flows.
+    /// Whether the engine as a whole may remember more flows, and more of what they have in common.
     pub(crate) has_room: bool,
+    pub(crate) may_learn: bool,
     /// Until when everything was known as normal; what appeared later stays new.
     pub(crate) baseline: Option<i64>,
 }
@@ -95,9 +96,9 @@ impl Source {
         }
     }
 
-    /// Flows that are remembered.
-    pub(crate) fn flows(&self) -> usize {
-        self.sequences.as_ref().map_or(0, |sequences| sequences.len())
+    /// Flows that are remembered, and pairs of their kinds and steps.
+    pub(crate) fn flows(&self) -> (usize, usize) {
+        self.sequences.as_ref().map_or((0, 0), |sequences| (sequences.len(), sequences.pairs()))
     }
 
     /// Whether the source has been watched long enough for `new` to mean something.
@@ -193,6 +194,7 @@ impl Source {
                 record: context.record,
                 now: context.now,
                 has_room: context.has_room,
+                may_learn: context.may_learn,
             };
             sequences.observe(&line, signals);
         }
@@ -221,7 +223,7 @@ impl Source {
         let last = self.miner.get(odd.last)?;
         let (missing, given) = odd.missing();
         let missing = self.miner.get(missing)?;
-        let short = |text: &str| -> String { text.chars().take(80).collect() };
+        let short = |text: &str| -> String { text.chars().take(120).collect() };
         let given = given.and_then(|given| self.miner.get(given)).map(|given| short(&given.text));
         Some(Ending {
             source: self.name.to_string(),

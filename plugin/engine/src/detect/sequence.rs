@@ -40,6 +40,8 @@ pub(crate) const MAX_FLOWS: usize = 2_048;
 pub(crate) const MAX_ALL_FLOWS: usize = 32_768;
 /// Pairs of kind and step that one source remembers; past it no new ones are learned.
 const MAX_PAIRS: usize = 4_096;
+/// Pairs remembered over all sources; past it no new ones are learned.
+pub(crate) const MAX_ALL_PAIRS: usize = 65_536;
 /// Kinds that one source remembers; past it flows of new kinds are not looked at.
 const MAX_KINDS: usize = 64;
 /// Longest name before an id that is looked at, in bytes.
@@ -73,8 +75,9 @@ pub(crate) struct Line<'m> {
     /// Its number and time.
     pub(crate) record: u64,
     pub(crate) now: i64,
-    /// Whether the engine as a whole may remember one flow more.
+    /// Whether the engine as a whole may remember one flow more, and one pair more.
     pub(crate) has_room: bool,
+    pub(crate) may_learn: bool,
 }
 
 /// A flow that ended oddly.
@@ -92,6 +95,11 @@ impl Sequences {
     /// Flows that are remembered.
     pub(crate) fn len(&self) -> usize {
         self.flows.len()
+    }
+
+    /// Pairs of kind and step that are remembered.
+    pub(crate) fn pairs(&self) -> usize {
+        self.pairs
     }
 
     /// Takes one record that has ids.
@@ -127,7 +135,7 @@ impl Sequences {
         flow.record = line.record;
         flow.seen = flow.seen.max(line.now);
         let known = kind.len();
-        let Some(place) = kind.place(line.slot, self.pairs < MAX_PAIRS) else {
+        let Some(place) = kind.place(line.slot, line.may_learn && self.pairs < MAX_PAIRS) else {
             flow.is_cut = true;
             return None;
         };

@@ -80,3 +80,46 @@ impl Engine {
         std::mem::take(&mut self.endings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        detect::sequence::{MAX_ALL_FLOWS, MAX_ALL_PAIRS},
+        options::Options,
+        record::Record,
+        rules::RuleSet,
+        settings::Settings,
+    };
+
+    #[test]
+    fn what_sequences_remember_is_bounded_over_all_sources_and_given_back() {
+        let options = Options { max_sources: Some(40), ..Options::default() };
+        let mut engine = Engine::new(Settings::new(&options).unwrap(), Arc::new(RuleSet::default()));
+        let letters = |number: usize| -> String {
+            let digits = number.to_string();
+            digits.bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+        };
+        let observe = |engine: &mut Engine, source: usize, number: usize, now: i64| {
+            // Each line is a template of its own, and belongs to two flows of two kinds.
+            let word = letters(number);
+            let line = format!("{word}x y{word} z{word} job_{number:08x}f00 run_{number:08x}f00");
+            let tag = format!("source{source}");
+            engine.observe(&Record::from_line(tag.as_bytes(), line.as_bytes()), UnixNanos(now));
+        };
+        let mut most = (0, 0);
+        for number in 0..40 * 1_900 {
+            observe(&mut engine, number % 40, number / 40, number as i64);
+            most = (most.0.max(engine.flows), most.1.max(engine.pairs));
+        }
+        assert_eq!(most, (MAX_ALL_FLOWS, MAX_ALL_PAIRS));
+        let held = engine.sources.values().map(|source| source.flows());
+        let held = held.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert_eq!((engine.flows, engine.pairs), held, "the sums are true");
+        // A source that makes way for another gives back what it held.
+        observe(&mut engine, 40, 0, 3_600_000_000_000 * 2);
+        assert!(engine.flows < MAX_ALL_FLOWS && engine.pairs < MAX_ALL_PAIRS);
+        engine.restore(&engine.snapshot()).unwrap();
+        assert_eq!((engine.flows, engine.pairs), (0, 0), "flows are not kept over a restart");
+    }
+}

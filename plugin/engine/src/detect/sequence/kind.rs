@@ -209,7 +209,8 @@ impl Kind {
             let enough = step.companions.iter().filter(move |_| of >= FLOWS_FOR_REPEATS);
             enough.filter_map(move |(place, had)| {
                 let missing = known.get(usize::from(place)).filter(|missing| missing.stamp != stamp)?;
-                let is_odd = is_usual(had, of) && is_rare(of.saturating_sub(had), of);
+                // Pairs are many, so doubt does not count here: it would be a finding somewhere all the time.
+                let is_odd = is_few(of.saturating_sub(had), of);
                 let (missing, given) = (missing.slot, Some(step.slot));
                 is_odd.then_some(OddEnding { missing, given, usual: 1, taken: 0, had, of })
             })
@@ -352,6 +353,11 @@ fn is_rare(count: u16, of: u16) -> bool {
     let usual = RARE * f32::from(of);
     let excess = f32::from(count) - usual;
     excess <= 0.0 || excess * excess < DOUBT * DOUBT * usual
+}
+
+/// Whether no more than [`RARE`] of the flows that were seen do so.
+fn is_few(count: u16, of: u16) -> bool {
+    f32::from(count) <= RARE * f32::from(of)
 }
 
 /// Whether all flows have it but for as many as may be odd in what is learned from.

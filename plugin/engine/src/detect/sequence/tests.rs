@@ -29,6 +29,7 @@ impl Stream {
             record: self.records,
             now: self.now,
             has_room,
+            may_learn: has_room,
         };
         self.sequences.take(id, kind, format!("id-{id}").as_bytes(), &line)
     }
@@ -325,6 +326,10 @@ fn tables_are_bounded() {
     let full = stream.sequences.len();
     stream.line_with(1 << 40, 1, 0, false);
     assert_eq!(stream.sequences.len(), full, "without room the oldest makes way");
+    let mut stream = Stream::default();
+    stream.line_with(1, 1, 1, true);
+    stream.line_with(1, 1, 2, false);
+    assert_eq!(stream.sequences.pairs(), 1, "nothing new is learned when nobody has room");
     let mut none = Stream::default();
     assert_eq!(none.line_with(1, 1, 1, false), None);
     assert_eq!(none.sequences.len(), 0);
