@@ -8,9 +8,9 @@ use super::{
 };
 use crate::memory::IdMap;
 
-/// Flows of a kind before a rare step, or a missing one, means something.
+/// Flows of a kind, or with a step, before a rare step, or a missing one, means something.
 const FLOWS_FOR_STEPS: u16 = 500;
-/// Flows that took a step before repeating it, ending after it, or going without its companions means something.
+/// Flows that took a step before repeating it, or ending after it, means something.
 const FLOWS_FOR_REPEATS: u16 = 100;
 /// Share of flows below which something is rare.
 const RARE: f32 = 0.01;
@@ -206,7 +206,7 @@ impl Kind {
         let steps = flow.steps().filter_map(|(place, _)| known.get(usize::from(place)));
         let lacking = steps.flat_map(|step| {
             let of = step.had.first().copied().unwrap_or(0);
-            let enough = step.companions.iter().filter(move |_| of >= FLOWS_FOR_REPEATS);
+            let enough = step.companions.iter().filter(move |_| of >= FLOWS_FOR_STEPS);
             enough.filter_map(move |(place, had)| {
                 let missing = known.get(usize::from(place)).filter(|missing| missing.stamp != stamp)?;
                 // Pairs are many, so doubt does not count here: it would be a finding somewhere all the time.
