@@ -23,6 +23,9 @@ impl Shared {
     /// known, it is no burst.
     pub(crate) fn count(&self, summary: &Summary) {
         self.events.sequences_ended(&summary.endings);
+        for ending in &summary.endings {
+            self.keep_finding(&ending.source.as_str().into(), &ending.clone().verdict());
+        }
         let (now, bare) = (self.now_seconds(), summary.kind == BARE_COUNTS);
         for template in &summary.templates {
             let TemplateCount { id, text, source, count, rule_hits } = template;

@@ -1,4 +1,4 @@
-//! The last things that were confirmed, for people who ask what happened lately. Bounded in number and in bytes.
+//! The last things that were confirmed, and the last sequences that ended oddly, for people who ask what happened lately. Bounded in number and in bytes.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ pub const MAX_FINDINGS: usize = 1_000;
 /// Longest text kept of each, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
 
-/// A confirmed verdict.
+/// A confirmed verdict, or what is wrong with the end of a sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Unix seconds.

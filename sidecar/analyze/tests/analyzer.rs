@@ -14,8 +14,8 @@ use oddline_analyze::{
     ports::{Analysis, Conditions, Received},
 };
 use oddline_engine::{
-    Body, Class, Engine, Flag, Flags, Level, Record, RuleHit, Status, Summary, TemplateCount, TemplateId,
-    Verdict, Visitor, rules::RuleSet,
+    Body, Class, Counters, Ending, Engine, Flag, Flags, Level, Record, RuleHit, Status, Summary,
+    TemplateCount, TemplateId, Verdict, Visitor, rules::RuleSet,
 };
 use tokio::time::Instant;
 
@@ -307,6 +307,32 @@ async fn a_template_earns_its_place_and_a_flagged_or_reported_one_does_not() {
     world.analyzer.summary(summary("quiet work done", 1_000, 0));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(world.index.known.lock().unwrap().is_empty(), "a report outweighs any count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_that_ended_oddly_are_counted_and_kept_among_the_findings() {
+    let world = World::new().await;
+    let ending = |number: u64| Ending {
+        source: "app|web".into(),
+        id: format!("req-{number}"),
+        time: 1_763_000_000_000_000_000,
+        template_id: TemplateId::of("begin <*>"),
+        template: "begin <*>".into(),
+        score: 0.52,
+        level: Level::Low,
+        reason: format!("sequence ended: req-{number}"),
+        record: 0,
+    };
+    let counters = Counters { endings: 300, endings_untold: 44, ..Counters::default() };
+    let endings = (0..256).map(ending).collect();
+    world.analyzer.summary(Summary { kind: "v1".into(), counters, endings, ..Summary::default() });
+    let figures = world.analyzer.figures();
+    let figure = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
+    assert_eq!(figure("sequences_ended"), Some(256));
+    assert_eq!((figure("plugin_endings"), figure("plugin_endings_untold")), (Some(300), Some(44)));
+    let kept = world.analyzer.findings(usize::MAX);
+    assert_eq!(kept.len(), 256);
+    assert_eq!((&*kept[0].source, &*kept[0].reason), ("app|web", "sequence ended: req-255"));
 }
 
 #[tokio::test(start_paused = true)]
