@@ -3,6 +3,7 @@
 //! Detectors only collect [`Evidence`]; [`crate::score`] weighs it. None of them can fail, allocate on quiet records, or
 //! see another source.
 
+pub(crate) mod address;
 pub(crate) mod block;
 pub(crate) mod entropy;
 pub(crate) mod error_rate;
@@ -10,6 +11,7 @@ pub(crate) mod novelty;
 pub(crate) mod rate;
 pub(crate) mod repeat;
 pub(crate) mod sequence;
+pub(crate) mod told;
 pub(crate) mod value;
 
 use crate::verdict::{Flag, Flags};

@@ -9,6 +9,7 @@ use crate::{
     ansi,
     detect::{
         Signals,
+        address::Addresses,
         entropy::Table,
         sequence::{MAX_ALL_FLOWS, MAX_ALL_PAIRS},
     },
@@ -32,8 +33,6 @@ pub struct UnixNanos(pub i64);
 
 /// Strength of `new` from which an otherwise quiet record is worth the sidecar's look.
 const WORTH_A_LOOK: f32 = 0.3;
-/// Raw score from which a record needs no company to be flagged.
-const FLAGGED: f32 = 0.5;
 /// Renamed templates remembered; past it the memory is emptied (advice carries the aliases that matter).
 const MAX_ALIASES: usize = 10_000;
 /// A source that was not heard of for this long makes room for a new one.
@@ -65,6 +64,7 @@ pub struct Engine {
     diverted: u32,
     tail: f64,
     table: Table,
+    addresses: Addresses,
     /// The message without terminal colours.
     plain: Vec<u8>,
     masked: Masked,
@@ -94,6 +94,7 @@ impl Engine {
             diverted: 0,
             tail: settings.tail(),
             table: Table::new(),
+            addresses: Addresses::default(),
             plain: Vec::new(),
             masked: Masked::default(),
             signals: Signals::default(),
@@ -218,8 +219,10 @@ impl Engine {
             (Some(rule), Some(also)) if also.score > rule.score => Some(also),
             (rule, also) => rule.or(also),
         };
-        if rule.is_some() {
+        if let Some(rule) = &rule {
             self.signals.flags.insert(Flag::Pattern);
+            let time = (now.0, self.settings.window_nanos);
+            self.addresses.observe((key, &mut source.told), rule, message, time, &mut self.signals);
         }
         let verdict = self.judge(key, placed, rule, seconds, now.0);
         if let Some(source) = self.sources.get_mut(&key) {
@@ -258,9 +261,16 @@ impl Engine {
             }
             None => {}
         }
-        let mut raw = score::raw(&self.signals, rule.as_ref(), is_known || is_habit);
-        if raw < FLAGGED && block.judge(&mut self.signals) {
-            raw = score::raw(&self.signals, rule.as_ref(), is_known || is_habit);
+        let is_known = is_known || is_habit;
+        let mut lost = 0.0;
+        if score::repeats(&self.signals, rule.as_ref()) {
+            let name = rule.as_ref().map_or(&b""[..], |rule| rule.name.as_bytes());
+            let told = template.told.get_or_insert_default();
+            lost = told.again(twox_hash::XxHash3_64::oneshot(name), now, self.settings.window_nanos);
+        }
+        let mut raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
+        if raw < score::FLAGGED && block.judge(&mut self.signals) {
+            raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
         }
         let score = score::calibrate(raw, self.settings.threshold, self.advice.threshold_offset);
         let level = Level::of(score);

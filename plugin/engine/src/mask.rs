@@ -319,6 +319,14 @@ impl Masked {
         self.text.truncate(self.text.len().saturating_sub(word));
     }
 
+    /// Whether the number that ends at `taken` is part of a name, and measures nothing: `req-36951603`, `4117-baef`.
+    fn names(&self, rest: &[u8], taken: usize) -> bool {
+        let follows = matches!(rest.get(taken..), Some([b'-', after, ..]) if is_word(*after));
+        let precedes =
+            matches!(self.text.as_slice(), [.., before, b'-'] if is_word(*before) || *before == b'>');
+        follows || precedes
+    }
+
     /// Remembers a plain number, with a fraction if one follows and without its unit.
     fn number(&mut self, rest: &[u8], end: usize) -> usize {
         let digits = |at: usize| {
@@ -335,7 +343,7 @@ impl Masked {
         if unit <= 4 {
             taken = taken.saturating_add(unit);
         }
-        let number = rest.get(..length).filter(|number| number.len() <= 15);
+        let number = rest.get(..length).filter(|number| number.len() <= 15 && !self.names(rest, taken));
         let mut value = number.map(value_of);
         if let Some((unit, factor)) = rest.get(taken..).and_then(unit_of) {
             taken = taken.saturating_add(unit);

@@ -2,7 +2,7 @@
 
 use crate::{
     detect::{Evidence, Signals},
-    verdict::RuleHit,
+    verdict::{Flag, RuleHit},
 };
 
 /// What a rule's severity (0..10) alone scores: below 2 nothing is flagged; 2 is low, 3.5 medium, 5 high, 7 critical.
@@ -67,10 +67,33 @@ pub fn of_rule_on(severity: f32, is_known: bool) -> f32 {
     if is_known && severity < RULE_OVER_KNOWN { strength * CLEARED } else { strength }
 }
 
-/// The raw score of a record's evidence and rule.
-pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool) -> f32 {
-    let rule = rule.map(|rule| of_rule_on(rule.score, is_known));
-    join(signals.evidence.iter().map(|evidence| evidence.strength).chain(rule))
+/// Where a raw score is worth flagging.
+pub(crate) const FLAGGED: f32 = 0.5;
+
+/// The raw score of a record's evidence and rule. `lost`: what both lose because they were told before. A grave rule loses
+/// nothing; another sinks at most to just below where it is flagged, so that it still ranks above what no rule minds; what
+/// is unfamiliar stays just flagged.
+pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool, lost: f32) -> f32 {
+    let rule = rule.map(|rule| {
+        let strength = of_rule_on(rule.score, is_known);
+        if rule.score < RULE_OVER_KNOWN {
+            strength.min((strength - lost).max(0.48 + 0.02 * strength))
+        } else {
+            strength
+        }
+    });
+    let strengths = signals.evidence.iter().map(|evidence| match evidence.flag {
+        Flag::New | Flag::Semantic => evidence.strength.min((evidence.strength - lost).max(FLAGGED)),
+        _ => evidence.strength,
+    });
+    join(strengths.chain(rule))
+}
+
+/// Whether a record is a finding of the kind that repeats: by rule, or by being unfamiliar. Statistics know by themselves
+/// when to speak.
+pub(crate) fn repeats(signals: &Signals, rule: Option<&RuleHit>) -> bool {
+    rule.is_some_and(|rule| of_rule(rule.score) >= FLAGGED)
+        || signals.strength_of(Flag::New).max(signals.strength_of(Flag::Semantic)) >= FLAGGED
 }
 
 /// One line of English, strongest evidence first.

@@ -13,6 +13,7 @@ use crate::{
         rate::Rate,
         repeat::Run,
         sequence::{self, OddFlow, Sequences},
+        told::Told,
         value::Values,
     },
     mask::Masked,
@@ -43,6 +44,8 @@ pub(crate) struct Source {
     pub(crate) novelty: Novelty,
     run: Run,
     pub(crate) block: Block,
+    /// Of addresses that tried too often.
+    pub(crate) told: Told,
     /// Of sources whose messages carry ids.
     sequences: Option<Box<Sequences>>,
     window: i64,
@@ -91,6 +94,7 @@ impl Source {
             novelty: Novelty::default(),
             run: Run::default(),
             block: Block::default(),
+            told: Told::default(),
             sequences: None,
             window: i64::MIN,
         }
@@ -128,21 +132,21 @@ impl Source {
         let placement =
             self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
         let share = self.novelty.learn(placement.is_new, self.records);
-        let appeared = self.miner.get(placement.slot).map_or(context.now, |template| template.first_seen);
+        let template = self.miner.get(placement.slot);
+        let appeared = template.map_or(context.now, |template| template.first_seen);
+        let severity = severity.or(template.and_then(|template| template.severity));
         if !novelty::says_something(&masked.text) {
             // A rule of dashes or a lone number is no message; `new` would say nothing about it.
         } else if context.baseline.is_some_and(|end| appeared > end) {
-            novelty::not_in_baseline(signals, placement.nearest);
+            novelty::not_in_baseline(signals, placement.nearest, severity);
         } else if placement.is_new && warm {
-            novelty::new(signals, share, placement.nearest);
+            novelty::new(signals, share, placement.nearest, severity);
         }
         self.records = self.records.saturating_add(1);
         self.last_seen = context.now;
 
         let windows = self.rate.windows;
-        let mut severity = severity;
         if let Some(template) = self.miner.get_mut(placement.slot) {
-            severity = severity.or(template.severity);
             if placement.is_new {
                 template.rate = Rate::since(window, windows);
             } else if warm {

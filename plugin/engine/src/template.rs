@@ -15,7 +15,7 @@ use words::{
 };
 
 use crate::{
-    detect::{rate::Rate, value::Values},
+    detect::{rate::Rate, told::Told, value::Values},
     mask::PLACEHOLDER,
     memory::{Clock, IdMap},
     record::Severity,
@@ -46,6 +46,8 @@ pub(crate) struct Template {
     pub(crate) last_seen: i64,
     pub(crate) rate: Rate,
     pub(crate) values: Option<Box<Values>>,
+    /// What was told of it; not saved, so that a restart tells each thing once more.
+    pub(crate) told: Option<Box<Told>>,
     /// Longest run of consecutive records that was seen without being odd.
     pub(crate) usual_run: u32,
     pub(crate) since_summary: u32,
@@ -65,6 +67,7 @@ impl Template {
             last_seen: now,
             rate: Rate::default(),
             values: None,
+            told: None,
             usual_run: 0,
             since_summary: 0,
             rule_hits: 0,
@@ -319,6 +322,11 @@ impl Miner {
             template.since_summary = template.since_summary.saturating_add(other.since_summary);
             template.rule_hits = template.rule_hits.saturating_add(other.rule_hits);
             template.rate.absorb(&other.rate);
+            match (&mut template.told, other.told) {
+                (Some(told), Some(other)) => told.absorb(*other),
+                (told @ None, other) => *told = other,
+                (Some(_), None) => {}
+            }
         }
     }
 

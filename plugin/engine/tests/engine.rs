@@ -297,13 +297,19 @@ fn a_habit_of_the_source_stops_being_flagged_by_rule_and_a_grave_one_does_not() 
         let mut engine = engine(|_| {});
         let levels: Vec<Level> =
             (0..hours * 3600 / every).map(|step| see(&mut engine, message, step * every).level).collect();
-        (levels[1], *levels.last().unwrap())
+        (levels[0], levels[2], *levels.last().unwrap())
     };
-    let failed = "Failed password for root from 203.0.113.9 port 4022 ssh2";
-    assert_eq!(level(failed, 30, 2), (Level::Low, Level::None));
-    assert_eq!(level(failed, 600, 2), (Level::Low, Level::Low), "too few to be a habit");
+    let failed = "Failed password for root";
+    assert_eq!(level(failed, 30, 2), (Level::Low, Level::None, Level::None), "one finding");
+    assert_eq!(
+        level(failed, 600, 2),
+        (Level::Low, Level::Low, Level::None),
+        "one every ten minutes, then a habit"
+    );
+    let fatal = "FATAL: out of handles";
+    assert_eq!(level(fatal, 1, 1), (Level::Medium, Level::None, Level::None));
     let grave = "CRITICAL: Failed to connect to primary database after 5 retries.";
-    assert_eq!(level(grave, 30, 2), (Level::Critical, Level::Critical));
+    assert_eq!(level(grave, 30, 2), (Level::Critical, Level::Critical, Level::Critical));
 }
 
 #[test]

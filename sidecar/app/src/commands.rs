@@ -13,6 +13,7 @@ pub mod rules;
 pub mod run;
 pub mod scan;
 pub mod server;
+pub mod time;
 pub mod vrl;
 
 /// What the caller can put right: a name that does not exist, options that do not fit together. Exit code 64.

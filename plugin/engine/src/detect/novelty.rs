@@ -5,7 +5,7 @@
 //! surprising when it does so again, one that has said the same thirty things for a week is.
 
 use super::{Signals, plain};
-use crate::verdict::Flag;
+use crate::{record::Severity, verdict::Flag};
 
 /// Weight of one record in the share of firsts.
 const ALPHA: f32 = 1.0 / 1_000.0;
@@ -42,23 +42,33 @@ pub(crate) fn says_something(masked: &[u8]) -> bool {
 }
 
 /// A first of its shape. `nearest`: the share of its words that a known shape has in the same places.
-pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32) {
+pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32, severity: Option<Severity>) {
     let surprise = -share.max(1e-5).log10();
-    // 10 % firsts: .35, 1 %: .5, 0.1 % and fewer: .62. A near twin of something known is half as surprising.
-    let alone = (0.2 + 0.15 * surprise).clamp(0.2, 0.62);
+    // All firsts: 0, 10 %: .35, 1 %: .5, 0.1 % and fewer: .62. A near twin of something known is less surprising.
+    let alone = (0.35 * surprise).min(0.2 + 0.15 * surprise).clamp(0.0, 0.62);
     let twin = if nearest >= 0.75 { 0.75 } else { 1.0 };
     let chance = match share {
         s if s >= 0.01 => format!("{:.0} % of recent records were", f64::from(s) * 100.0),
         s if s >= 0.0005 => format!("1 in {} records was", plain(f64::from(1.0 / s).round())),
         _ => "almost no record was".to_owned(),
     };
-    signals.add(Flag::New, alone * twin, format!("new message ({chance} new here)"));
+    signals.add(Flag::New, alone * twin * weight(severity), format!("new message ({chance} new here)"));
 }
 
 /// Not among what was declared normal, however often it came since.
-pub(crate) fn not_in_baseline(signals: &mut Signals, nearest: f32) {
+pub(crate) fn not_in_baseline(signals: &mut Signals, nearest: f32, severity: Option<Severity>) {
     let twin = if (0.75..1.0).contains(&nearest) { 0.9 } else { 1.0 };
-    signals.add(Flag::New, 0.6 * twin, "new message (not in the baseline)".to_owned());
+    let strength = (0.6 * twin * weight(severity)).max(0.51);
+    signals.add(Flag::New, strength, "new message (not in the baseline)".to_owned());
+}
+
+/// What a message says of its own gravity: a new line of debugging is less of a finding than a new error.
+fn weight(severity: Option<Severity>) -> f32 {
+    match severity {
+        Some(Severity::Trace | Severity::Debug | Severity::Info) => 0.87,
+        Some(Severity::Warn) | None => 0.95,
+        Some(Severity::Error | Severity::Fatal) => 1.0,
+    }
 }
 
 /// Known, but seen a few times only, and long ago.
@@ -77,7 +87,7 @@ mod tests {
     fn firsts_in_a_settled_source_are_flagged_and_in_a_lively_one_not() {
         let strength = |share, nearest| {
             let mut signals = Signals::default();
-            new(&mut signals, share, nearest);
+            new(&mut signals, share, nearest, Some(Severity::Error));
             signals.strength_of(Flag::New)
         };
         assert!(strength(0.3, 0.0) < 0.5);

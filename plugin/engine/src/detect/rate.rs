@@ -30,6 +30,8 @@ const FORGETTING: f32 = 1.0 / 600.0;
 const MIN_WINDOWS: u16 = 5;
 /// A burst has at least this many records.
 const MIN_BURST: u32 = 10;
+/// The same, of what was never seen in a closed window: ten of something new are a new thing, not yet a burst of it.
+const MIN_FIRST_BURST: u32 = 30;
 /// A drop is told only of what had at least this many records per window.
 const MIN_DROP: f32 = 10.0;
 
@@ -124,10 +126,14 @@ impl Rate {
         if count < MIN_BURST || self.windows < MIN_WINDOWS || count < self.next_report {
             return None;
         }
+        if self.largest == 0.0 && count < MIN_FIRST_BURST {
+            return None;
+        }
         let mean = f64::from(self.mean.max(0.5));
-        // Cheap look before the tail is computed: nothing below twice the usual is a burst anybody wants to hear of.
+        // Cheap look before the tail is computed: nothing below three times the most that is usual is a burst anybody
+        // wants to hear of.
         let usual = mean.max(f64::from(self.largest));
-        if f64::from(count) < 2.0 * usual {
+        if f64::from(count) < 3.0 * usual {
             return None;
         }
         if upper_tail(mean, f64::from(self.variance), u64::from(count)) >= tail {

@@ -1,8 +1,8 @@
 //! The whole judgement in one process, for `scan` and `check`: the engine as a plugin runs it, the analysis as the
 //! sidecar runs it, and between them a function call instead of a network.
 //!
-//! Takes records in order, gives final verdicts. Time comes with the records, or is counted where nothing says when a
-//! line came: one millisecond a line. The analysis lives in the same time.
+//! Takes records in order, gives final verdicts. Time comes with the records, or stands at the beginning of the lines, or
+//! is counted where nothing says when a line came: one millisecond a line. The analysis lives in the same time.
 
 use std::sync::{
     Arc,
@@ -22,12 +22,10 @@ use oddline_engine::{
     rules::RuleSet,
 };
 
-use super::lines::Entry;
+use super::{lines::Entry, time::LineClock};
 
 /// Lines judged together: their questionable templates share one batch.
 pub const CHUNK: usize = 1_000;
-/// Nanoseconds between two lines.
-const STEP: i64 = 1_000_000;
 /// All lines are one source: a baseline and the file scanned against it must share their statistics.
 const TAG: &[u8] = b"scan";
 
@@ -48,14 +46,16 @@ pub fn options(baseline: bool) -> Options {
 pub struct Timed<'a> {
     /// What came.
     pub record: Record<'a>,
-    /// When; `None`: a millisecond after the one before.
+    /// The line it was made of.
+    pub line: &'a [u8],
+    /// When; `None`: at the time that the line begins with, or else a millisecond after the one before.
     pub at: Option<UnixNanos>,
 }
 
 impl<'a> Timed<'a> {
     /// A line of a file.
     pub fn line(line: &'a [u8]) -> Timed<'a> {
-        Timed { record: Record::from_line(TAG, line), at: None }
+        Timed { record: Record::from_line(TAG, line), line, at: None }
     }
 }
 
@@ -83,7 +83,7 @@ impl Clock for StreamClock {
 pub struct Offline {
     engine: Engine,
     analyzer: Arc<Analyzer>,
-    now: i64,
+    time: LineClock,
     clock: Arc<StreamClock>,
     has_baseline: bool,
     /// Records that were learned and not judged.
@@ -133,8 +133,8 @@ impl Offline {
         let mut engine = Engine::new(settings, rules);
         engine.set_detour(true);
         let clock = Arc::default();
-        let (has_baseline, learned) = (false, 0);
-        Offline { engine, analyzer, now: 0, clock, has_baseline, learned, conditions: None, _state: None }
+        let (time, has_baseline, learned) = (LineClock::default(), false, 0);
+        Offline { engine, analyzer, time, clock, has_baseline, learned, conditions: None, _state: None }
     }
 
     /// The same with rules that the engine cannot run, for [`Offline::judge_lines`].
@@ -160,9 +160,13 @@ impl Offline {
 
     /// `also` is a rule that hits and that the engine cannot run.
     fn observe(&mut self, timed: &Timed<'_>, also: Option<RuleHit>) -> Verdict {
-        self.now = timed.at.map_or(self.now.saturating_add(STEP), |at| at.0);
-        self.clock.0.store(self.now, Ordering::Relaxed);
-        self.engine.observe_with(&timed.record, also, UnixNanos(self.now))
+        match timed.at {
+            Some(at) => self.time.set(at.0),
+            None => self.time.tick(timed.line),
+        }
+        let now = self.time.now();
+        self.clock.0.store(now.0, Ordering::Relaxed);
+        self.engine.observe_with(&timed.record, also, now)
     }
 
     /// Learns records as normal. What is not among them is new from then on, each time it comes.
@@ -175,14 +179,14 @@ impl Offline {
         }
         let mut taught = 0;
         loop {
-            let summary = self.engine.take_summary(UnixNanos(self.now));
+            let summary = self.engine.take_summary(self.time.now());
             if summary.templates.is_empty() {
                 break;
             }
             let templates = summary.templates.into_iter().map(|row| (row.id, Arc::from(row.text))).collect();
             taught += self.analyzer.teach(templates).await?;
         }
-        self.engine.end_baseline(UnixNanos(self.now));
+        self.engine.end_baseline(self.time.now());
         self.learned = self.engine.counters().records;
         self.has_baseline = true;
         self.take_advice().await;
@@ -198,7 +202,7 @@ impl Offline {
     /// What has shown since the last call about records that were judged before: sequences that ended oddly. One that
     /// had its last record shortly before the end of the stream may still go on, and is not judged.
     pub fn late(&mut self) -> Vec<Late> {
-        let endings = self.engine.take_endings(UnixNanos(self.now)).into_iter();
+        let endings = self.engine.take_endings(self.time.now()).into_iter();
         // Records are counted from 1; what was learned is nobody's line.
         let late = endings.filter_map(|ending| {
             let at = ending.record.checked_sub(self.learned + 1)?;
@@ -211,7 +215,7 @@ impl Offline {
     pub async fn look_at_line(&mut self, line: &[u8]) -> Vec<Verdict> {
         let picker = self.engine.picker();
         let entry = Entry::of(line);
-        let timed = Timed { record: entry.record(&picker, TAG), at: None };
+        let timed = Timed { record: entry.record(&picker, TAG), line, at: None };
         let also = self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, &entry));
         let local = self.observe(&timed, also);
         self.analyzer.judge(vec![questionable(local, &timed.record)]).await
@@ -223,17 +227,20 @@ impl Offline {
     /// If the analysis cannot learn.
     pub async fn learn_lines(&mut self, lines: &[Vec<u8>]) -> anyhow::Result<usize> {
         let picker = self.engine.picker();
-        let record =
-            lines.iter().map(|line| Timed { record: Entry::of(line).record(&picker, TAG), at: None });
-        self.learn(record).await
+        let records =
+            lines.iter().map(|line| Timed { record: Entry::of(line).record(&picker, TAG), line, at: None });
+        self.learn(records).await
     }
 
     /// Judges lines in order, JSON objects as records: by all rules, those with a condition included.
     pub async fn judge_lines(&mut self, lines: &[Vec<u8>]) -> Vec<Verdict> {
         let picker = self.engine.picker();
         let entries: Vec<Entry<'_>> = lines.iter().map(|line| Entry::of(line)).collect();
-        let records: Vec<Timed<'_>> =
-            entries.iter().map(|entry| Timed { record: entry.record(&picker, TAG), at: None }).collect();
+        let records: Vec<Timed<'_>> = entries
+            .iter()
+            .zip(lines)
+            .map(|(entry, line)| Timed { record: entry.record(&picker, TAG), line, at: None })
+            .collect();
         let mut local = Vec::with_capacity(records.len());
         for (entry, record) in entries.iter().zip(&records) {
             let also = self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, entry));

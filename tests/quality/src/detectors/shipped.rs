@@ -79,7 +79,7 @@ fn timed<'a>(picker: &Picker, event: &'a Event) -> anyhow::Result<Timed<'a>> {
     } else {
         Record::from_line(event.source.as_bytes(), &event.line)
     };
-    Ok(Timed { record, at: event.at.map(UnixNanos) })
+    Ok(Timed { record, line: &event.line, at: event.at.map(UnixNanos) })
 }
 
 impl Detector for Shipped {

@@ -18,6 +18,8 @@ use crate::{
 
 /// Share of fault-free runs that may alarm.
 const BUDGET: f64 = 0.05;
+/// Nanoseconds by which a trigger's time may be late: it is rounded, and noted by another program than the one that fails.
+const ROUNDING: i64 = 100_000_000;
 
 #[derive(Deserialize)]
 struct Row {
@@ -107,7 +109,8 @@ fn measure(labels: &[Label], outcomes: &[Outcome]) -> Vec<Figure> {
         .zip(outcomes)
         .map(|(label, outcome)| {
             let alerts = label.times.iter().zip(&outcome.answers).filter(|(_, answer)| answer.is_alert());
-            let is_due = |at: i64| !label.is_failing || label.trigger.is_none_or(|trigger| at >= trigger);
+            let is_due =
+                |at: i64| !label.is_failing || label.trigger.is_none_or(|trigger| at >= trigger - ROUNDING);
             (label, alerts.map(|(at, answer)| (*at, answer)).filter(|(at, _)| is_due(*at)).collect())
         })
         .collect();
@@ -128,7 +131,7 @@ fn measure(labels: &[Label], outcomes: &[Outcome]) -> Vec<Figure> {
         .filter(|(label, _)| label.is_failing)
         .map(|(label, alerts)| {
             let first = alerts.iter().find(|(_, answer)| answer.score > threshold)?.0;
-            Some((first - label.trigger?) as f64 / 1e9)
+            Some((first - label.trigger?).max(0) as f64 / 1e9)
         })
         .collect();
     let quiet: Vec<(f64, f64)> = runs

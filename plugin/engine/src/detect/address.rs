@@ -1,0 +1,279 @@
+//! Addresses: one that is refused, or tries what a rule knows, again and again within minutes.
+//!
+//! A failed login is no news; a dozen of them from one address is somebody guessing. Counted are only lines that a
+//! rule of the family has hit (see [`weight`]), so that ordinary lines cost nothing: the address is looked for in those
+//! alone. Each has points that fade by half in five minutes; more than five of them are told, and again at four times as
+//! many. One address after the other at a service that the world can reach is what such a service lives with: as with
+//! everything that is told (see [`Told`]), the next ones are told more softly, and loud ones still heard.
+//!
+//! The table has a fixed size: an address that is new where its eight places are taken replaces the one with the fewest
+//! points, so that a flood of addresses pushes out what is weak and not what is strong.
+
+use std::net::IpAddr;
+
+use super::{Signals, told::Told};
+use crate::verdict::{Flag, RuleHit};
+
+/// Points above which an address is told: more than a person needs who mistypes a password.
+const ENOUGH: f32 = 5.0;
+/// An address that was told is told again at this many times its points.
+const AGAIN: f32 = 4.0;
+/// Half of the points is forgotten in this time; five minutes.
+const HALF_LIFE_NANOS: f64 = 300e9;
+/// Points below which an address begins anew.
+const FORGOTTEN: f32 = 0.5;
+/// A rule below this severity says that all is well (a login, a logout).
+const LEAST_SEVERITY: f32 = 0.8;
+/// Bytes of a message in which an address is looked for.
+const SEARCHED: usize = 8 << 10;
+/// Sets of the table; a power of two.
+const SETS: u64 = 512;
+/// Addresses of a set.
+const WAYS: usize = 8;
+
+/// What is counted of the addresses of all sources; empty until there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    sets: Vec<[Counted; WAYS]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// Hash of source and address; 0: nobody.
+    key: u64,
+    points: f32,
+    /// Points at which it is told next.
+    due: f32,
+    count: u32,
+    first: i64,
+    last: i64,
+}
+
+/// What a hit counts, 0 to 1; `None` if it is not of the family: refusals and attacks (category `security`), logins and
+/// requests that a service of another kind refuses (rules that are called so).
+fn weight(rule: &RuleHit) -> Option<f32> {
+    let named = || ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word));
+    let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || named());
+    counts.then_some((rule.score / 2.0).min(1.0))
+}
+
+impl Addresses {
+    /// Takes a message that a rule has hit, and tells if its address has done so too often. `told`: what was told of the
+    /// source's addresses.
+    pub(crate) fn observe(
+        &mut self,
+        (source, told): (u64, &mut Told),
+        rule: &RuleHit,
+        message: &[u8],
+        (now, window_nanos): (i64, i64),
+        signals: &mut Signals,
+    ) {
+        let Some(weight) = weight(rule) else { return };
+        let Some(address) = find(message.get(..SEARCHED).unwrap_or(message)) else { return };
+        let Some((points, count, nanos)) = self.count(source, address, weight, now) else { return };
+        let strength = (0.65 + 0.05 * (points / ENOUGH).log2()).clamp(0.65, 0.8);
+        let strength = (strength - told.again(0, now, window_nanos)).max(0.5);
+        let seconds = nanos.checked_div(1_000_000_000).unwrap_or_default().max(1);
+        let words = format!("{count} refused or suspicious attempts from {address} in {seconds} s");
+        signals.add(Flag::Burst, strength, words);
+    }
+
+    /// Points, count and time since the first, if that is to be told.
+    fn count(&mut self, source: u64, address: IpAddr, weight: f32, now: i64) -> Option<(f32, u32, i64)> {
+        if self.sets.is_empty() {
+            self.sets = vec![Default::default(); SETS as usize];
+        }
+        let key = match address {
+            IpAddr::V4(address) => twox_hash::XxHash3_64::oneshot_with_seed(source, &address.octets()),
+            IpAddr::V6(address) => twox_hash::XxHash3_64::oneshot_with_seed(source, &address.octets()),
+        };
+        let set = self.sets.get_mut(usize::try_from(key % SETS).ok()?)?;
+        let fade = |counted: &Counted| {
+            let passed = now.saturating_sub(counted.last).max(0) as f64;
+            counted.points * (-passed / HALF_LIFE_NANOS).exp2() as f32
+        };
+        let place = match set.iter().position(|counted| counted.key == key) {
+            Some(place) => place,
+            None => {
+                let points = set.iter().map(fade).enumerate();
+                points.min_by(|left, right| left.1.total_cmp(&right.1)).map(|(place, _)| place)?
+            }
+        };
+        let counted = set.get_mut(place)?;
+        let points = fade(counted);
+        if counted.key != key || points < FORGOTTEN {
+            *counted = Counted { key, due: ENOUGH, first: now, ..Counted::default() };
+        } else {
+            counted.points = points;
+        }
+        counted.points += weight;
+        counted.count = counted.count.saturating_add(1);
+        counted.last = now;
+        if counted.points <= counted.due {
+            return None;
+        }
+        counted.due = counted.points * AGAIN;
+        Some((counted.points, counted.count, now.saturating_sub(counted.first)))
+    }
+}
+
+/// The address that a message is about: the first that follows a word such as `from` or `client`, or else the first.
+fn find(message: &[u8]) -> Option<IpAddr> {
+    let mut first = None;
+    let mut at = 0usize;
+    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
+        let length = rest.iter().take_while(|byte| is_part(**byte)).count();
+        let token = rest.get(..length).unwrap_or_default();
+        let glued =
+            at.checked_sub(1).and_then(|before| message.get(before)).is_some_and(u8::is_ascii_alphanumeric);
+        // `ipv4:203.0.113.9`: the end of a word up to its colon is no part of the address.
+        let token = match token.iter().position(|byte| *byte == b':').filter(|_| glued) {
+            Some(colon) => token.get(colon.saturating_add(1)..).unwrap_or_default(),
+            None if glued => b"",
+            None => token,
+        };
+        if token.len() >= 3
+            && let Some(address) = parse(token)
+        {
+            if says_whose(message.get(..at).unwrap_or_default()) {
+                return Some(address);
+            }
+            first = first.or(Some(address));
+        }
+        at = at.saturating_add(length.max(1));
+    }
+    first
+}
+
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || byte == b'.' || byte == b':'
+}
+
+/// An address, perhaps with a port or a full stop behind it; one that maps the old kind into the new is of the old.
+fn parse(token: &[u8]) -> Option<IpAddr> {
+    let separators = token.iter().filter(|byte| **byte == b'.' || **byte == b':').count();
+    if separators < 2 {
+        return None;
+    }
+    let token = std::str::from_utf8(token).ok()?;
+    let token = token.strip_suffix(['.', ':']).filter(|short| !short.ends_with(':')).unwrap_or(token);
+    let address = token.parse::<IpAddr>();
+    let without_port = || token.rsplit_once(':').and_then(|(address, _)| address.parse::<IpAddr>().ok());
+    let with_dots = token.contains('.');
+    address.ok().or_else(|| without_port().filter(|_| with_dots)).map(|address| address.to_canonical())
+}
+
+/// Whether the text before an address ends in a word for who it is.
+fn says_whose(before: &[u8]) -> bool {
+    const WORDS: [&[u8]; 10] =
+        [b"from", b"client", b"ip", b"rhost", b"addr", b"address", b"remote", b"src", b"source", b"peer"];
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric();
+    let Some(end) = before.iter().rposition(is_letter).map(|last| last.saturating_add(1)) else {
+        return false;
+    };
+    // Between word and address stand at most a few signs: `from [`, `client_ip": "`.
+    if before.len().saturating_sub(end) > 5 {
+        return false;
+    }
+    let head = before.get(..end).unwrap_or_default();
+    WORDS.iter().any(|word| {
+        head.len()
+            .checked_sub(word.len())
+            .and_then(|at| head.get(at..))
+            .is_some_and(|tail| tail.eq_ignore_ascii_case(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn rule(name: &str, category: &str, score: f32) -> RuleHit {
+        RuleHit { name: name.into(), category: category.into(), score }
+    }
+
+    #[test]
+    fn the_address_that_a_line_is_about() {
+        let found = |line: &str| find(line.as_bytes()).map(|address| address.to_string());
+        for (line, expected) in [
+            ("Failed password for root from 203.0.113.9 port 4022 ssh2", "203.0.113.9"),
+            ("203.0.113.9 - - [21/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 401 0", "203.0.113.9"),
+            ("10.1.1.1 system,error login failure for user admin from 10.10.0.35 via ssh", "10.10.0.35"),
+            ("user not found, client: 127.0.0.1, server: 10.0.0.2", "127.0.0.1"),
+            ("{\"server\": \"10.0.0.2\", \"client_ip\": \"::ffff:198.51.100.7\"}", "198.51.100.7"),
+            ("authentication failure; rhost=[2001:db8::1]:47414 user=root", "2001:db8::1"),
+            ("12:30:44 refused 198.51.100.7:5060.", "198.51.100.7"),
+            ("login failed (IP: 198.51.100.7).", "198.51.100.7"),
+            ("remote host [ipv4:198.51.100.7:61789] mapped", "198.51.100.7"),
+        ] {
+            assert_eq!(found(line).as_deref(), Some(expected), "{line}");
+        }
+        for line in
+            ["at 12:30:44 version 1.2.3 of a.b.c", "24:8a:07:9a:2a:f2 is no address", "", "::", "dead.beef"]
+        {
+            assert!(found(line).is_none_or(|address| address == "::"), "{line}");
+        }
+    }
+
+    #[test]
+    fn more_than_five_within_minutes_are_told_and_again_at_four_times_as_many() {
+        let mut addresses = Addresses::default();
+        let failed = rule("LOGIN_FAILED", "security", 2.0);
+        let mut before = Told::default();
+        let mut told = |seconds: i64, address: &str, rule: &RuleHit| {
+            let mut signals = Signals::default();
+            let line = format!("login failed from {address}");
+            let time = (seconds * SECOND, 60 * SECOND);
+            addresses.observe((7, &mut before), rule, line.as_bytes(), time, &mut signals);
+            signals.evidence.pop().map(|evidence| (evidence.words, evidence.strength))
+        };
+        let all: Vec<_> = (0..30).filter_map(|step| told(step * 2, "203.0.113.9", &failed)).collect();
+        let words: Vec<_> = all.iter().map(|(words, _)| words.as_str()).collect();
+        assert_eq!(
+            words,
+            [
+                "6 refused or suspicious attempts from 203.0.113.9 in 10 s",
+                "26 refused or suspicious attempts from 203.0.113.9 in 50 s"
+            ]
+        );
+        assert!(all[0].1 >= 0.65 && all[1].1 < 0.65, "{all:?}");
+        assert_eq!((0..10).filter_map(|step| told(1_000 + step * 600, "198.51.100.7", &failed)).count(), 0);
+        let welcome = rule("LOGIN_OK", "security", 0.5);
+        assert_eq!((0..50).filter_map(|_| told(0, "198.51.100.8", &welcome)).count(), 0);
+        let other = rule("DISK_FULL", "system", 3.0);
+        assert_eq!((0..50).filter_map(|_| told(0, "198.51.100.9", &other)).count(), 0);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_the_strong() {
+        let mut addresses = Addresses::default();
+        let count = |addresses: &mut Addresses, number: u32| {
+            addresses.count(7, IpAddr::V4(number.into()), 1.0, 0).is_some()
+        };
+        (0..5).for_each(|_| assert!(!count(&mut addresses, 1)));
+        (0..100_000).for_each(|number| assert!(!count(&mut addresses, 1_000 + number)));
+        assert_eq!(addresses.sets.len() * WAYS, 4_096);
+        assert!(count(&mut addresses, 1), "the sixth, whatever came between");
+    }
+
+    #[test]
+    fn hostile_lines_and_times_do_no_harm() {
+        let mut addresses = Addresses::default();
+        let failed = rule("LOGIN_FAILED", "security", 2.0);
+        for line in
+            [vec![b':'; 100_000], vec![b'1'; 100_000], b"1.1.1.1.1.1.1.1".repeat(9_000), vec![0xff; 99]]
+        {
+            for now in [i64::MAX, i64::MIN, 0] {
+                addresses.observe(
+                    (7, &mut Told::default()),
+                    &failed,
+                    &line,
+                    (now, SECOND),
+                    &mut Signals::default(),
+                );
+            }
+        }
+    }
+}
