@@ -307,7 +307,11 @@ fn a_habit_of_the_source_stops_being_flagged_by_rule_and_a_grave_one_does_not() 
         "one every ten minutes, then a habit"
     );
     let fatal = "FATAL: out of handles";
-    assert_eq!(level(fatal, 1, 1), (Level::Medium, Level::None, Level::None));
+    assert_eq!(
+        level(fatal, 1, 1),
+        (Level::Medium, Level::Low, Level::None),
+        "low: it goes on with the line before"
+    );
     let grave = "CRITICAL: Failed to connect to primary database after 5 retries.";
     assert_eq!(level(grave, 30, 2), (Level::Critical, Level::Critical, Level::Critical));
 }
