@@ -46,8 +46,8 @@ impl LineClock {
         };
         let told = self.anchor.map(|(theirs, ours)| ours.saturating_add(written.saturating_sub(theirs)));
         self.now = match told {
-            Some(told) if told >= self.now && told - self.now <= LONGEST_GAP => told.max(next),
-            Some(told) if told < self.now && self.now - told <= LATE => next,
+            Some(told) if told >= self.now && told.saturating_sub(self.now) <= LONGEST_GAP => told.max(next),
+            Some(told) if told < self.now && self.now.saturating_sub(told) <= LATE => next,
             _ => {
                 let now = self.now.saturating_add(STEP);
                 self.anchor = Some((written, now));
@@ -108,8 +108,9 @@ fn month_first(text: &[u8]) -> Option<i64> {
 
 /// Ten digits of seconds, perhaps with a fraction, or thirteen of milliseconds.
 fn epoch(line: &[u8]) -> Option<i64> {
+    // Before 2001 ten digits are a number of another kind, and so they are after 2096.
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let whole = number(line, 0..digits);
+    let whole = number(line, 0..digits).filter(|_| matches!(line.first(), Some(b'1'..=b'3')));
     let ends = line.get(digits).is_none_or(|byte| !byte.is_ascii_alphanumeric());
     match digits {
         10 if ends => Some(whole? * 1_000_000_000 + fraction(line.get(10..)?).0),
