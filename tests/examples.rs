@@ -24,6 +24,7 @@ fn tells(story: &str) {
         .arg(folder.join("run.sh"))
         .env("ODDLINE", acceptance::built("ODDLINE_BIN"))
         .env("ODDLINE_DATA", data())
+        .env("XDG_CONFIG_HOME", "/nonexistent")
         .output()
         .expect("sh starts");
     assert!(output.status.success(), "{story}: {}", String::from_utf8_lossy(&output.stderr));

@@ -28,13 +28,14 @@ impl Home {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(acceptance::built("ODDLINE_BIN"));
+        let mut command = self.oddline();
+        command.arg("rules").args(arguments);
         command
-            .arg("rules")
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("XDG_CONFIG_HOME", self.0.path());
+    }
+
+    fn oddline(&self) -> Command {
+        let mut command = Command::new(acceptance::built("ODDLINE_BIN"));
+        command.env_clear().env("HOME", self.0.path()).env("XDG_CONFIG_HOME", self.0.path());
         command
     }
 
@@ -85,6 +86,31 @@ fn the_built_in_rules_are_listed_tested_and_in_order() {
     let tested = home.json(&["test"]);
     assert_eq!(tested["failures"].as_array().unwrap().len(), 0, "{tested}");
     assert_eq!(home.json(&["lint"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn the_rules_of_the_usual_folder_count_unless_they_are_left_out() {
+    let home = Home::new();
+    home.told(&["new", "PUMP_STOPPED", "--pattern", r"pump \d+ stopped", "--score", "6"]);
+    let log = home.write("plant.log", "pump 7 stopped\n");
+    let rule = |arguments: &[&str]| {
+        let output = home.oddline().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        told["anomaly"]["rule"].as_str().map(str::to_owned)
+    };
+    let own = Some("PUMP_STOPPED".to_owned());
+    assert_eq!(rule(&["scan", "--all", "--format", "json", &log]), own);
+    assert_eq!(rule(&["scan", "--all", "--format", "json", "--no-user-rules", &log]), None);
+    let state = ["--set".to_owned(), format!("state.dir={}", home.path("state").display())];
+    let check = ["check", "--format", "json", &state[0], &state[1], "pump 7 stopped"];
+    assert_eq!(rule(&check), own);
+    assert_eq!(rule(&[&check[..], &["--no-user-rules"]].concat()), None);
+    assert_eq!(home.json(&["list", "--search", "pump_stopped"]).as_array().unwrap().len(), 1);
+    assert_eq!(
+        home.json(&["list", "--no-user-rules", "--search", "pump_stopped"]).as_array().unwrap().len(),
+        0
+    );
 }
 
 #[test]

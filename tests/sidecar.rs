@@ -293,6 +293,23 @@ async fn judged(sidecar: &Sidecar, message: &str) -> serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_condition_on_the_whole_record_counts_for_what_a_plugin_diverts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let rule = "[[rules]]\nname = \"SEVENTH\"\nfields = \"seq exists\"\nwhen = '.seq == 7 && !exists(.anomaly)'\nscore = 8\n";
+    std::fs::write(&file, rule).unwrap();
+    let sidecar = Sidecar::start(Mood::Well, &[&format!("engine.rules={}", file.display())]).await;
+    let to = output(&sidecar.forward());
+    send(&to, &pending(6, &["a pump hums".to_owned(), "a pump stands".to_owned()])).await;
+    let back = sidecar.back.wait_for(2).await;
+    let rules: Vec<_> = back.iter().map(|record| (record.seq(), &record.body["anomaly"]["rule"])).collect();
+    assert_eq!(rules, [(6, &serde_json::Value::Null), (7, &"SEVENTH".into())]);
+    let seventh = &back[1].body["anomaly"];
+    assert!(seventh["level"] == "critical" && back[1].reason().contains("rule SEVENTH"), "{seventh}");
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changed_rules_are_taken_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.rules");

@@ -58,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let set = |name: &str, value: String| ["--set".to_owned(), format!("{name}={value}")];
     let child = Command::new(&program)
-        .arg("run")
+        .args(["run", "--no-user-rules"])
         .args(set("forward.listen", format!("127.0.0.1:{port}")))
         .args(set("return.address", returns.local_addr()?.to_string()))
         .args(set("http.listen", String::new()))

@@ -241,7 +241,7 @@ sinks:
         let loopback = |port: u16| format!("127.0.0.1:{port}");
         let mut sidecar = Command::new(acceptance::built("ODDLINE_BIN"));
         sidecar
-            .arg("run")
+            .args(["run", "--no-user-rules"])
             .env("ODDLINE__VECTOR__LISTEN", loopback(grpc))
             .env("ODDLINE__VECTOR__RETURN", format!("http://{}", loopback(back)))
             .env("ODDLINE__VECTOR__ROWS", format!("http://{}/", loopback(rows)))

@@ -259,6 +259,7 @@ fn sidecar(folder: &Path, ports: &Ports, mode: &str) -> Child {
         .env("ODDLINE__STATE__DIR", folder.join("state"))
         .env("ODDLINE__ADVICE__DIR", folder.join("advice"))
         .env("ODDLINE__ENGINE__MODE", mode)
+        .env("XDG_CONFIG_HOME", folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -48,7 +48,7 @@ pub const MAX_SET_BYTES: usize = 256 << 20;
 /// Most rules in a set.
 pub const MAX_RULES: usize = 10_000;
 /// Most fields that the rules of a set may ask for.
-pub const MAX_FIELD_PATHS: usize = 64;
+pub const MAX_FIELD_PATHS: usize = 256;
 /// Largest rule file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
 /// Longest rule or category name, in bytes.

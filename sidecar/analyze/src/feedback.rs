@@ -105,6 +105,12 @@ impl Analyzer {
 }
 
 impl Shared {
+    /// Whether an operator has silenced the rule, now.
+    pub(crate) fn is_silenced(&self, rule: &str) -> bool {
+        let now = self.now_seconds();
+        self.feedback().silenced_rules.get(rule).is_some_and(|until| *until == 0 || now < *until)
+    }
+
     pub(crate) fn feedback(&self) -> MutexGuard<'_, Feedback> {
         self.feedback.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
 //! Local verdict + standing of the template → final verdict. Pure: no clock, no state, no I/O.
 
-use oddline_engine::{Flag, Level, Status, Verdict, score};
+use oddline_engine::{Flag, Level, RuleHit, Status, Verdict, score};
 
 use crate::batch::Standing;
 
@@ -64,6 +64,22 @@ pub fn judge(local: Verdict, standing: &Standing, threshold: f32) -> Verdict {
         }
         Standing::Alone => confirmed(local, format!("{message}; no known messages to compare it with yet")),
     }
+}
+
+/// A local verdict on which one more rule hits, which counts if it outweighs the one that the plugin found.
+pub(crate) fn with_rule(local: Verdict, rule: RuleHit) -> Verdict {
+    if local.rule.as_ref().is_some_and(|found| found.score >= rule.score) {
+        return local;
+    }
+    let score = score::join([local.score, score::of_rule(rule.score)].into_iter());
+    let told = format!("rule {}", rule.name);
+    let reason = match local.reason.filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("{reason}; {told}"),
+        None => told,
+    };
+    let mut flags = local.flags;
+    flags.insert(Flag::Pattern);
+    Verdict { score, level: Level::of(score), flags, rule: Some(rule), reason: Some(reason), ..local }
 }
 
 /// The local verdict, given back because the sidecar could not judge; `why` names the cause.

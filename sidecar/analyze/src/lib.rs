@@ -37,6 +37,7 @@ mod seeds;
 pub mod seen;
 pub mod settings;
 mod templates;
+mod without;
 
 use std::{
     fmt,
@@ -72,6 +73,7 @@ use crate::{
     rates::Rates,
     screen::Screen,
     templates::Templates,
+    without::Without,
 };
 pub use settings::{OptionErrors, Options, Settings};
 
@@ -325,6 +327,14 @@ impl Analysis for Analyzer {
         let conditions = self.shared.conditions();
         let also = conditions.and_then(|conditions| conditions.best(record.tag, body));
         self.shared.screen.observe(record, also, self.shared.clock.unix_nanos())
+    }
+
+    fn complete(&self, local: Verdict, tag: &[u8], body: &dyn Body, without: &str) -> Verdict {
+        let Some(conditions) = self.shared.conditions() else { return local };
+        match conditions.best(tag, &Without { body, key: without.as_bytes() }) {
+            Some(also) if !self.shared.is_silenced(&also.name) => judge::with_rule(local, also),
+            _ => local,
+        }
     }
 
     fn summary(&self, summary: Summary) {

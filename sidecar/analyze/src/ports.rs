@@ -289,6 +289,12 @@ pub trait Analysis: Send + Sync {
         let _ = body;
         self.screen(record)
     }
+    /// The local verdict on a record that a plugin sends, with the rules that ask for all of the record; `without` is the
+    /// key that its tags stand under.
+    fn complete(&self, local: Verdict, tag: &[u8], body: &dyn Body, without: &str) -> Verdict {
+        let _ = (tag, body, without);
+        local
+    }
     /// Takes a plugin's counts.
     fn summary(&self, summary: Summary);
 }

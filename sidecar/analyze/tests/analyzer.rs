@@ -11,6 +11,7 @@ use fakes::{FakeClock, FakeEmbedder, FakeIndex, FakeStore, Mood};
 use oddline_analyze::{
     Analyzer, Options, Ports, Settings,
     events::SkipCause,
+    feedback::Feedback,
     ports::{Analysis, Conditions, Received},
 };
 use oddline_engine::{
@@ -409,6 +410,19 @@ async fn rules_that_the_engine_cannot_run_count_where_records_are_screened() {
     let verdict = world.analyzer.screen_whole(&record, &Keys(&["slow"]));
     assert!(verdict.is_pending() && verdict.level >= Level::Medium, "{verdict:?}");
     world.analyzer.judge(vec![Received { source: "app".into(), local: verdict }]).await;
+    // And on records that a plugin has judged in part: there the stronger rule counts.
+    let local = || Verdict { score: 0.3, status: Some(Status::Pending), ..Verdict::default() };
+    let completed = |local, keys| world.analyzer.complete(local, b"app", &Keys(keys), "tags");
+    let found = completed(local(), &["slow"]);
+    assert!(found.level >= Level::Medium && found.reason.as_deref() == Some("rule SLOW"), "{found:?}");
+    assert_eq!(completed(local(), &["x"]), local());
+    assert_eq!(world.analyzer.complete(local(), b"app", &Keys(&["slow"]), "slow"), local(), "a tag of ours");
+    let graver = RuleHit { name: "GRAVER".into(), category: "app".into(), score: 9.0 };
+    let graver = Verdict { rule: Some(graver), ..local() };
+    assert_eq!(completed(graver.clone(), &["slow"]), graver);
+    let silenced_rules = [("SLOW".to_owned(), 0)].into();
+    world.analyzer.set_feedback(Feedback { silenced_rules, ..Feedback::default() });
+    assert_eq!(completed(local(), &["slow"]), local(), "an operator has silenced it");
     let figures = world.analyzer.figures();
     let value = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
     assert_eq!((value("rule_conditions_failed"), value("rule_hits")), (Some(3), Some(1)));

@@ -14,6 +14,8 @@ use oddline_engine as engine;
 use oddline_ingest::Limits;
 use serde::Deserialize;
 
+use crate::rule_files::Place;
+
 pub use detectors::{DetectorFile, Detectors};
 pub use layers::{DEFAULTS, PREFIX, defaults_text};
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub advice_dir: PathBuf,
     pub analysis: analyze::Settings,
     pub engine: engine::Settings,
+    /// Where a user's own rules lie: what `engine.rules` names. Commands add the usual folder.
+    pub rules: Place,
     pub detectors: Detectors,
     pub drain: Duration,
     pub log: String,
@@ -414,6 +418,7 @@ impl Written {
                 .unwrap_or_else(|| state_dir.join("advice")),
             state_dir,
             analysis: analysis?,
+            rules: engine.as_ref().map(Place::named_by).unwrap_or_default(),
             engine: engine?,
             detectors,
             drain,

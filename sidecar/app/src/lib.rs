@@ -99,7 +99,7 @@ impl App {
     /// As [`App::build`].
     pub async fn build_on(config: &Config, backends: Backends) -> anyhow::Result<App> {
         let directory = Arc::new(AdviceDir::open(&config.advice_dir)?);
-        let (rule_files, rules) = RuleFiles::open(&config.engine);
+        let (rule_files, rules) = RuleFiles::open(&config.engine, &config.rules);
         let engine = Engine::new(config.engine.clone(), rules.set.clone());
         let analyzer =
             Arc::new(Analyzer::open(config.analysis.clone(), backends.ports.clone(), engine).await?);

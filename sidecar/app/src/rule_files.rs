@@ -11,7 +11,7 @@ use std::{
 use oddline_analyze::{Analyzer, ports::Conditions};
 use oddline_engine::{
     Body, RuleHit, Settings,
-    rules::{self, Rule, RuleSet},
+    rules::{self, Parsed, Rule, RuleSet},
 };
 use oddline_ingest::Screening;
 use oddline_rulebook::conditions as rulebook;
@@ -32,19 +32,57 @@ pub struct InForce {
     pub conditions: Option<Arc<dyn Conditions>>,
 }
 
+/// Where a user's own rules lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: the built-in ones are all there are.
+    #[default]
+    Nowhere,
+    /// A file or a folder that somebody named, and that has to be there.
+    Named(PathBuf),
+    /// The folder that is looked into if nothing is named; it may be absent.
+    Usual(PathBuf),
+}
+
+impl Place {
+    /// What the settings name, else nowhere.
+    pub fn named_by(settings: &Settings) -> Place {
+        settings.rules_path().map_or(Place::Nowhere, |path| Place::Named(path.into()))
+    }
+
+    /// The same; where nothing is named, the usual folder: `$XDG_CONFIG_HOME/oddline/rules`.
+    #[must_use]
+    pub fn or_usual(self) -> Place {
+        match self {
+            Place::Nowhere => usual_path().map_or(Place::Nowhere, Place::Usual),
+            named => named,
+        }
+    }
+
+    /// The files there.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        match self {
+            Place::Nowhere => Ok(Vec::new()),
+            Place::Usual(path) if !path.exists() => Ok(Vec::new()),
+            Place::Named(path) | Place::Usual(path) => files_under(path),
+        }
+    }
+}
+
 /// Rule files that are looked at while the sidecar runs.
 #[derive(Debug)]
 pub struct RuleFiles {
     settings: Settings,
+    place: Place,
     /// Names, sizes and times of change, as they were when the files were read last.
     seen: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
 impl RuleFiles {
-    /// Reads and compiles what the settings name, as [`load`] does.
-    pub fn open(settings: &Settings) -> (RuleFiles, InForce) {
-        let files = RuleFiles { settings: settings.clone(), seen: stamps(settings) };
-        (files, load(settings))
+    /// Reads and compiles what lies there, as [`load`] does.
+    pub fn open(settings: &Settings, place: &Place) -> (RuleFiles, InForce) {
+        let files = RuleFiles { settings: settings.clone(), place: place.clone(), seen: stamps(place) };
+        (files, load(settings, place))
     }
 
     /// Looks at the files again: `None` if nothing changed.
@@ -53,12 +91,12 @@ impl RuleFiles {
     /// If there is anything wrong with them: a reload is all or nothing, as in the plugins, and the rules before stay in
     /// force. Says what is wrong.
     pub fn reload(&mut self) -> Option<Result<InForce, Vec<String>>> {
-        let seen = stamps(&self.settings);
+        let seen = stamps(&self.place);
         if seen == self.seen {
             return None;
         }
         self.seen = seen;
-        Some(match read_and_compile(&self.settings, self.settings.rules_path().map(Path::new)) {
+        Some(match read_and_compile(&self.settings, &self.place) {
             Ok((rules, problems)) if problems.is_empty() => Ok(rules),
             Ok((_, problems)) => Err(problems),
             Err(error) => Err(vec![format!("rules cannot be read: {error}")]),
@@ -94,9 +132,8 @@ pub async fn watch(mut files: RuleFiles, analyzer: Arc<Analyzer>, screening: Scr
 }
 
 /// What tells a file that changed from one that did not.
-fn stamps(settings: &Settings) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
-    let files = settings.rules_path().map(Path::new).map(files_under).transpose();
-    let files = files.ok().flatten().unwrap_or_default();
+fn stamps(place: &Place) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let files = place.files().unwrap_or_default();
     let stamp = |file: PathBuf| {
         let about = fs::metadata(&file).ok();
         let (length, changed) = about.map_or((0, None), |about| (about.len(), about.modified().ok()));
@@ -114,30 +151,30 @@ fn tell(problems: &[String], what: &str) {
     }
 }
 
-/// Reads and compiles the rules that the settings name. A broken rule or file is left out with a warning; the rest counts.
-pub fn load(settings: &Settings) -> InForce {
-    let path = settings.rules_path().map(Path::new);
-    in_force(settings, path).unwrap_or_else(|error| {
-        tracing::warn!(rules = settings.rules_path(), %error, "rules cannot be read");
+/// Reads and compiles the rules of a place, beside the built-in ones. A broken rule or file is left out with a warning; the
+/// rest counts.
+pub fn load(settings: &Settings, place: &Place) -> InForce {
+    in_force(settings, place).unwrap_or_else(|error| {
+        tracing::warn!(rules = ?place, %error, "rules cannot be read");
         compile(settings, builtin(settings)).0
     })
 }
 
-/// The built-in rules and those of a path. A broken rule or file is left out with a warning; the rest counts.
+/// The built-in rules and those of a place. A broken rule or file is left out with a warning; the rest counts.
 ///
 /// # Errors
-/// If the path cannot be read.
-pub fn in_force(settings: &Settings, path: Option<&Path>) -> io::Result<InForce> {
-    let (rules, problems) = read_and_compile(settings, path)?;
+/// If the place cannot be read.
+pub fn in_force(settings: &Settings, place: &Place) -> io::Result<InForce> {
+    let (rules, problems) = read_and_compile(settings, place)?;
     tell(&problems, "rule left out");
     Ok(rules)
 }
 
 /// The rules that are sound, and what is wrong with the others.
-fn read_and_compile(settings: &Settings, path: Option<&Path>) -> io::Result<(InForce, Vec<String>)> {
+fn read_and_compile(settings: &Settings, place: &Place) -> io::Result<(InForce, Vec<String>)> {
     let (mut all, mut problems) = (builtin(settings), Vec::new());
-    for (file, text) in path.map(read).transpose()?.unwrap_or_default() {
-        let mut parsed = rules::parse(&file, &text);
+    for file in place.files()? {
+        let mut parsed = rules::parse_bytes(&file.display().to_string(), &read_bytes(&file)?);
         all.append(&mut parsed.rules);
         problems.extend(parsed.problems.iter().map(ToString::to_string));
     }
@@ -217,9 +254,10 @@ pub fn usual_path() -> Option<PathBuf> {
     home.map(|home| home.join("oddline/rules"))
 }
 
-/// Names and texts, in the order of the names.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<(String, String)>> {
-    files_under(path)?.iter().map(|file| Ok((file.display().to_string(), read_one(file)?))).collect()
+/// What the files of a path hold, in the order of their names.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<Parsed>> {
+    let parsed = |file: &PathBuf| Ok(rules::parse_bytes(&file.display().to_string(), &read_bytes(file)?));
+    files_under(path)?.iter().map(parsed).collect()
 }
 
 /// A file, or the files of a directory that are not hidden, in the order of their names.
@@ -236,13 +274,20 @@ fn files_under(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// A file's text, which has to be UTF-8: to change it.
 pub(crate) fn read_one(file: &Path) -> io::Result<String> {
+    String::from_utf8(read_bytes(file)?)
+        .map_err(|error| io::Error::other(format!("{}: {error}; save the file as UTF-8", file.display())))
+}
+
+/// A file as it lies there.
+pub(crate) fn read_bytes(file: &Path) -> io::Result<Vec<u8>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
     let bytes = fs::metadata(file).map_err(named)?.len();
     if bytes > MAX_FILE_BYTES {
         return Err(named(io::Error::other(format!("{bytes} bytes, the limit is {MAX_FILE_BYTES}"))));
     }
-    fs::read_to_string(file).map_err(named)
+    fs::read(file).map_err(named)
 }
 
 #[cfg(test)]
@@ -257,7 +302,10 @@ mod tests {
             builtin_rules: Some(builtin),
             ..Options::default()
         };
-        load(&Settings::new(&options).unwrap()).set.len()
+        {
+            let settings = Settings::new(&options).unwrap();
+            load(&settings, &Place::named_by(&settings)).set.len()
+        }
     }
 
     #[test]
@@ -285,7 +333,8 @@ mod tests {
             ..Options::default()
         };
         fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\n").unwrap();
-        let (mut files, first) = RuleFiles::open(&Settings::new(&options).unwrap());
+        let settings = Settings::new(&options).unwrap();
+        let (mut files, first) = RuleFiles::open(&settings, &Place::named_by(&settings));
         assert_eq!(first.set.len(), 1);
         assert!(files.reload().is_none(), "nothing changed");
         fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\nVALVE \"valve stuck\" 3\n").unwrap();

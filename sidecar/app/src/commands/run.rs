@@ -46,6 +46,9 @@ pub struct Configured {
     /// Set one thing; may be given more than once.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
+    /// Do not look into $XDG_CONFIG_HOME/oddline/rules, as is done where engine.rules names nothing.
+    #[arg(long)]
+    no_user_rules: bool,
 }
 
 impl Run {
@@ -96,7 +99,11 @@ impl Configured {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let file = self.file(&environment)?;
-        Ok(Config::load(&Sources { file, environment, flags: self.settings })?)
+        let mut config = Config::load(&Sources { file, environment, flags: self.settings })?;
+        if !self.no_user_rules {
+            config.rules = config.rules.or_usual();
+        }
+        Ok(config)
     }
 
     /// Name and text of the file to use.

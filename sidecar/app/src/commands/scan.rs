@@ -14,7 +14,7 @@ use super::{
     print::{Format, Printer},
     recent::Recent,
 };
-use crate::rule_files;
+use crate::rule_files::{self, Place};
 
 /// Judge log files offline.
 ///
@@ -38,9 +38,12 @@ pub struct Scan {
     /// Show every line, whatever its level.
     #[arg(long)]
     all: bool,
-    /// Rules of your own beside the built-in ones: a file or a folder of files.
+    /// Rules of your own beside the built-in ones: a file or a folder of files [default: $XDG_CONFIG_HOME/oddline/rules].
     #[arg(long, value_name = "PATH")]
     rules: Option<PathBuf>,
+    /// Do not look into $XDG_CONFIG_HOME/oddline/rules: the same outcome for everyone.
+    #[arg(long, conflicts_with = "rules")]
+    no_user_rules: bool,
     /// How results are written.
     #[arg(long, value_enum, default_value = "pretty")]
     format: Format,
@@ -54,7 +57,12 @@ impl Scan {
     pub async fn run(self) -> anyhow::Result<()> {
         let least = if self.all { Level::None } else { Level::parse(&self.min_level).unwrap_or(Level::Low) };
         let options = offline::options(!self.baseline.is_empty());
-        let rules = rule_files::in_force(&Settings::new(&options)?, self.rules.as_deref())?;
+        let place = match &self.rules {
+            Some(path) => Place::Named(path.clone()),
+            None if self.no_user_rules => Place::Nowhere,
+            None => Place::Nowhere.or_usual(),
+        };
+        let rules = rule_files::in_force(&Settings::new(&options)?, &place)?;
         let mut offline =
             Offline::embedded_with(&options, rules.set).await?.with_conditions(rules.conditions);
         if !self.baseline.is_empty() {

@@ -104,8 +104,7 @@ impl Vrl {
         for path in named.iter().chain(&self.rules) {
             let files =
                 rule_files::read(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
-            for (file, text) in files {
-                let mut parsed = rules::parse(&file, &text);
+            for mut parsed in files {
                 all.append(&mut parsed.rules);
                 problems.extend(parsed.problems.iter().map(ToString::to_string));
             }

@@ -15,7 +15,7 @@ use oddline_rulebook::document::Document;
 
 use crate::{
     commands::{Usage, run::Configured},
-    rule_files,
+    rule_files::{self, Place},
 };
 
 /// The file in a folder of rules that changes go to.
@@ -54,7 +54,7 @@ impl Home {
     /// If the configuration is refused, or a path that was named cannot be read.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
         let config = self.configured.clone().load()?;
-        let settings = config.engine;
+        let (settings, place) = (config.engine, config.rules);
         let named = self.rules.clone().or_else(|| settings.rules_path().map(PathBuf::from));
         let path = match &named {
             Some(path) => path.clone(),
@@ -65,7 +65,8 @@ impl Home {
         let with_builtin = settings.builtin_rules() && !self.no_builtin;
         let mut all = if with_builtin { rules::builtin_rules() } else { Vec::new() };
         let mut problems = Vec::new();
-        if path.exists() {
+        let is_left_out = named.is_none() && place == Place::Nowhere;
+        if path.exists() && !is_left_out {
             read(&path, &mut all, &mut problems)?;
         }
         Ok(Loaded { path, settings, all, problems })
@@ -77,9 +78,7 @@ impl Home {
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn read(path: &Path, all: &mut Vec<Rule>, problems: &mut Vec<RuleProblem>) -> anyhow::Result<()> {
-    let files = rule_files::read(path).with_context(|| format!("rules {}", path.display()))?;
-    for (file, text) in files {
-        let mut parsed = rules::parse(&file, &text);
+    for mut parsed in rule_files::read(path).with_context(|| format!("rules {}", path.display()))? {
         all.append(&mut parsed.rules);
         problems.append(&mut parsed.problems);
     }
