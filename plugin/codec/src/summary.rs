@@ -36,9 +36,13 @@ pub(crate) fn from_msgpack<'a, T: Deserialize<'a>>(value: &'a [u8], depth: usize
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::{Counters, Ending, Level, TemplateCount, TemplateId};
+    use oddline_engine::{Alias, Counters, Ending, Level, TemplateCount, TemplateId};
 
     use super::*;
+
+    fn alias(number: u64) -> Alias {
+        Alias { old: TemplateId(number), new: TemplateId(number + 1), text: "user <*>".into() }
+    }
 
     fn summary(templates: u64) -> Summary {
         Summary {
@@ -55,6 +59,8 @@ mod tests {
                 })
                 .collect(),
             endings: (0..templates.min(256)).map(ending).collect(),
+            node: "edge-7".into(),
+            aliases: (0..templates).map(alias).collect(),
         }
     }
 

@@ -10,8 +10,8 @@ use oddline_engine::{
 /// The one option that means something else here: there are no files, so it is the text of a TOML rule file itself.
 const RULES: &str = "rules";
 /// Options that name a file or speak of the sidecar.
-const ELSEWHERE: [&str; 4] =
-    ["advice_dir", "state_file", "state_interval_seconds", "summary_interval_seconds"];
+const ELSEWHERE: [&str; 5] =
+    ["advice_dir", "state_file", "state_interval_seconds", "summary_interval_seconds", "node"];
 
 /// An engine with these options.
 ///

@@ -204,6 +204,11 @@ impl AdviceTable {
         row.expires.is_none_or(|expires| now < expires).then_some(row)
     }
 
+    /// The class in a template's own row, expired or not.
+    pub(crate) fn class(&self, id: TemplateId) -> Option<Class> {
+        self.rows.get(&id.0).map(|row| row.class)
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
+    aliases::Aliases,
     ansi,
     detect::{
         Signals,
@@ -33,8 +34,6 @@ pub struct UnixNanos(pub i64);
 
 /// Strength of `new` from which an otherwise quiet record is worth the sidecar's look.
 const WORTH_A_LOOK: f32 = 0.3;
-/// Renamed templates remembered; past it the memory is emptied (advice carries the aliases that matter).
-const MAX_ALIASES: usize = 10_000;
 /// A source that was not heard of for this long makes room for a new one.
 const IDLE_NANOS: i64 = 3_600_000_000_000;
 
@@ -54,7 +53,7 @@ pub struct Engine {
     pub(crate) pairs: usize,
     /// Odd endings that nobody has asked for yet.
     endings: Vec<Ending>,
-    pub(crate) aliases: IdMap<TemplateId>,
+    pub(crate) aliases: Aliases,
     counters: Counters,
     /// `None`: nobody has said that there is a detour.
     detour: Option<bool>,
@@ -86,7 +85,7 @@ impl Engine {
             flows: 0,
             pairs: 0,
             endings: Vec::new(),
-            aliases: IdMap::default(),
+            aliases: Aliases::default(),
             counters: Counters::default(),
             detour: None,
             baseline: None,
@@ -119,6 +118,10 @@ impl Engine {
         &self.model
     }
 
+    pub(crate) fn advice(&self) -> &Arc<AdviceTable> {
+        &self.advice
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
@@ -134,6 +137,7 @@ impl Engine {
     /// Changes the advice.
     pub fn set_advice(&mut self, advice: Arc<AdviceTable>) {
         self.seeds = Seeds::new(advice.texts());
+        self.aliases.reread(&advice);
         self.advice = advice;
     }
 
@@ -245,7 +249,8 @@ impl Engine {
             template.rule_hits = template.rule_hits.saturating_add(1);
         }
         let advice = Arc::clone(&self.advice);
-        let row = advice.get(template_id, seconds);
+        let former = || advice.get(self.aliases.former(template_id)?, seconds);
+        let row = advice.get(template_id, seconds).or_else(former);
         let quiet = |score| Verdict { score, template_id, ..Verdict::default() };
         let is_known = row.is_some_and(|row| row.class == Class::Normal && row.similarity.is_none());
         match row.map(|row| row.class) {
@@ -396,11 +401,7 @@ impl Engine {
             && let Some(source) = self.sources.get(&key)
             && let Some(template) = source.miner.get(placed.slot)
         {
-            if self.aliases.len() >= MAX_ALIASES {
-                self.aliases.clear();
-            }
-            let olds = source.miner.renamed().iter().filter(|old| **old != template.id);
-            self.aliases.extend(olds.map(|old| (old.0, template.id)));
+            self.aliases.renamed(source.miner.renamed(), template.id, &template.text, &self.advice);
         }
         if !placed.is_new {
             return;
@@ -429,7 +430,7 @@ impl Engine {
 
     /// The id that a template has now, if it generalised since.
     pub fn current_id(&self, id: TemplateId) -> TemplateId {
-        self.aliases.get(&id.0).copied().unwrap_or(id)
+        self.aliases.current(id)
     }
 }
 

@@ -30,6 +30,7 @@
 )]
 
 pub mod advice;
+mod aliases;
 mod ansi;
 mod detect;
 mod engine;
@@ -53,9 +54,10 @@ pub use engine::{Engine, UnixNanos};
 pub use options::{Annotate, Detail, Kind, Mode, OPTIONS, OptionError, OptionSpec, Options, Profile};
 pub use pick::{Picker, Picking};
 pub use record::{Body, Fields, Record, Scalar, Severity, Visitor};
-pub use settings::{OptionErrors, Settings};
+pub use settings::{MAX_NODE_BYTES, OptionErrors, Settings};
 pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, Saving, SnapshotError};
 pub use summary::{
-    BARE_COUNTS, Counters, Ending, FROM_PLUGIN, MAX_ENDINGS, MAX_SUMMARY_TEMPLATES, Summary, TemplateCount,
+    Alias, BARE_COUNTS, Counters, Ending, FROM_PLUGIN, MAX_ENDINGS, MAX_SUMMARY_ALIASES,
+    MAX_SUMMARY_TEMPLATES, Summary, TemplateCount,
 };
 pub use verdict::{Flag, Flags, Level, RuleHit, Status, TemplateId, Verdict};

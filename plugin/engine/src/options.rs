@@ -213,6 +213,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         "0..=3600",
         "how often counts are reported to the sidecar; 0: never",
     ),
+    option(
+        "node",
+        Kind::Text,
+        "",
+        "up to 253 bytes of A-Z a-z 0-9 _ . -",
+        "name of this node in these reports; not set: the host's name, where the filter can read it",
+    ),
 ];
 
 /// Options as written by a user: everything optional, so that sources can be laid over each other.
@@ -249,6 +256,7 @@ pub struct Options {
     pub max_sources: Option<u64>,
     pub divert_per_second: Option<u64>,
     pub summary_interval_seconds: Option<u64>,
+    pub node: Option<String>,
 }
 
 /// Which records get tags.
@@ -423,6 +431,7 @@ impl Options {
             max_sources: over.max_sources.or(self.max_sources),
             divert_per_second: over.divert_per_second.or(self.divert_per_second),
             summary_interval_seconds: over.summary_interval_seconds.or(self.summary_interval_seconds),
+            node: over.node.or(self.node),
         }
     }
 

@@ -24,6 +24,7 @@ pub struct Settings {
     state_file: Option<String>,
     state_interval_seconds: u64,
     summary_interval_seconds: u64,
+    node: String,
     pub(crate) threshold: f32,
     pub(crate) sigma: f64,
     pub(crate) similarity: f64,
@@ -36,6 +37,9 @@ pub struct Settings {
     pub(crate) max_sources: usize,
     pub(crate) divert_per_second: u32,
 }
+
+/// Longest name of a node: that of a host.
+pub const MAX_NODE_BYTES: usize = 253;
 
 /// Everything that is wrong with a set of options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +92,10 @@ impl Settings {
         if key.is_empty() || key.len() > 64 || !key.bytes().all(plain) || key == "_oddline" {
             errors.extend(OptionSpec::find("key").map(|spec| spec.refuse(&key)));
         }
+        let node = all.node.unwrap_or_default();
+        if node.len() > MAX_NODE_BYTES || !node.bytes().all(plain) {
+            errors.extend(OptionSpec::find("node").map(|spec| spec.refuse(&node)));
+        }
         let mut paths = |name, paths: Option<Vec<String>>, least: usize| {
             let paths = paths.unwrap_or_default();
             let bad = |path: &String| path.is_empty() || path.len() > 256 || path.split('.').count() > 8;
@@ -124,6 +132,7 @@ impl Settings {
             state_file: path(all.state_file),
             state_interval_seconds,
             summary_interval_seconds,
+            node,
             threshold: threshold as f32,
             sigma,
             similarity,
@@ -224,6 +233,11 @@ impl Settings {
         self.summary_interval_seconds
     }
 
+    /// The node's name in summaries; empty: the host's.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// Raw score at which a record is flagged.
     pub fn threshold(&self) -> f32 {
         self.threshold
@@ -276,6 +290,16 @@ mod tests {
             "option `window_seconds` is `86401`; allowed: 1..=86400; option `sigma` is `21`; allowed: 1..=20"
         );
         assert_eq!(check(200.0, 1), "option `sigma` is `200`; allowed: 1..=20");
+    }
+
+    #[test]
+    fn a_node_has_a_plain_name() {
+        let node = |node: &str| Settings::new(&Options { node: Some(node.into()), ..Options::default() });
+        assert_eq!(node("edge-7.example").unwrap().node(), "edge-7.example");
+        assert!(node("").is_ok() && node(&"n".repeat(253)).is_ok());
+        for bad in ["n".repeat(254), "n".repeat(2_530), "a b".into(), "a\u{1b}[2J".into()] {
+            assert!(node(&bad).unwrap_err().to_string().starts_with("option `node` is `"), "{bad}");
+        }
     }
 
     #[test]

@@ -139,7 +139,8 @@ impl Engine {
         self.templates = 0;
         self.flows = 0;
         self.pairs = 0;
-        self.aliases = state.aliases.into_iter().take(10_000).map(|(old, new)| (old.0, new)).collect();
+        let advice = self.advice().clone();
+        self.aliases.restore(state.aliases, &advice);
         let (per_source, total, most) = {
             let settings = self.settings();
             (settings.max_templates_per_source, settings.max_templates, settings.max_sources)
@@ -221,10 +222,8 @@ impl Saving {
     }
 
     fn end(&mut self, engine: &Engine) {
-        let mut aliases: Vec<_> = engine.aliases.iter().map(|(old, new)| (TemplateId(*old), *new)).collect();
-        aliases.sort();
         self.append(b"]");
-        self.item(",\"aliases\":", &aliases);
+        self.item(",\"aliases\":", &engine.aliases.pairs());
         self.append(b"}");
         self.hash_new();
     }

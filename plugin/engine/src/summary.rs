@@ -7,6 +7,8 @@ use crate::verdict::{Flag, Level, Status, TemplateId, Verdict};
 
 /// Most templates in one summary; the busiest first, the rest waits for the next one.
 pub const MAX_SUMMARY_TEMPLATES: usize = 1_000;
+/// Most templates of which one summary says that they generalised.
+pub const MAX_SUMMARY_ALIASES: usize = 1_000;
 /// Most odd endings that wait to be told; further ones are counted and not told.
 pub const MAX_ENDINGS: usize = 256;
 
@@ -30,12 +32,29 @@ pub struct Summary {
     /// Sequences that were found to have ended oddly.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endings: Vec<Ending>,
+    /// The node it counts on; empty: not told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Templates that generalised, in the order in which they did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Alias>,
+}
+
+/// A template's new name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The id it had.
+    pub old: TemplateId,
+    /// The id it has.
+    pub new: TemplateId,
+    /// Its text now.
+    pub text: String,
 }
 
 impl Summary {
     /// Whether it has nothing to say but counters.
     pub fn is_empty(&self) -> bool {
-        self.templates.is_empty() && self.endings.is_empty()
+        self.templates.is_empty() && self.endings.is_empty() && self.aliases.is_empty()
     }
 }
 

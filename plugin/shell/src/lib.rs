@@ -17,6 +17,7 @@
     )
 )]
 
+mod host;
 mod plugin;
 mod state;
 mod watch;

@@ -116,6 +116,8 @@ pub struct Plugin {
     is_open: bool,
     summary_nanos: i64,
     last_summary: Option<UnixNanos>,
+    /// The host's name, for summaries of a node that was given none.
+    host: String,
 }
 
 /// What became of a record.
@@ -148,6 +150,7 @@ impl Plugin {
             is_open: false,
             summary_nanos: seconds.saturating_mul(1_000_000_000),
             last_summary: None,
+            host: String::new(),
             engine,
         }
     }
@@ -163,6 +166,9 @@ impl Plugin {
         }
         if let Some(advice) = changes.advice {
             self.engine.set_advice(advice);
+        }
+        if let Some(host) = changes.host {
+            self.host = host;
         }
         if changes.secret.is_some() {
             self.secret = changes.secret;
@@ -230,7 +236,11 @@ impl Plugin {
             return None;
         }
         self.last_summary = Some(now);
-        Some(self.engine.take_summary(now))
+        let mut summary = self.engine.take_summary(now);
+        if summary.node.is_empty() {
+            summary.node.push_str(&self.host);
+        }
+        Some(summary)
     }
 
     /// Sequences that were found to have ended oddly since the last summary or call, for a host that tells them itself.

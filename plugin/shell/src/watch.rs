@@ -17,6 +17,8 @@ use oddline_engine::{
     rules::{self, MAX_FILE_BYTES, RuleSet},
 };
 
+use crate::host;
+
 /// A heartbeat older than this closes the detour (and one that far in the future is not believed).
 pub const HEARTBEAT_TTL_NANOS: u64 = 3_000_000_000;
 /// Most rule files in a directory.
@@ -39,6 +41,8 @@ pub struct Changes {
     pub advice: Option<Arc<AdviceTable>>,
     /// A new secret for markers.
     pub secret: Option<Secret>,
+    /// The host's name, at the first look.
+    pub host: Option<String>,
     /// Whether the sidecar's heartbeat is fresh.
     pub alive: bool,
     /// Lines for the operator, without a prefix.
@@ -53,6 +57,7 @@ impl Changes {
         self.rules_refused = self.rules_refused.saturating_add(later.rules_refused);
         self.advice = later.advice.or(self.advice.take());
         self.secret = later.secret.or(self.secret.take());
+        self.host = later.host.or(self.host.take());
         self.alive = later.alive;
         self.notices.extend(later.notices);
     }
@@ -76,6 +81,7 @@ pub struct Watch {
     seen_advice: Stamp,
     seen_secret: Stamp,
     was_alive: bool,
+    has_told_host: bool,
 }
 
 impl Watch {
@@ -90,6 +96,7 @@ impl Watch {
             seen_advice: None,
             seen_secret: None,
             was_alive: false,
+            has_told_host: false,
         }
     }
 
@@ -101,6 +108,9 @@ impl Watch {
     /// Looks once at every file. Cheap when nothing changed: one `stat` per file, and the heartbeat's 20 bytes.
     pub fn poll(&mut self, now: UnixNanos) -> Changes {
         let mut changes = Changes::default();
+        if !std::mem::replace(&mut self.has_told_host, true) {
+            changes.host = Some(host::name());
+        }
         self.poll_rules(&mut changes);
         if let Some(dir) = self.advice_dir.clone() {
             self.poll_advice(&dir.join("advice"), &mut changes);

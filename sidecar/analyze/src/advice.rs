@@ -1,6 +1,8 @@
 //! What is remembered per template, as the plugins read it. Gives an [`Advice`]; writing it to a file is the app's.
 
-use oddline_engine::{Advice, Class, TemplateAdvice, advice::MAX_ADVICE_BYTES};
+use std::collections::BTreeMap;
+
+use oddline_engine::{Advice, Class, TemplateAdvice, TemplateId, advice::MAX_ADVICE_BYTES};
 
 use crate::ports::TemplateState;
 
@@ -9,12 +11,19 @@ pub const MAX_ADVICE_ROWS: usize = 100_000;
 /// A row's share of the file beside its texts: keys, numbers and punctuation, generously.
 const ROW_BYTES: usize = 240;
 
+/// An alias's share of it.
+const ALIAS_BYTES: usize = 40;
+
 /// The advice of these rows: the most recently seen, as many as one file may hold.
-pub(crate) fn advice(mut rows: Vec<TemplateState>, generation: u64) -> Advice {
+pub(crate) fn advice(
+    mut rows: Vec<TemplateState>,
+    aliases: BTreeMap<TemplateId, TemplateId>,
+    generation: u64,
+) -> Advice {
     // An operator's word first.
     let is_learned = |row: &TemplateState| row.class != Class::Exception;
     rows.sort_unstable_by_key(|row| (is_learned(row), std::cmp::Reverse(row.last_seen), row.id));
-    let mut bytes = 0;
+    let mut bytes = aliases.len() * ALIAS_BYTES;
     let fitting = rows.into_iter().take(MAX_ADVICE_ROWS).take_while(|row| {
         bytes += ROW_BYTES + written(&row.text) + row.nearest.as_deref().map_or(0, written);
         bytes <= MAX_ADVICE_BYTES
@@ -33,7 +42,7 @@ pub(crate) fn advice(mut rows: Vec<TemplateState>, generation: u64) -> Advice {
             (row.id, advice)
         })
         .collect();
-    Advice { generation, templates, ..Advice::default() }
+    Advice { generation, templates, aliases, ..Advice::default() }
 }
 
 /// Bytes of a text as JSON writes it.
@@ -49,8 +58,6 @@ fn written(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::TemplateId;
-
     use super::*;
 
     fn row(number: usize, text: String) -> TemplateState {
@@ -72,7 +79,7 @@ mod tests {
     #[test]
     fn holds_the_newest_rows_up_to_the_limit() {
         let rows = (0..MAX_ADVICE_ROWS + 1).map(|number| row(number, format!("t{number}"))).collect();
-        let advice = advice(rows, 7);
+        let advice = advice(rows, BTreeMap::new(), 7);
         assert_eq!((advice.templates.len(), advice.generation), (MAX_ADVICE_ROWS, 7));
         assert!(!advice.templates.contains_key(&TemplateId(0)), "the oldest is left out");
         assert_eq!(Advice::parse(&advice.to_bytes()).unwrap(), advice);
@@ -81,7 +88,8 @@ mod tests {
     #[test]
     fn a_file_of_long_hostile_texts_is_still_one_that_plugins_read() {
         let rows = (0..2_000).map(|number| row(number, "\u{1}".repeat(60_000))).collect();
-        let bytes = advice(rows, 1).to_bytes();
+        let aliases = (0..10_000).map(|number| (TemplateId(number), TemplateId(number + 1))).collect();
+        let bytes = advice(rows, aliases, 1).to_bytes();
         assert!(bytes.len() <= MAX_ADVICE_BYTES, "{}", bytes.len());
         assert!(!Advice::parse(&bytes).unwrap().templates.is_empty());
     }

@@ -5,9 +5,13 @@ pub mod pull;
 
 use std::sync::{MutexGuard, PoisonError};
 
-use oddline_engine::{BARE_COUNTS, Summary, TemplateCount, TemplateId};
+use oddline_engine::{Alias, BARE_COUNTS, MAX_SUMMARY_ALIASES, Summary, TemplateCount, TemplateId};
 
-use crate::{Shared, known::Outcome, rates::Rates};
+use crate::{
+    Shared,
+    known::Outcome,
+    rates::{From, Rates},
+};
 
 /// Longest template text that a summary may bring, in bytes.
 const MAX_SUMMARY_TEXT: usize = 64 << 10;
@@ -17,6 +21,21 @@ impl Shared {
         self.events.summary_received();
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner).report(summary);
         self.count(summary);
+        self.rename(summary);
+    }
+
+    /// Templates that generalised: what is known of the old ones goes on to hold.
+    pub(crate) fn rename(&self, summary: &Summary) {
+        let now = self.now_seconds();
+        let sound =
+            |alias: &&Alias| alias.text.len() <= MAX_SUMMARY_TEXT && TemplateId::of(&alias.text) == alias.new;
+        let aliases: Vec<&Alias> = summary.aliases.iter().take(MAX_SUMMARY_ALIASES).filter(sound).collect();
+        let mut templates = self.templates();
+        for group in aliases.chunk_by(|one, next| one.new == next.new) {
+            let olds: Vec<TemplateId> = group.iter().map(|alias| alias.old).collect();
+            let Some(alias) = group.first() else { continue };
+            templates.renamed(&olds, alias.new, &alias.text.as_str().into(), now);
+        }
     }
 
     /// Counts over all shippers. Of a template that is not known by its text only the rate is kept: when it becomes
@@ -32,7 +51,8 @@ impl Shared {
             if !text.is_empty() && (text.len() > MAX_SUMMARY_TEXT || TemplateId::of(text) != *id) {
                 continue;
             }
-            self.rates().count(*id, source, *count, bare, now);
+            let from = From { node: &summary.node, source };
+            self.rates().count(*id, from, *count, bare, now);
             let mut templates = self.templates();
             let known = templates.get(*id).map(|row| row.text.clone());
             let text =

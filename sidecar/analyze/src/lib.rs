@@ -24,6 +24,7 @@ mod intake;
 pub mod judge;
 mod known;
 mod learn;
+mod names;
 pub mod operate;
 mod opinion;
 pub mod plugins;

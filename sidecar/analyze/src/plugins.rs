@@ -1,4 +1,4 @@
-//! What the plugins report about themselves: their counters, and records per source with a bound on the sources.
+//! What the plugins report about themselves: their counters by node, and records per source, with bounds on both.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,19 +8,55 @@ use crate::{events::Figure, head};
 
 /// Sources told apart; the rest is counted under `_other`.
 pub const MAX_SOURCES: usize = 2_000;
+/// Nodes told apart; what the others say last stands under `_other`.
+pub const MAX_NODES: usize = 100;
 /// Longest source name that is exported, in bytes.
 const MAX_SOURCE_BYTES: usize = 200;
+
+/// Metric, help, and where it stands in the counters.
+type Row = (&'static str, &'static str, fn(&Counters) -> u64);
+
+const COUNTERS: &[Row] = &[
+    ("plugin_records", "Records observed, as the last summary says", |counters| counters.records),
+    ("plugin_flagged", "Records flagged, as the last summary says", |counters| counters.flagged),
+    ("plugin_pending", "Records sent on the detour, as the last summary says", |counters| counters.pending),
+    ("plugin_skipped", "Records kept from the detour, as the last summary says", |counters| counters.skipped),
+    ("plugin_returned", "Records back from the detour, as the last summary says", |counters| {
+        counters.returned
+    }),
+    ("plugin_forged", "Markers that did not verify, as the last summary says", |counters| counters.forged),
+    ("plugin_unread", "Records that were not understood, as the last summary says", |counters| {
+        counters.unread
+    }),
+    ("plugin_templates", "Templates held by the plugin", |counters| counters.templates),
+    ("plugin_evicted", "Templates evicted by the plugin", |counters| counters.evicted),
+    ("plugin_sources", "Sources held by the plugin", |counters| counters.sources),
+    ("plugin_endings", "Sequences that the plugin found to have ended oddly", |counters| counters.endings),
+    ("plugin_endings_untold", "Of these, those that did not fit into a summary", |counters| {
+        counters.endings_untold
+    }),
+    ("plugin_rules", "Rules in force in the plugin", |counters| counters.rules),
+    ("plugin_rules_reloaded", "Times the plugin took changed rule files", |counters| counters.rules_reloaded),
+    (
+        "plugin_rules_refused",
+        "Times the plugin kept its rules because changed files did not check out",
+        |counters| counters.rules_refused,
+    ),
+];
 
 /// The latest counters and the records per source.
 #[derive(Debug, Default)]
 pub(crate) struct Plugins {
-    last: Counters,
+    /// The last counters of each node.
+    last: BTreeMap<Arc<str>, Counters>,
     sources: BTreeMap<Arc<str>, u64>,
 }
 
 impl Plugins {
     pub(crate) fn report(&mut self, summary: &Summary) {
-        self.last = summary.counters;
+        let node = head(&summary.node, MAX_SOURCE_BYTES);
+        let known = self.last.contains_key(node) || self.last.len() < MAX_NODES;
+        self.last.insert(if known { node } else { "_other" }.into(), summary.counters);
         for template in &summary.templates {
             let name = head(&template.source, MAX_SOURCE_BYTES);
             let known = self.sources.contains_key(name) || self.sources.len() < MAX_SOURCES;
@@ -30,47 +66,17 @@ impl Plugins {
     }
 
     pub(crate) fn figures(&self) -> Vec<Figure> {
-        let last = &self.last;
-        let figure = |name: &'static str, help, value| Figure {
-            name: name.into(),
-            help,
-            label: None,
-            counter: false,
-            value,
-        };
-        let mut figures = vec![
-            figure("plugin_records", "Records observed, as the last summary says", last.records),
-            figure("plugin_flagged", "Records flagged, as the last summary says", last.flagged),
-            figure("plugin_pending", "Records sent on the detour, as the last summary says", last.pending),
-            figure("plugin_skipped", "Records kept from the detour, as the last summary says", last.skipped),
-            figure(
-                "plugin_returned",
-                "Records back from the detour, as the last summary says",
-                last.returned,
-            ),
-            figure("plugin_forged", "Markers that did not verify, as the last summary says", last.forged),
-            figure(
-                "plugin_unread",
-                "Records that were not understood, as the last summary says",
-                last.unread,
-            ),
-            figure("plugin_templates", "Templates held by the plugin", last.templates),
-            figure("plugin_evicted", "Templates evicted by the plugin", last.evicted),
-            figure("plugin_sources", "Sources held by the plugin", last.sources),
-            figure("plugin_endings", "Sequences that the plugin found to have ended oddly", last.endings),
-            figure(
-                "plugin_endings_untold",
-                "Of these, those that did not fit into a summary",
-                last.endings_untold,
-            ),
-            figure("plugin_rules", "Rules in force in the plugin", last.rules),
-            figure("plugin_rules_reloaded", "Times the plugin took changed rule files", last.rules_reloaded),
-            figure(
-                "plugin_rules_refused",
-                "Times the plugin kept its rules because changed files did not check out",
-                last.rules_refused,
-            ),
-        ];
+        // A name at a time, as they are written.
+        let mut figures = Vec::new();
+        for (name, help, of) in COUNTERS {
+            figures.extend(self.last.iter().map(|(node, last)| Figure {
+                name: (*name).into(),
+                help,
+                label: (!node.is_empty()).then(|| ("node", node.to_string())),
+                counter: false,
+                value: of(last),
+            }));
+        }
         figures.extend(self.sources.iter().map(|(source, count)| Figure {
             name: "source_records".into(),
             help: "Records per source, from the plugins' summaries",
@@ -102,6 +108,23 @@ mod tests {
         assert_eq!(plugins.sources.len(), MAX_SOURCES + 1);
         assert_eq!(plugins.sources.values().sum::<u64>(), 3 * 10 * MAX_SOURCES as u64);
         plugins.report(&summary("é".repeat(10_000)));
+        assert_eq!(plugins.last.len(), 1);
+        for number in 0..MAX_NODES * 10 {
+            plugins.report(&Summary { node: format!("node {number}"), ..Summary::default() });
+        }
+        assert_eq!(plugins.last.len(), MAX_NODES + 1);
         assert_eq!(plugins.sources.len(), MAX_SOURCES + 1);
+    }
+
+    #[test]
+    fn the_counters_of_two_nodes_stand_side_by_side() {
+        let mut plugins = Plugins::default();
+        for (node, records) in [("a", 1), ("b", 20), ("a", 3)] {
+            let counters = Counters { records, ..Counters::default() };
+            plugins.report(&Summary { node: node.to_owned(), counters, ..Summary::default() });
+        }
+        let figures = plugins.figures().into_iter().filter(|figure| figure.name == "plugin_records");
+        let told: Vec<_> = figures.map(|figure| (figure.label.unwrap().1, figure.value)).collect();
+        assert_eq!(told, [("a".to_owned(), 3), ("b".to_owned(), 20)]);
     }
 }

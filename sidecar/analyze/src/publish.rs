@@ -103,7 +103,9 @@ impl Shared {
     /// What happens once a second beside the records: earned templates, a new threshold, saving.
     pub(crate) async fn upkeep(&self) {
         // What came without a plugin was counted by the engine in here.
-        self.count(&self.screen.take_summary(self.clock.unix_nanos()));
+        let summary = self.screen.take_summary(self.clock.unix_nanos());
+        self.count(&summary);
+        self.rename(&summary);
         if let Ok(mut learning) = self.learning.try_lock() {
             let now = self.now_seconds();
             drop(learning.take_if(|learner| learner.is_idle(now)));
@@ -164,7 +166,10 @@ impl Shared {
     /// The advice for plugins, if it differs from the last one.
     pub(crate) async fn advice(&self) -> Option<Advice> {
         let now = self.now_seconds();
-        let rows = self.templates().take_changed(now)?;
+        let (rows, aliases) = {
+            let mut templates = self.templates();
+            (templates.take_changed(now)?, templates.aliases(now))
+        };
         let generation = match self.state.next("advice_generation").await {
             Ok(generation) => generation,
             // Plugins take what they find; the number is for people.
@@ -174,7 +179,8 @@ impl Shared {
             }
         };
         let Feedback { silenced_rules, threshold_offset } = self.feedback().clone();
-        let advice = Advice { silenced_rules, threshold_offset, ..crate::advice::advice(rows, generation) };
+        let advice = crate::advice::advice(rows, aliases, generation);
+        let advice = Advice { silenced_rules, threshold_offset, ..advice };
         self.screen.advise(&advice);
         Some(advice)
     }

@@ -1,8 +1,8 @@
-//! How often each template comes, over all shippers: what is expected, and, for shippers that only count, bursts and
+//! How often each template comes, on each node: what is expected, and, for shippers that only count, bursts and
 //! drops while they last, told by the engine's own estimator. Bounded, knows no clock, and is not kept over a restart:
 //! it judges again after five windows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use oddline_engine::{Odd, Rate, Settings, TemplateId, advice::row::OddRate};
 
@@ -26,10 +26,12 @@ pub(crate) struct Rates {
     /// The window that is open.
     window: Option<i64>,
     max_templates: usize,
-    templates: HashMap<TemplateId, Watch>,
+    /// By template and node: what is usual on one node says nothing about another.
+    templates: BTreeMap<(TemplateId, u64), Watch>,
+    /// By node and source.
     sources: HashMap<u64, Rate>,
-    /// Templates in a burst.
-    bursting: BTreeSet<TemplateId>,
+    /// Templates in a burst, and where.
+    bursting: BTreeSet<(TemplateId, u64)>,
     changed: BTreeSet<TemplateId>,
 }
 
@@ -49,6 +51,14 @@ struct Watch {
     drop: Option<Odd>,
 }
 
+/// Where records were counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct From<'n> {
+    /// Empty: not told.
+    pub(crate) node: &'n str,
+    pub(crate) source: &'n str,
+}
+
 /// What rates say about a template, in events a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Told {
@@ -65,25 +75,28 @@ impl Rates {
             seconds: seconds.max(MIN_WINDOW),
             window: None,
             max_templates,
-            templates: HashMap::new(),
+            templates: BTreeMap::new(),
             sources: HashMap::new(),
             bursting: BTreeSet::new(),
             changed: BTreeSet::new(),
         }
     }
 
-    /// Adds the records of one template and source; `bare`: whoever counted them tells no bursts.
-    pub(crate) fn count(&mut self, id: TemplateId, source: &str, records: u64, bare: bool, now: u64) {
+    /// Adds the records of one template, node and source; `bare`: whoever counted them tells no bursts.
+    pub(crate) fn count(&mut self, id: TemplateId, from: From<'_>, records: u64, bare: bool, now: u64) {
         let window = self.close_windows(now);
         let records = u32::try_from(records).unwrap_or(u32::MAX);
-        let mut source = TemplateId::of(source).0;
+        let node = TemplateId::of(from.node).0;
+        let place = (id, node);
+        let mut source = TemplateId::of(from.source).0 ^ node.rotate_left(1);
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
             source = 0;
         }
         let of_source = self.sources.entry(source).or_insert_with(|| Rate::since(window, 0));
         of_source.add(records, 0.0);
         let windows = of_source.windows();
-        let watch = self.templates.entry(id).or_insert_with(|| Watch::new(Rate::since(window, windows), now));
+        let watch =
+            self.templates.entry(place).or_insert_with(|| Watch::new(Rate::since(window, windows), now));
         (watch.source, watch.bare) = (source, bare);
         watch.count_in_bin(records, now);
         let odd = watch.rate.add(records, self.tail).filter(|_| bare);
@@ -101,22 +114,22 @@ impl Rates {
             self.changed.insert(id);
         }
         if watch.burst.is_some() {
-            self.bursting.insert(id);
+            self.bursting.insert(place);
         }
-        self.evict(id);
+        self.evict(place);
     }
 
     /// What time alone changes: windows close, bursts end. Call it about once a second.
     pub(crate) fn pass(&mut self, now: u64) {
         self.close_windows(now);
         let (templates, seconds, changed) = (&mut self.templates, self.seconds, &mut self.changed);
-        self.bursting.retain(|id| {
-            let Some(watch) = templates.get_mut(id) else { return false };
+        self.bursting.retain(|place| {
+            let Some(watch) = templates.get_mut(place) else { return false };
             let lasts =
                 watch.burst.is_some_and(|burst| watch.recently(seconds, now) >= OVER * burst.expected);
             if !lasts {
                 watch.burst = None;
-                changed.insert(*id);
+                changed.insert(place.0);
             }
             lasts
         });
@@ -127,14 +140,20 @@ impl Rates {
         std::mem::take(&mut self.changed)
     }
 
+    /// Over all nodes: what is expected on them together, and the worst of what is odd on any.
     pub(crate) fn told(&self, id: TemplateId) -> Told {
-        let Some(watch) = self.templates.get(&id) else { return Told::default() };
         let minute = |records: f64| (records * 600.0 / self.seconds as f64).round() / 10.0;
         let odd = |odd: Odd| OddRate { expected: minute(odd.expected), actual: minute(odd.actual) };
+        let nodes = || self.templates.range((id, 0)..=(id, u64::MAX)).map(|(_, watch)| watch);
+        let distance = |odd: &Odd| (odd.actual - odd.expected).abs();
+        let worst = |odds: &mut dyn Iterator<Item = Odd>| {
+            odds.max_by(|left, right| distance(left).total_cmp(&distance(right))).map(odd)
+        };
+        let expected: Vec<f64> = nodes().filter_map(|watch| watch.rate.expected()).collect();
         Told {
-            burst: watch.burst.map(odd),
-            drop: watch.drop.map(odd),
-            expected: watch.rate.expected().map(minute),
+            burst: worst(&mut nodes().filter_map(|watch| watch.burst)),
+            drop: worst(&mut nodes().filter_map(|watch| watch.drop)),
+            expected: (!expected.is_empty()).then(|| minute(expected.iter().sum())),
         }
     }
 
@@ -159,7 +178,7 @@ impl Rates {
             })
             .collect();
         let (tail, changed) = (self.tail, &mut self.changed);
-        self.templates.iter_mut().for_each(|(id, watch)| {
+        self.templates.iter_mut().for_each(|((id, _), watch)| {
             let judged = watch.bare && lively.get(&watch.source) == Some(&true);
             let closed = watch.rate.pending(window).filter(|_| judged);
             let drop = closed.and_then(|count| watch.rate.drop(count, tail));
@@ -174,17 +193,17 @@ impl Rates {
     }
 
     /// Frees a twentieth at once, so that the sorting is paid rarely.
-    fn evict(&mut self, keep: TemplateId) {
+    fn evict(&mut self, keep: (TemplateId, u64)) {
         if self.templates.len() <= self.max_templates {
             return;
         }
-        let mut by_age: Vec<_> = self.templates.iter().map(|(id, watch)| (watch.last, *id)).collect();
+        let mut by_age: Vec<_> = self.templates.iter().map(|(place, watch)| (watch.last, *place)).collect();
         by_age.sort_unstable();
         let surplus = self.templates.len() - (self.max_templates - self.max_templates / 20);
-        for (_, id) in by_age.into_iter().filter(|(_, id)| *id != keep).take(surplus) {
-            self.templates.remove(&id);
-            self.changed.remove(&id);
-            self.bursting.remove(&id);
+        for (_, place) in by_age.into_iter().filter(|(_, place)| *place != keep).take(surplus) {
+            self.templates.remove(&place);
+            self.changed.remove(&place.0);
+            self.bursting.remove(&place);
         }
     }
 }
@@ -222,6 +241,14 @@ impl Watch {
 mod tests {
     use super::*;
 
+    const APP: From<'static> = From { node: "", source: "app" };
+
+    impl Rates {
+        fn told_at(&self, id: TemplateId) -> bool {
+            self.templates.range((id, 0)..=(id, u64::MAX)).next().is_some()
+        }
+    }
+
     /// Rates, and the second it is.
     struct World(Rates, u64);
 
@@ -242,7 +269,7 @@ mod tests {
                 }
                 self.1 += 10;
                 for (text, records) in counts {
-                    self.0.count(TemplateId::of(text), "app", *records, bare, self.1);
+                    self.0.count(TemplateId::of(text), APP, *records, bare, self.1);
                 }
             }
         }
@@ -323,6 +350,31 @@ mod tests {
     }
 
     #[test]
+    fn nodes_are_not_mixed() {
+        let mut world = World::new();
+        let id = TemplateId::of("a");
+        let on = |node| From { node, source: "app" };
+        let mut minute = |busy: u64, calm: u64| {
+            for second in (10..=60).step_by(10) {
+                world.1 += 10;
+                world.0.pass(world.1 + second / 60);
+                world.0.count(id, on("busy"), busy, true, world.1);
+                world.0.count(id, on("calm"), calm, true, world.1);
+            }
+            world.0.told(id)
+        };
+        for _ in 0..10 {
+            minute(1_000, 2);
+        }
+        let usual = minute(1_000, 2);
+        assert_eq!((usual.burst, usual.drop), (None, None));
+        assert!(usual.expected.unwrap() > 5_500.0, "of both together: {usual:?}");
+        // A hundred more are nothing to the busy one, and a burst on the other.
+        let burst = minute(1_000, 100).burst.unwrap();
+        assert!(burst.expected < 20.0 && burst.actual < 700.0, "{burst:?}");
+    }
+
+    #[test]
     fn little_history_tells_nothing() {
         let mut world = World::new();
         world.count(180, &[("a", 10)]);
@@ -336,15 +388,17 @@ mod tests {
             let mut world = World::new();
             for number in 0..given {
                 let (id, now) = (TemplateId(number), world.1 + number / 100);
-                world.0.count(id, &format!("source {number}"), 1, true, now);
+                let source = format!("source {number}");
+                world.0.count(id, From { node: "", source: &source }, 1, true, now);
                 assert!(world.0.len() <= 1_000);
             }
             assert!(world.0.len() <= held && world.0.len() >= 950, "{given}: {}", world.0.len());
-            assert!(world.0.templates.contains_key(&TemplateId(given - 1)), "the newest stay");
+            assert!(world.0.told_at(TemplateId(given - 1)), "the newest stay");
         }
         let mut world = World::new();
         for number in 0..10 * MAX_SOURCES as u64 {
-            world.0.count(TemplateId(1), &format!("source {number}"), u64::MAX, true, world.1);
+            let source = format!("source {number}");
+            world.0.count(TemplateId(1), From { node: "n", source: &source }, u64::MAX, true, world.1);
         }
         assert_eq!(world.0.sources.len(), MAX_SOURCES + 1);
     }
@@ -355,7 +409,7 @@ mod tests {
         world.count(600, &[("a", 10)]);
         let before = world.told("a");
         world.0.pass(0);
-        world.0.count(TemplateId::of("a"), "app", 1, true, 0);
+        world.0.count(TemplateId::of("a"), APP, 1, true, 0);
         assert_eq!(world.told("a"), before);
     }
 }

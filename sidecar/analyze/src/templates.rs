@@ -2,7 +2,7 @@
 //! Knows no clock and no backend.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -11,6 +11,7 @@ use oddline_engine::{Class, TemplateId};
 use crate::{
     batch::{Compared, Standing},
     head,
+    names::Names,
     operate::{Excepted, Exception},
     ports::TemplateState,
 };
@@ -38,6 +39,7 @@ pub(crate) struct Templates {
     changed: bool,
     /// Rows that differ from what was last taken for tables.
     untold: BTreeSet<TemplateId>,
+    names: Names,
 }
 
 impl Templates {
@@ -49,6 +51,7 @@ impl Templates {
             max_rows,
             changed: true,
             untold: BTreeSet::new(),
+            names: Names::default(),
         };
         for row in saved {
             templates.put(row);
@@ -167,6 +170,39 @@ impl Templates {
                 self.change(id);
             }
         }
+    }
+
+    /// A template has taken the place of these. What is known of them is known of it, unless it has a standing of its own
+    /// or they do not agree: then it is looked up when it comes.
+    pub(crate) fn renamed(&mut self, olds: &[TemplateId], new: TemplateId, text: &Arc<str>, now: u64) {
+        self.names.renamed(olds, new);
+        self.change(new);
+        let standing: Vec<TemplateState> =
+            olds.iter().filter_map(|old| self.rows.get(old).cloned()).collect();
+        let mut row = self.take_or_new(new, text, now);
+        for old in &standing {
+            row.seen = row.seen.saturating_add(old.seen);
+            row.flagged_by_rule = row.flagged_by_rule.saturating_add(old.flagged_by_rule);
+            (row.first_seen, row.last_seen) =
+                (row.first_seen.min(old.first_seen), row.last_seen.max(old.last_seen));
+        }
+        let standing: Vec<_> = standing.iter().filter(|old| counts(old, now) && takes_sides(old)).collect();
+        let agree = standing.windows(2).all(|pair| pair[0].class == pair[1].class);
+        if let Some(old) = standing.first()
+            && agree
+            && !counts(&row, now)
+        {
+            (row.class, row.score, row.similarity) = (old.class, old.score, old.similarity);
+            (row.nearest, row.expires) = (old.nearest.clone(), old.expires);
+        }
+        self.put(row);
+    }
+
+    /// Old names of templates that have a row which counts, for plugins that still use them.
+    pub(crate) fn aliases(&self, now: u64) -> BTreeMap<TemplateId, TemplateId> {
+        let has_row =
+            |id: &TemplateId| self.rows.get(id).is_some_and(|row| counts(row, now) && takes_sides(row));
+        self.names.pairs().filter(|(old, new)| has_row(new) && !has_row(old)).collect()
     }
 
     /// Adds a plugin's counts and gives the row.

@@ -14,7 +14,7 @@ pub fn read_summary(log: &[u8]) -> Option<Summary> {
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::{Counters, Ending, Level, TemplateCount, TemplateId};
+    use oddline_engine::{Alias, Counters, Ending, Level, TemplateCount, TemplateId};
     use serde_json::{Value, json};
 
     use super::*;
@@ -60,6 +60,10 @@ mod tests {
         out
     }
 
+    fn alias(number: u64) -> Alias {
+        Alias { old: TemplateId(number), new: TemplateId(number + 1), text: "user <*>".into() }
+    }
+
     fn summary(templates: u64) -> Summary {
         let template = |number| TemplateCount {
             id: TemplateId(number),
@@ -85,6 +89,8 @@ mod tests {
             counters: Counters { records: 10, ..Counters::default() },
             templates: (0..templates).map(template).collect(),
             endings: (0..templates.min(256)).map(ending).collect(),
+            node: "edge-7".into(),
+            aliases: (0..templates).map(alias).collect(),
         }
     }
 

@@ -44,7 +44,8 @@ impl Engine {
         let time = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
         let endings = self.take_endings(now);
         let counters = self.counters();
-        Summary { kind: FROM_PLUGIN.to_owned(), time, counters, templates: counts, endings }
+        let (node, aliases) = (self.settings.node().to_owned(), self.aliases.take_untold());
+        Summary { kind: FROM_PLUGIN.to_owned(), time, counters, templates: counts, endings, node, aliases }
     }
 
     /// Keeps an odd ending until it is asked for, if it is flagged and there is room.
