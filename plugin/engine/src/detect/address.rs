@@ -26,6 +26,8 @@ const FORGOTTEN: f32 = 0.5;
 const LEAST_SEVERITY: f32 = 0.8;
 /// Bytes of a message in which an address is looked for.
 const SEARCHED: usize = 8 << 10;
+/// The shortest address, `::1`.
+const SHORTEST: usize = 3;
 /// Sets of the table; a power of two.
 const SETS: u64 = 512;
 /// Addresses of a set.
@@ -124,6 +126,11 @@ fn find(message: &[u8]) -> Option<IpAddr> {
     while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
         let length = rest.iter().take_while(|byte| is_part(**byte)).count();
         let token = rest.get(..length).unwrap_or_default();
+        // Most of a message is letters: nothing more is asked of them.
+        if length < SHORTEST {
+            at = at.saturating_add(length.max(1));
+            continue;
+        }
         let glued =
             at.checked_sub(1).and_then(|before| message.get(before)).is_some_and(u8::is_ascii_alphanumeric);
         // `ipv4:203.0.113.9`: the end of a word up to its colon is no part of the address.
@@ -132,7 +139,7 @@ fn find(message: &[u8]) -> Option<IpAddr> {
             None if glued => b"",
             None => token,
         };
-        if token.len() >= 3
+        if token.len() >= SHORTEST
             && let Some(address) = parse(token)
         {
             if says_whose(message.get(..at).unwrap_or_default()) {
@@ -140,7 +147,7 @@ fn find(message: &[u8]) -> Option<IpAddr> {
             }
             first = first.or(Some(address));
         }
-        at = at.saturating_add(length.max(1));
+        at = at.saturating_add(length);
     }
     first
 }
