@@ -303,7 +303,7 @@ async fn a_condition_on_the_whole_record_counts_for_what_a_plugin_diverts() {
     send(&to, &pending(6, &["a pump hums".to_owned(), "a pump stands".to_owned()])).await;
     let back = sidecar.back.wait_for(2).await;
     let rules: Vec<_> = back.iter().map(|record| (record.seq(), &record.body["anomaly"]["rule"])).collect();
-    assert_eq!(rules, [(6, &serde_json::Value::Null), (7, &"SEVENTH".into())]);
+    assert_eq!(rules, [(6, &serde_json::Value::Null), (7, &serde_json::json!("SEVENTH"))]);
     let seventh = &back[1].body["anomaly"];
     assert!(seventh["level"] == "critical" && back[1].reason().contains("rule SEVENTH"), "{seventh}");
     sidecar.stop().await;
