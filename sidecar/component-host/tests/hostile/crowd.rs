@@ -79,11 +79,18 @@ async fn a_slow_one_costs_what_it_has_not_seen_and_no_more_time_than_is_allowed(
     let host = crowd(&[("slow", Guest { observe: slow, ..GOOD }, 1.0)], Duration::from_millis(50)).await;
     let started = std::time::Instant::now();
     let opinions = host.look(records(10_000), 0).await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // All of them would take the better part of a minute.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(opinions.len(), 10_000);
     assert_eq!(opinions[9_999], None);
-    let missed = figure(&host, "detector_missed", "slow");
-    assert!(missed > 0 && missed + figure(&host, "detector_records", "slow") == 10_000);
+    let (missed, seen) =
+        (|| figure(&host, "detector_missed", "slow"), || figure(&host, "detector_records", "slow"));
+    // The record that it was about when the time was up is counted when it is done with it.
+    while missed() + seen() < 10_000 && started.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(missed() + seen(), 10_000);
+    assert!(missed() > 0);
     assert_eq!(figure(&host, "detector_ready", "slow"), 1, "being slow is no fault");
 }
 
