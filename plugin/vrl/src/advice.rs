@@ -20,14 +20,19 @@ fn look_up(key: &str) -> String {
     format!(r#"get_enrichment_table_record("{TABLE}", {{"key": {key}}})"#)
 }
 
-/// An expression: the names of the rules that are silenced now, as an array. It costs a look-up, so it is for programs
-/// that have found a rule.
+/// Statements that find out which rules are silenced, once for an event: they cost a look-up, so they are for events that
+/// hit a rule. None if no rule can be.
 pub(crate) fn silenced(settings: &Settings) -> String {
     if !is_asked(settings) {
-        return "[]".to_owned();
+        return String::new();
     }
     format!(
-        r#"{{ feedback, _problem = {}; array(feedback.value.silenced) ?? [] }}"#,
+        r#"if !rules_asked {{
+rules_asked = true
+feedback, _problem = {}
+rules_silenced = array(feedback.value.silenced) ?? []
+}}
+"#,
         look_up(&format!("\"{RULES_KEY}\""))
     )
 }
@@ -46,8 +51,8 @@ pub(crate) fn offset(settings: &Settings) -> String {
 }
 
 /// The statements that set `class` (null: the sidecar does not know the template), `template_id` (null: not told) and
-/// `is_odd` (the row tells of a burst or drop). The row itself is left in `%oddline.value`: reading a field of the event
-/// costs less than reading a field of a local, which VRL copies whole each time.
+/// `is_odd` (the row tells of a burst or drop). A row that is more than a word is left in `%oddline.value`: reading a field
+/// of the event costs less than reading a field of a local, which VRL copies whole each time.
 pub(crate) fn section(settings: &Settings) -> String {
     if !is_asked(settings) {
         return "template_id = null\n".to_owned();
@@ -55,19 +60,35 @@ pub(crate) fn section(settings: &Settings) -> String {
     let row = look_up("masked");
     format!(
         r#"# What the sidecar knows of it.
-%oddline, _problem = {row}
-class = %oddline.value.class
-template_id = %oddline.value.id
+class = null
+template_id = null
 is_odd = false
-if (%oddline.value.burst || %oddline.value.drop || %oddline.value.expires) != null {{
-  is_odd = (%oddline.value.burst || %oddline.value.drop) != null
-  expires = %oddline.value.expires
-  if expires != null && (to_unix_timestamp(now()) >= (to_int(expires) ?? 0)) {{
-    class = null
-    is_odd = false
+row = {row}.value ?? null
+if row != null {{
+  word = string(row) ?? ""
+  if word != "" {{
+    template_id = slice(word, 1) ?? ""
+    class = if starts_with(word, "{normal}") {{ "normal" }} else {{ "seen" }}
+    if starts_with(word, "{habit}") {{
+      %oddline.value.habit = true
+    }}
+  }} else {{
+    %oddline.value = row
+    class = %oddline.value.class
+    template_id = %oddline.value.id
+    if (%oddline.value.burst || %oddline.value.drop || %oddline.value.expires) != null {{
+      is_odd = (%oddline.value.burst || %oddline.value.drop) != null
+      expires = %oddline.value.expires
+      if expires != null && (to_unix_timestamp(now()) >= (to_int(expires) ?? 0)) {{
+        class = null
+        is_odd = false
+      }}
+    }}
   }}
 }}
-"#
+"#,
+        normal = "n",
+        habit = "h",
     )
 }
 

@@ -55,11 +55,13 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     let engine = Engine::new(settings.clone(), Arc::new(RuleSet::compile(rules.to_vec()).set));
     let parts = [
         MARKER.to_owned(),
-        format!("model = {}\n", text::string(engine.model())),
-        pick::section(settings, !levels.is_empty() || asks_for_level),
+        pick::section(settings, !levels.is_empty() || asks_for_level, &section.names),
+        mask::prepare(),
+        "# The strongest rule that hits.\n".to_owned(),
+        section.early,
         mask::section(),
         pick::level_word(&levels),
-        "# The strongest rule that hits.\n".to_owned(),
+        format!("model = {}\n", text::string(engine.model())),
         NO_RULE.to_owned(),
         section.text,
         advice::section(settings),
@@ -69,8 +71,15 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     Program { text: parts.concat(), left_out: section.left_out }
 }
 
-/// An event that comes back from the sidecar has a marker, and passes untouched. Logs cannot write metadata.
-const MARKER: &str = "if exists(%oddline.marker) {\n  return .\n}\n";
+/// An event that comes back from the sidecar has a marker, and passes untouched. Logs cannot write metadata. Of what else is
+/// there only the tag counts.
+const MARKER: &str = "if exists(%oddline) {
+  if exists(%oddline.marker) {
+    return .
+  }
+  %oddline = {\"tag\": %oddline.tag}
+}
+";
 
 /// What the rules' part finds where none hits.
 const NO_RULE: &str = r#"rule = null

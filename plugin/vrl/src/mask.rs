@@ -27,6 +27,26 @@ const ENDS: &str = r" \t\n\r\x0C\x22\x27<>()\[\]{}|,;";
 /// Characters whose runs are drawn short.
 const DRAWN: &str = "-=*.#~+<>?!";
 
+/// Statements before all that reads the message: colours are taken out of it, and `is_plain` is set.
+pub(crate) fn prepare() -> String {
+    let runs = drawn(5);
+    format!(
+        r#"# What few messages have: colours, quotes, other white space than single blanks, drawn lines. One look for all.
+is_plain = !match(message, {{r'\A(?: |(?s:.)*?(?:[\x1B\x22\x27\t\n\r]|  | \z|{runs}))'}})
+if !is_plain && match(message, r'\x1B') {{
+  message = replace(message, r'(?s)\x1B\[[\x20-\x3F]*[^\x20-\x3F]?', "")
+  message = replace(message, r'\x1B', " ")
+}}
+"#
+    )
+}
+
+/// Runs of so many of one character.
+fn drawn(count: u8) -> String {
+    let runs = DRAWN.chars().map(|it| format!(r"\x{:02X}{{{count}}}", u32::from(it)));
+    runs.collect::<Vec<_>>().join("|")
+}
+
 /// The statements.
 pub(crate) fn section() -> String {
     let variables = variables();
@@ -34,10 +54,6 @@ pub(crate) fn section() -> String {
     let (double, single) = (quoted(r"\x22"), quoted(r"\x27"));
     let key = |quote: &str| format!(r"{LEFT}{quote}([0-9A-Za-z_.@$\-[^\x00-\x7F]]{{1,255}}){quote}:");
     let (double_key, single_key) = (key(r"\x22"), key(r"\x27"));
-    let drawn = |count: u8| {
-        let runs = DRAWN.chars().map(|it| format!(r"\x{:02X}{{{count}}}", u32::from(it)));
-        runs.collect::<Vec<_>>().join("|")
-    };
     let draw: String = DRAWN
         .chars()
         .map(|it| {
@@ -46,13 +62,7 @@ pub(crate) fn section() -> String {
         })
         .collect();
     format!(
-        r#"# What few messages have: colours, quotes, other white space than single blanks, drawn lines. One look for all.
-is_plain = !match(message, r'\A(?: |(?s:.)*?(?:[\x1B\x22\x27\t\n\r]|  | \z|{runs}))')
-if !is_plain && match(message, r'\x1B') {{
-  message = replace(message, r'(?s)\x1B\[[\x20-\x3F]*[^\x20-\x3F]?', "")
-  message = replace(message, r'\x1B', " ")
-}}
-# The message with its variable parts as <*>.
+        r#"# The message with its variable parts as <*>.
 masked = message
 if size > {PREFIX} {{
   masked = slice(masked, 0, {PREFIX}) ?? ""
@@ -72,7 +82,7 @@ if !is_plain && match(masked, r'[\x22\x27]') {{
   masked = replace(masked, r'{double}', "\"<*>\"")
   masked = replace(masked, r'{single}', "'<*>'")
 }}
-masked = replace(masked, r'{variables}', "<*>")
+masked = replace(masked, {{r'{variables}'}}, "<*>")
 if !is_plain {{
   if has_quotes {{
     masked = replace(masked, r'\x00\x00', "'")

@@ -1,9 +1,13 @@
-//! The part of the program that reads the event: `tag`, `message` and its `size`, `severity`, and `bare` (it is no object).
+//! The part of the program that reads the event: `tag`, `message` and its `size`, `severity`, `bare` (it is no object)
+//! and `has_fields`.
 //!
 //! Takes settings, gives statements. As the engine's module `pick`: the first path that holds text is the message, else
 //! the longest text of the top level. Whatever a field holds instead of text, nothing here can fail. Must not know
 //! masking, advice or tags.
 
+use std::collections::BTreeSet;
+
+use oddline_codec::TagStyle;
 use oddline_engine::{Settings, Severity};
 
 use crate::text;
@@ -19,12 +23,19 @@ const TAG_PATHS: [&str; 8] = [
     ".file",
     ".source_type",
 ];
+/// Those of them that sources of plain text set.
+const PLAIN_TAG_PATHS: [&str; 2] = [".file", ".source_type"];
+/// A label that sources of plain text set too.
+const HOST: &str = "host";
 /// Put there by Vector: no message, however long.
 const NO_MESSAGE: [&str; 1] = ["source_type"];
 
 /// The statements. They look at a field only where the type of what they set it beside is open: what Vector may know of
 /// the types of an event's fields would else make some of them an error.
-pub(crate) fn section(settings: &Settings, needs_severity: bool) -> String {
+///
+/// Reading a field costs Vector as much as matching a word, whether it is there or not. So the names of all fields are
+/// looked at once, in one text: `has_fields` says whether any is there that the program, its rules included, may read.
+pub(crate) fn section(settings: &Settings, needs_severity: bool, read: &BTreeSet<String>) -> String {
     let mut paths = settings.message_paths().iter().flat_map(|path| text::places(path));
     let first = paths.next().unwrap_or_default();
     let others: String = paths.map(|path| path + ", ").collect();
@@ -33,15 +44,11 @@ pub(crate) fn section(settings: &Settings, needs_severity: bool) -> String {
     let most = settings.max_message_bytes();
     let mut section = format!(
         r#"# Tag, message and level.
-tag = null
-message = null
 severity = null
 bare = false
-if message == null {{
-  message = {first}
-  tag = %oddline.tag || {either} || "vector"
-}}
-message = string(message) ?? ""
+names = encode_json(keys({{ if severity == null {{ . }} else {{ null }} }}) ?? [])
+has_fields = match(names, {{r'{names}'}})
+message = string({{ if severity == null {{ {first} }} else {{ null }} }}) ?? ""
 if message == "" {{
   for_each([{others}null]) -> |_at, value| {{
     if message == "" && is_string(value) {{
@@ -71,7 +78,7 @@ if message == "" {{
     }}
   }}
 }}
-tag = string(tag) ?? ""
+tag = string({{ if has_fields {{ {either} }} else {{ {plain} }} }}) ?? ""
 if tag == "" {{
   tag = "vector"
   for_each([null, {tags}, %oddline.tag]) -> |_at, value| {{
@@ -85,7 +92,11 @@ if size > {most} {{
   message = slice(message, 0, {most}) ?? ""
 }}
 "#,
-        either = TAG_PATHS.join(" || "),
+        names = names(settings, read),
+        either =
+            ["%oddline.tag"].into_iter().chain(TAG_PATHS).collect::<Vec<_>>().join(" || ") + " || \"vector\"",
+        plain = ["%oddline.tag"].into_iter().chain(PLAIN_TAG_PATHS).collect::<Vec<_>>().join(" || ")
+            + " || \"vector\"",
         // Turned round: the last that is text stays.
         tags = TAG_PATHS.iter().rev().copied().collect::<Vec<_>>().join(", "),
     );
@@ -94,6 +105,27 @@ if size > {most} {{
         section += &severity(&levels);
     }
     section
+}
+
+/// Whether a label may be there without `has_fields`.
+pub(crate) fn is_plain(label: &str) -> bool {
+    label == HOST || PLAIN_TAG_PATHS.iter().any(|path| path.trim_start_matches('.') == label)
+}
+
+/// A regex for the names of an event's fields, as a JSON array: whether there is one that the program may read beside
+/// the message and the tags of plain text.
+fn names(settings: &Settings, read: &BTreeSet<String>) -> String {
+    let labels = settings.label_paths().iter().filter(|path| !is_plain(path));
+    let paths = settings.severity_paths().iter().chain(labels);
+    let tags = TAG_PATHS.into_iter().filter(|path| !PLAIN_TAG_PATHS.contains(path));
+    let tags = tags.map(|path| path.trim_start_matches('.').to_owned());
+    let mut names: BTreeSet<String> = paths.cloned().chain(tags).chain(read.iter().cloned()).collect();
+    let first: Vec<String> =
+        names.iter().filter_map(|path| path.split('.').next()).map(str::to_owned).collect();
+    names.extend(first);
+    names.extend(TagStyle::of(settings).reserved().map(|name| name.to_string()));
+    let any: Vec<String> = names.iter().map(|name| text::regex(&text::json(name))).collect();
+    any.join("|")
 }
 
 fn severity(levels: &[String]) -> String {
@@ -106,7 +138,7 @@ fn severity(levels: &[String]) -> String {
         (any.join(" || "), format!("severity = {}", *severity as u8))
     });
     format!(
-        r#"if ({}) != null {{
+        r#"if has_fields {{
   for_each([{}, null]) -> |_at, value| {{
     if severity == null && is_string(value) {{
       word = strip_whitespace(string(value) ?? "")
@@ -117,7 +149,6 @@ fn severity(levels: &[String]) -> String {
   }}
 }}
 "#,
-        levels.join(" || "),
         levels.join(", "),
         text::chain(words, 6),
         text::chain(numbers, 6),

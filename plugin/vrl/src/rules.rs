@@ -3,7 +3,8 @@
 //!
 //! The frame sets before it, as locals of the program: `message` (string, without terminal colours, at most
 //! `max_message_bytes` long), `severity` (integer from 0, trace, to 5, fatal, in the order of
-//! [`Severity`](oddline_engine::Severity), or null), `tag` (string). This part may use the expression [`crate::silenced`],
+//! [`Severity`](oddline_engine::Severity), or null), `tag` (string), `has_fields` (whether the event has any of the fields
+//! that [`Section::names`] lists). This part may use the statements [`crate::silenced`],
 //! and leaves as locals `rule` (string or null), `rule_score` (float), `rule_category` (string), `rule_description` (string).
 
 mod categories;
@@ -26,10 +27,15 @@ use crate::{LeftOut, text::comment};
 /// The part of the program, and what it does not do.
 #[derive(Debug, Default)]
 pub(crate) struct Section {
-    /// Statements.
+    /// The statements before masking: Vector compiles a program in time for its statements times its locals, so most of the
+    /// statements come where there are few.
+    pub(crate) early: String,
+    /// The statements after it.
     pub(crate) text: String,
     /// Rules that are not in it.
     pub(crate) left_out: Vec<LeftOut>,
+    /// Names of fields at the top level that conditions read.
+    pub(crate) names: BTreeSet<String>,
 }
 
 /// Writes the part of the program.
@@ -44,14 +50,22 @@ pub(crate) fn section(rules: &[Rule], settings: &Settings) -> Section {
         }
     }
     let choice = Choice::new(settings);
-    let mut text = String::from("rules_hits = []\n");
+    let mut text = String::from("rules_best = \"~\"\n");
     text.push_str(STAND_INS);
     for absent in &left_out {
         text.push_str(&comment(&format!("Left out: {}: {}", absent.rule, absent.reason)));
     }
-    write(&entries, &choice, &mut text);
-    text.push_str(&ending(settings));
-    Section { text, left_out }
+    let silenced = crate::silenced(settings);
+    if !silenced.is_empty() {
+        text.push_str("rules_silenced = []\nrules_asked = false\n");
+    }
+    let (gated, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.is_gated());
+    by_message(gated, &choice, &silenced, &mut text);
+    let early = std::mem::take(&mut text);
+    write(&entries, &others, &choice, &silenced, &mut text);
+    text.push_str(ENDING);
+    let names = entries.iter().flat_map(|entry| entry.names()).cloned().collect();
+    Section { early, text, left_out, names }
 }
 
 /// The rules that the engine would run, best first.
@@ -79,25 +93,29 @@ fn choose<'r>(rules: &'r [Rule], left_out: &mut Vec<LeftOut>) -> Vec<&'r Rule> {
     chosen
 }
 
-/// Everything that collects hits.
-fn write(entries: &[Entry], choice: &Choice, text: &mut String) {
-    by_message(entries, choice, text);
-    let has = |entry: &&Entry| {
-        entry.matcher.is_none() || entry.matcher.as_ref().is_some_and(|it| it.pieces.is_none())
-    };
+/// The rules whose patterns a gate can stand for.
+fn by_message(mut entries: Vec<&Entry>, choice: &Choice, silenced: &str, text: &mut String) {
+    // Rules of one file speak of the same things: their gates have much in common.
+    entries.sort_by_key(|entry| entry.place());
+    text.push_str(choice.start());
+    tree::write(&entries, choice, silenced, text);
+}
+
+/// All others, and all again by their levels.
+fn write(entries: &[Entry], others: &[&Entry], choice: &Choice, silenced: &str, text: &mut String) {
     let (bare, by_needs): (Vec<&Entry>, Vec<&Entry>) =
-        entries.iter().filter(has).partition(|entry| entry.needs().is_empty());
+        others.iter().partition(|entry| entry.needs().is_empty());
     // Patterns that promise nothing, and fields that need not be there: asked of every event.
     let body = statements(&bare, choice, |entry| {
         let matcher = entry.matcher.as_ref();
-        entry.statement(matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)), false)
+        entry.statement(matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)), silenced)
     });
     text.push_str(&body);
-    by_field(&by_needs, choice, text);
+    by_field(&by_needs, choice, silenced, text);
     let levels: Vec<&Entry> = entries.iter().filter(|entry| entry.level.is_some()).collect();
     let body = statements(&levels, choice, |entry| {
         let level = entry.level.unwrap_or_default();
-        entry.statement(Some(format!("severity == {level}")), false)
+        entry.statement(Some(format!("severity == {level}")), silenced)
     });
     if !levels.is_empty() {
         text.push_str(&format!("if severity != null {{\n{body}}}\n"));
@@ -112,54 +130,11 @@ fn statements(entries: &[&Entry], choice: &Choice, each: impl Fn(&Entry) -> Stri
     }
     for entry in entries {
         match choice.local(&entry.category) {
-            Some(local) => out.push_str(&format!("if {local} {{ {} }}\n", each(entry).trim_end())),
+            Some(local) => out.push_str(&format!("if {local} {{\n{}}}\n", each(entry))),
             None => out.push_str(&each(entry)),
         }
     }
     out
-}
-
-/// The rules whose patterns a gate can stand for.
-fn by_message(entries: &[Entry], choice: &Choice, text: &mut String) {
-    let gated = |kind: Text| -> Vec<&Entry> {
-        let has = |entry: &&Entry| {
-            entry.matcher.as_ref().is_some_and(|matcher| matcher.pieces.is_some() && matcher.text == kind)
-        };
-        entries.iter().filter(has).collect()
-    };
-    for kind in [Text::Plain, Text::Original] {
-        let mut of = gated(kind);
-        if of.is_empty() {
-            continue;
-        }
-        // Rules of one file speak of the same things: their gates have much in common.
-        of.sort_by_key(|entry| entry.place());
-        text.push_str(&format!("if {} {{\n", tree::gates(&of, kind).join(" || ")));
-        let (always, varying): (Vec<&Entry>, Vec<&Entry>) =
-            of.into_iter().partition(|entry| choice.local(&entry.category).is_none());
-        tree::write(&always, kind, text);
-        if !varying.is_empty() {
-            text.push_str(&format!(
-                "if {} {{\n{}",
-                tree::gates(&varying, kind).join(" || "),
-                choice.statements()
-            ));
-            let names: BTreeSet<String> =
-                varying.iter().filter_map(|entry| choice.local(&entry.category)).collect();
-            for name in names {
-                let of: Vec<&Entry> = varying
-                    .iter()
-                    .filter(|entry| choice.local(&entry.category).as_ref() == Some(&name))
-                    .copied()
-                    .collect();
-                text.push_str(&format!("if {name} && ({}) {{\n", tree::gates(&of, kind).join(" || ")));
-                tree::write(&of, kind, text);
-                text.push_str("}\n");
-            }
-            text.push_str("}\n");
-        }
-        text.push_str("}\n");
-    }
 }
 
 /// Sets `rules_text`: the message with a control character for each byte that is not ASCII, see `pattern`.
@@ -172,18 +147,15 @@ rules_text = replace(rules_text, r'[\x{10000}-\x{10ffff}]', "\u{1a}\u{1a}\u{1a}\
 "#;
 
 /// The rules of fields alone, behind the question whether the event has any of them.
-fn by_field(entries: &[&Entry], choice: &Choice, text: &mut String) {
+fn by_field(entries: &[&Entry], choice: &Choice, silenced: &str, text: &mut String) {
     if entries.is_empty() {
         return;
     }
     let mut groups: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
-    let mut all = BTreeSet::new();
     for entry in entries {
-        all.extend(entry.needs().iter().map(String::as_str));
         groups.entry(entry.needs().join(" || ")).or_default().push(entry);
     }
-    let all: Vec<&str> = all.into_iter().collect();
-    text.push_str(&format!("if {} {{\n", all.join(" || ")));
+    text.push_str("if has_fields {\n");
     if entries.iter().any(|entry| choice.local(&entry.category).is_some()) {
         text.push_str(choice.statements());
     }
@@ -196,34 +168,19 @@ fn by_field(entries: &[&Entry], choice: &Choice, text: &mut String) {
                 matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)),
             ];
             let first: Vec<String> = first.into_iter().flatten().collect();
-            text.push_str(&entry.statement((!first.is_empty()).then(|| first.join(" && ")), false));
+            text.push_str(&entry.statement((!first.is_empty()).then(|| first.join(" && ")), silenced));
         }
         text.push_str("}\n");
     }
     text.push_str("}\n");
 }
 
-/// Chooses the best hit that is not silenced, and tells what it is.
-fn ending(settings: &Settings) -> String {
-    ENDING.replace("{silenced}", &crate::silenced(settings))
-}
-
-/// `get` gives a value of any type: of a value whose type Vector knows, `??` would be an error.
-const ENDING: &str = r#"if length(rules_hits) > 0 {
-    rules_silenced = {silenced}
-    rules_best = "~"
-    for_each(rules_hits) -> |_index, hit| {
-        rules_hit = string(get([hit], [0]) ?? null) ?? "~"
-        if rules_hit < rules_best && !includes(rules_silenced, split(rules_hit, "\t", limit: 3)[1]) {
-            rules_best = rules_hit
-        }
-    }
-    if rules_best != "~" {
-        rules_parts = split(rules_best, "\t", limit: 5)
-        rule = rules_parts[1]
-        rule_score = to_float(rules_parts[2]) ?? 0.0
-        rule_category = string(rules_parts[3]) ?? ""
-        rule_description = string(rules_parts[4]) ?? ""
-    }
+/// Tells what the best hit is.
+const ENDING: &str = r#"if rules_best != "~" {
+    rules_parts = split(rules_best, "\t", limit: 5)
+    rule = rules_parts[1]
+    rule_score = to_float(rules_parts[2]) ?? 0.0
+    rule_category = string(rules_parts[3]) ?? ""
+    rule_description = string(rules_parts[4]) ?? ""
 }
 "#;

@@ -38,6 +38,38 @@ pub(crate) fn places(path: &str) -> Vec<String> {
     places
 }
 
+/// A text as JSON has it, quotes included.
+pub(crate) fn json(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A regex that matches this text, to be written between single quotes.
+pub(crate) fn regex(text: &str) -> String {
+    let mut out = String::new();
+    for character in text.chars() {
+        if character.is_ascii_alphanumeric() || character == '_' {
+            out.push(character);
+        } else {
+            out.push_str(&format!("\\x{{{:x}}}", u32::from(character)));
+        }
+    }
+    out
+}
+
 /// A comment of one line.
 pub(crate) fn comment(text: &str) -> String {
     let line: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();

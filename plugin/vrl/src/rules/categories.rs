@@ -1,12 +1,12 @@
-//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that set one local
-//! for each category that does not always apply. Knows no rule.
+//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that collect in one local
+//! the categories that apply, of those that do not always do. Knows no rule.
 
 use oddline_engine::{
     Settings,
     rules::{Categories, PROGRAMS},
 };
 
-use crate::text;
+use crate::{pick, text};
 
 /// The built-in categories; a user's own always apply.
 const NAMES: [&str; 6] = ["system", "security", "network", "docker", "application", "media"];
@@ -46,40 +46,49 @@ impl Choice {
                 continue;
             }
             let all: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-            let mut branch = format!("if {} {{\n", has_word(&all, boundary));
+            let mut branch = format!("if {} {{\n    rules_for = \"-\"\n", has_word(&all, boundary));
             for name in &varying {
                 let chosen: Vec<&str> =
                     known.iter().filter(|(_, it)| applies(name, it)).map(|(word, _)| *word).collect();
-                branch.push_str(&format!("    {} = {}\n", local(name), has_word(&chosen, boundary)));
+                branch.push_str(&format!(
+                    "    if {} {{ rules_for = rules_for + \"{name},\" }}\n",
+                    has_word(&chosen, boundary)
+                ));
             }
             branch.push('}');
             branches.push(branch);
         }
-        let mut statements = String::new();
-        if !varying.is_empty() {
-            for name in &varying {
-                statements.push_str(&format!("{} = {}\n", local(name), applies(name, &selection.rest())));
-            }
-            statements.push_str(&hint(settings));
-            statements.push_str(&branches.join(" else "));
-            statements.push('\n');
-        }
-        Choice { varying, statements }
+        let rest: String = varying
+            .iter()
+            .filter(|name| applies(name, &selection.rest()))
+            .map(|name| format!("{name},"))
+            .collect();
+        let statements = format!(
+            "if rules_for == \"\" {{\nrules_for = \"-{rest}\"\n{}{}\n}}\n",
+            hint(settings),
+            branches.join(" else ")
+        );
+        Choice { statements: if varying.is_empty() { String::new() } else { statements }, varying }
     }
 
-    /// The statements; they use `tag` and the event, and are only needed where a varying category is asked for.
+    /// The statement for every event, before all others.
+    pub(crate) fn start(&self) -> &'static str {
+        if self.varying.is_empty() { "" } else { "rules_for = \"\"\n" }
+    }
+
+    /// The statements; they use `tag` and the event, and are only needed where a varying category is asked for. Once is
+    /// enough for an event.
     pub(crate) fn statements(&self) -> &str {
         &self.statements
     }
 
-    /// The local that says whether a category applies; `None` if it always does.
+    /// An expression: whether a category applies; `None` if it always does.
     pub(crate) fn local(&self, category: &str) -> Option<String> {
-        self.varying.iter().find(|name| **name == category).map(|name| local(name))
+        self.varying
+            .iter()
+            .find(|name| **name == category)
+            .map(|name| format!("contains(rules_for, \"{name},\")"))
     }
-}
-
-fn local(category: &str) -> String {
-    format!("rules_for_{category}")
 }
 
 /// An expression: whether one of the words stands in the hint, with none of the boundary's characters beside it.
@@ -106,11 +115,19 @@ fn has_word(words: &[&str], boundary: &str) -> String {
 /// Statements that put tag and labels into the hint, as the engine joins them. `encode_json` cannot fail, whatever Vector
 /// knows of a field's type; the quotes that it adds are no part of a word.
 fn hint(settings: &Settings) -> String {
-    let mut out = String::from("rules_hint = tag\n");
-    for place in settings.label_paths().iter().flat_map(|path| text::places(path)) {
-        out.push_str(&format!(
-            "if is_string({place}) {{ rules_hint = rules_hint + encode_json({place}) }}\n"
-        ));
-    }
-    out
+    let mut out = String::from("rules_hint = \" \" + tag\n");
+    let (plain, others): (Vec<&String>, Vec<&String>) =
+        settings.label_paths().iter().partition(|path| pick::is_plain(path));
+    let mut read = |paths: Vec<&String>| {
+        for place in paths.into_iter().flat_map(|path| text::places(path)) {
+            out.push_str(&format!(
+                "if is_string({place}) {{ rules_hint = rules_hint + encode_json({place}) }}\n"
+            ));
+        }
+        out.push_str("if has_fields {\n");
+    };
+    read(plain);
+    read(others);
+    out.truncate(out.len().saturating_sub("if has_fields {\n".len()));
+    out + "}\n"
 }

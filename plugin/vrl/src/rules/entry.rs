@@ -20,7 +20,11 @@ pub(crate) struct Entry {
     pub(crate) category: Arc<str>,
     /// The severity that is as good as a match.
     pub(crate) level: Option<u8>,
-    /// What is pushed onto the hits: rank, name, score, category and description, so that the least is the best.
+    /// Its place among all rules, best first.
+    pub(crate) rank: usize,
+    /// Its name, as a string literal.
+    name: String,
+    /// What the best hit becomes: rank, name, score, category and description, so that the least is the best.
     key: String,
     /// None for rules of fields alone.
     pub(crate) matcher: Option<Matcher>,
@@ -69,15 +73,27 @@ impl Entry {
         let key = text::string(&key);
         let place = (Arc::clone(&rule.file), rule.line);
         let level = rule.level.map(|level| level as u8);
-        Ok(Entry { category: Arc::clone(&rule.category), level, key, matcher, fields, place, unless })
+        let name = text::string(&rule.name);
+        Ok(Entry {
+            category: Arc::clone(&rule.category),
+            level,
+            rank,
+            name,
+            key,
+            matcher,
+            fields,
+            place,
+            unless,
+        })
     }
 
-    /// Whether there is nothing to ask beside the pattern.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.fields.is_none() && self.unless.is_empty()
+    /// Whether a gate can stand for its pattern, and nothing else must be known but the message and fields.
+    pub(crate) fn is_gated(&self) -> bool {
+        let reads_level = self.fields.as_ref().is_some_and(|fields| fields.text.contains("severity"));
+        self.matcher.as_ref().is_some_and(|matcher| matcher.pieces.is_some()) && !reads_level
     }
 
-    /// What is pushed onto the hits, as a string literal.
+    /// What the best hit becomes, as a string literal.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
@@ -92,17 +108,40 @@ impl Entry {
         self.fields.as_ref().map_or(&[], |fields| &fields.needs)
     }
 
-    /// The statement that records a hit where `first` and the rule's own conditions hold; `plain` where there is a text
-    /// with stand-ins.
-    pub(crate) fn statement(&self, first: Option<String>, plain: bool) -> String {
+    /// Names at the top level under which the fields are that it reads.
+    pub(crate) fn names(&self) -> &[String] {
+        self.fields.as_ref().map_or(&[], |fields| &fields.names)
+    }
+
+    /// What must hold: `first`, the rule's own conditions, and that it is not silenced if it can be; `plain` where there
+    /// is a text with stand-ins.
+    pub(crate) fn conditions(
+        &self,
+        first: Option<String>,
+        plain: bool,
+        can_be_silenced: bool,
+    ) -> Vec<String> {
         let mut all: Vec<String> = first.into_iter().collect();
         all.extend(self.unless.iter().map(|(with_stand_ins, original)| match with_stand_ins {
             Some(regex) if plain => format!("!{}", matches(regex, Text::Plain)),
             _ => format!("!{}", matches(original, Text::Original)),
         }));
         all.extend(self.fields.iter().map(|fields| fields.text.clone()));
-        let push = format!("rules_hits = push(rules_hits, {})", self.key);
-        if all.is_empty() { format!("{push}\n") } else { format!("if {} {{ {push} }}\n", all.join(" && ")) }
+        all.extend(can_be_silenced.then(|| format!("!includes(rules_silenced, {})", self.name)));
+        all
+    }
+
+    /// The statement that records a hit where `first` and the rule's own conditions hold. `silenced` finds out which
+    /// rules are silenced.
+    pub(crate) fn statement(&self, first: Option<String>, silenced: &str) -> String {
+        let record = format!("if {} < rules_best {{ rules_best = {} }}\n", self.key, self.key);
+        let record = if silenced.is_empty() {
+            record
+        } else {
+            format!("{silenced}if !includes(rules_silenced, {}) {{ {} }}\n", self.name, record.trim_end())
+        };
+        let all = self.conditions(first, false, false);
+        if all.is_empty() { record } else { format!("if {} {{\n{record}}}\n", all.join(" && ")) }
     }
 }
 

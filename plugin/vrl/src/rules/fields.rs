@@ -16,6 +16,8 @@ pub(crate) struct Condition {
     pub(crate) text: String,
     /// Expressions of which at least one is true where the condition holds; none: it may hold for any event.
     pub(crate) needs: Vec<String>,
+    /// The names at the top level of an event of all fields that it reads.
+    pub(crate) names: Vec<String>,
 }
 
 /// All of a rule's expressions, joined.
@@ -25,7 +27,9 @@ pub(crate) struct Condition {
 pub(crate) fn condition(fields: &[String]) -> Result<Condition, String> {
     let parsed: Result<Vec<Expr>, String> = fields.iter().map(|text| field::parse(text)).collect();
     let whole = Expr::All(parsed?);
-    Ok(Condition { text: write(&whole)?, needs: needs(&whole).unwrap_or_default() })
+    let mut names = Vec::new();
+    read(&whole, &mut names);
+    Ok(Condition { text: write(&whole)?, needs: needs(&whole).unwrap_or_default(), names })
 }
 
 fn write(expression: &Expr) -> Result<String, String> {
@@ -38,6 +42,20 @@ fn write(expression: &Expr) -> Result<String, String> {
         Expr::Any(parts) => join(parts, " || "),
         Expr::Not(inner) => Ok(format!("!{}", write(inner)?)),
         Expr::Test(test) => self::test(test),
+    }
+}
+
+/// Collects the names at the top level under which fields may be.
+fn read(expression: &Expr, names: &mut Vec<String>) {
+    match expression {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().for_each(|part| read(part, names)),
+        Expr::Not(inner) => read(inner, names),
+        // These are there without a field.
+        Expr::Test(test) if stand_in(&test.path).is_some() => {}
+        Expr::Test(test) => {
+            names.extend(test.path.keys().first().map(ToString::to_string));
+            names.push(test.path.keys().join("."));
+        }
     }
 }
 

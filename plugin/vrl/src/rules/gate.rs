@@ -27,15 +27,33 @@ const MAX_NARROW: usize = 12;
 const MAX_SYMBOLS: usize = 24;
 /// A piece that tells as much as this needs no other beside it.
 const STRONG: usize = 8;
+/// What a piece must tell in a gate of many rules.
+pub(crate) const ENOUGH: usize = 9;
 /// Anything between two pieces.
 const GAP: &str = r"[\x00-\x7f]*";
 
 /// What is known about one node of a pattern.
+#[derive(Default)]
 struct Facts {
     /// Pieces that are all it can match, if few.
     exact: Option<Vec<Piece>>,
+    /// Pieces of which one begins each match, and of which one ends it, where it can match more than those.
+    begins: Option<Vec<Piece>>,
+    ends: Option<Vec<Piece>>,
     /// Pieces of which each match contains at least one.
     required: Option<Vec<Piece>>,
+}
+
+impl Facts {
+    /// Each match begins with one of these.
+    fn first(&self) -> Option<&Vec<Piece>> {
+        self.exact.as_ref().or(self.begins.as_ref())
+    }
+
+    /// Each match ends with one of these.
+    fn last(&self) -> Option<&Vec<Piece>> {
+        self.exact.as_ref().or(self.ends.as_ref())
+    }
 }
 
 /// How many of a pattern's pieces a gate asks for.
@@ -56,11 +74,11 @@ pub(crate) fn pieces(hir: &Hir, depth: Depth) -> Option<Vec<Piece>> {
 }
 
 fn exactly(pieces: Vec<Piece>) -> Facts {
-    Facts { exact: Some(pieces), required: None }
+    Facts { exact: Some(pieces), ..Facts::default() }
 }
 
 fn nothing() -> Facts {
-    Facts { exact: None, required: None }
+    Facts::default()
 }
 
 fn walk(hir: &Hir, depth: Depth) -> Facts {
@@ -81,8 +99,8 @@ fn walk(hir: &Hir, depth: Depth) -> Facts {
             if let HirKind::Class(class) = repetition.sub.kind() {
                 let narrow = Bytes::of(class)
                     .is_ok_and(|bytes| (0..=u8::MAX).filter(|byte| bytes.has(*byte)).count() <= MAX_NARROW);
-                let symbol = class_symbol(class).filter(|_| narrow);
-                let repeated = symbol.map(|symbol| format!("{symbol}{}", pattern::times(repetition)));
+                let symbol = class_symbol(class);
+                let repeated = symbol.filter(|_| narrow).map(|symbol| symbol + &pattern::times(repetition));
                 return repeated.map_or_else(nothing, |symbol| exactly(vec![vec![symbol]]));
             }
             let sub = walk(&repetition.sub, depth);
@@ -93,10 +111,15 @@ fn walk(hir: &Hir, depth: Depth) -> Facts {
                         pieces.push(Vec::new());
                         pieces
                     }),
-                    required: None,
+                    ..Facts::default()
                 },
                 (0, _) => nothing(),
-                _ => Facts { exact: None, required: better(sub.exact, sub.required) },
+                _ => Facts {
+                    begins: sub.first().cloned(),
+                    ends: sub.last().cloned(),
+                    required: better(sub.exact, sub.required),
+                    exact: None,
+                },
             }
         }
         HirKind::Concat(parts) => concat(parts, depth),
@@ -118,55 +141,72 @@ fn class_symbol(class: &regex_syntax::hir::Class) -> Option<Symbol> {
 /// Neighbours with few pieces are joined into runs; the best run, or the best piece within another part, is required, or
 /// the two best of them in their order.
 fn concat(parts: &[Hir], depth: Depth) -> Facts {
-    let (mut run, mut found): (Vec<Piece>, Vec<Vec<Piece>>) = (vec![Vec::new()], Vec::new());
-    let mut whole = true;
-    for part in parts {
-        let Facts { exact, required } = walk(part, depth);
-        match exact.as_deref().and_then(|pieces| product(&run, pieces)) {
-            Some(joined) => run = joined,
-            None => {
-                whole = false;
-                found.push(std::mem::replace(&mut run, vec![Vec::new()]));
-                match exact {
-                    Some(pieces) => run = pieces,
-                    None => found.extend(required),
-                }
-            }
+    let mut run = Run { from: 0, to: 0, pieces: vec![Vec::new()] };
+    let mut found: Vec<Run> = Vec::new();
+    let mut begins = None;
+    for (place, part) in parts.iter().enumerate() {
+        let facts = walk(part, depth);
+        let joined = |with: Option<&Vec<Piece>>, run: &Run| with.and_then(|with| product(&run.pieces, with));
+        if let Some(pieces) = joined(facts.exact.as_ref(), &run) {
+            (run.pieces, run.to) = (pieces, place.saturating_add(1));
+            continue;
         }
+        if let Some(pieces) = joined(facts.first(), &run) {
+            (run.pieces, run.to) = (pieces, place.saturating_add(1));
+        }
+        begins.get_or_insert_with(|| run.pieces.clone());
+        let from = if facts.last().is_some() { place } else { place.saturating_add(1) };
+        let pieces = facts.last().cloned().unwrap_or_else(|| vec![Vec::new()]);
+        found.push(std::mem::replace(&mut run, Run { from, to: place.saturating_add(1), pieces }));
+        found.extend(facts.required.map(|pieces| Run { from: place, to: place.saturating_add(1), pieces }));
     }
-    if whole {
-        return exactly(run);
+    if begins.is_none() {
+        return exactly(run.pieces);
     }
+    let ends = Some(run.pieces.clone());
     found.push(run);
-    Facts { exact: None, required: strongest(&found, depth) }
+    Facts { exact: None, begins, ends, required: strongest(&found, depth) }
+}
+
+/// Pieces of which one is found within some neighbouring parts.
+struct Run {
+    /// The first of the parts.
+    from: usize,
+    /// The one after the last of them.
+    to: usize,
+    pieces: Vec<Piece>,
 }
 
 /// The best of the runs, with the next best if it is weak.
-fn strongest(runs: &[Vec<Piece>], depth: Depth) -> Option<Vec<Piece>> {
-    let mut order: Vec<(usize, usize)> = runs.iter().map(|run| worth(run)).zip(0..).collect();
+fn strongest(runs: &[Run], depth: Depth) -> Option<Vec<Piece>> {
+    let mut order: Vec<(usize, &Run)> = runs.iter().map(|run| (worth(&run.pieces), run)).collect();
     order.retain(|(worth, _)| *worth > 0);
-    order.sort_by_key(|(worth, place)| (std::cmp::Reverse(*worth), *place));
+    order.sort_by_key(|(worth, run)| (std::cmp::Reverse(*worth), run.from));
     let (worth, best) = *order.first()?;
-    let one = runs.get(best)?;
-    let Some((_, second)) = order.get(1).filter(|_| worth < STRONG && depth == Depth::Two) else {
-        return Some(one.clone());
+    // Two that share a part may share characters.
+    let apart = |other: &&Run| other.to <= best.from || best.to <= other.from;
+    let second = order.iter().map(|(_, run)| *run).find(apart);
+    let Some(second) = second.filter(|_| worth < STRONG && depth == Depth::Two) else {
+        return Some(best.pieces.clone());
     };
-    let (first, last) = (runs.get(best.min(*second))?, runs.get(best.max(*second))?);
+    let (first, last) = if best.from < second.from { (best, second) } else { (second, best) };
     let with_gap: Vec<Piece> =
-        first.iter().map(|piece| piece.iter().cloned().chain([GAP.to_owned()]).collect()).collect();
-    Some(product(&with_gap, last).unwrap_or_else(|| one.clone()))
+        first.pieces.iter().map(|piece| piece.iter().cloned().chain([GAP.to_owned()]).collect()).collect();
+    Some(product(&with_gap, &last.pieces).unwrap_or_else(|| best.pieces.clone()))
 }
 
 /// Every branch must have its piece, else a match through the one without would be missed.
 fn alternation(branches: &[Hir], depth: Depth) -> Facts {
-    let (mut exact, mut required) = (Some(Vec::new()), Some(Vec::new()));
-    for branch in branches {
-        let facts = walk(branch, depth);
-        exact = exact.zip(facts.exact.clone()).and_then(|(all, more)| union(all, more));
-        let pieces = better(facts.exact, facts.required);
-        required = required.zip(pieces).and_then(|(all, more)| union(all, more));
+    let all: Vec<Facts> = branches.iter().map(|branch| walk(branch, depth)).collect();
+    let join = |of: fn(&Facts) -> Option<Vec<Piece>>| {
+        all.iter().map(of).try_fold(Vec::new(), |joined, pieces| union(joined, pieces?))
+    };
+    Facts {
+        exact: join(|facts| facts.exact.clone()),
+        begins: join(|facts| facts.first().cloned()),
+        ends: join(|facts| facts.last().cloned()),
+        required: join(|facts| better(facts.exact.clone(), facts.required.clone())),
     }
-    Facts { exact, required }
 }
 
 fn union(mut all: Vec<Piece>, more: Vec<Piece>) -> Option<Vec<Piece>> {
@@ -204,7 +244,7 @@ fn better(left: Option<Vec<Piece>>, right: Option<Vec<Piece>>) -> Option<Vec<Pie
 }
 
 /// How much the least telling of these tells.
-fn worth(pieces: &[Piece]) -> usize {
+pub(crate) fn worth(pieces: &[Piece]) -> usize {
     pieces.iter().map(|piece| telling(piece)).min().unwrap_or(0)
 }
 
@@ -215,13 +255,61 @@ fn telling(piece: &[Symbol]) -> usize {
 }
 
 fn telling_part(part: &[Symbol]) -> usize {
-    let plain: String =
-        part.iter().filter(|symbol| symbol.chars().count() == 1).map(String::as_str).collect();
-    let letters = plain.chars().filter(|char| *char != ' ').count();
-    let capitals = part.iter().filter(|symbol| symbol.starts_with("(?-i:") && symbol.len() <= 7).count();
-    let others = part.iter().filter(|symbol| symbol.starts_with("\\x")).count();
-    let sum = letters.saturating_add(capitals.saturating_mul(2)).saturating_add(others);
-    if is_ordinary(plain.trim().as_bytes()) { sum.min(2) } else { sum }
+    let mut sum = 0usize;
+    each_word(part, |_, told| sum = sum.saturating_add(told));
+    sum
+}
+
+/// Calls `seen` for each symbol of a part with what it tells. A letter of an ordinary word tells next to nothing.
+fn each_word(part: &[Symbol], mut seen: impl FnMut(usize, usize)) {
+    let is_letter = |symbol: &&Symbol| {
+        symbol.chars().count() == 1 && !symbol.starts_with([' ', '_']) || is_capital(symbol)
+    };
+    let mut at = 0;
+    while let Some(rest) = part.get(at..).filter(|rest| !rest.is_empty()) {
+        let letters: Vec<&Symbol> = rest.iter().take_while(is_letter).collect();
+        if letters.is_empty() {
+            let is_sign = rest.first().is_some_and(|symbol| symbol.starts_with("\\x") || symbol == "_");
+            seen(at, usize::from(is_sign));
+            at = at.saturating_add(1);
+            continue;
+        }
+        let plain: String =
+            letters.iter().filter(|symbol| !is_capital(symbol)).map(|symbol| symbol.as_str()).collect();
+        let is_ordinary = is_ordinary(plain.as_bytes());
+        for (place, symbol) in letters.iter().enumerate() {
+            let told = match () {
+                () if is_capital(symbol) => 3,
+                () if !is_ordinary => 1,
+                // Two for the whole word.
+                () => usize::from(place < 2),
+            };
+            seen(at, told);
+            at = at.saturating_add(1);
+        }
+    }
+}
+
+fn is_capital(symbol: &str) -> bool {
+    symbol.starts_with("(?-i:") && symbol.len() == 7
+}
+
+/// The beginning of a piece that tells as much as this; all of it if it tells less.
+pub(crate) fn cut(piece: &[Symbol], enough: usize) -> Piece {
+    let mut out = Vec::new();
+    for part in piece.split_inclusive(|symbol| symbol == GAP) {
+        let (mut sum, mut end) = (0usize, 0usize);
+        each_word(part, |at, told| {
+            if sum < enough {
+                (sum, end) = (sum.saturating_add(told), at.saturating_add(1));
+            }
+        });
+        out.extend_from_slice(part.get(..end).unwrap_or(part));
+        if part.last().is_some_and(|symbol| symbol == GAP) && out.last().is_none_or(|symbol| symbol != GAP) {
+            out.push(GAP.to_owned());
+        }
+    }
+    out
 }
 
 /// Pieces, merged where they begin alike.

@@ -1,83 +1,110 @@
-//! The rules that have a pattern, as a tree of gates: takes them in an order that keeps like beside like, gives
-//! statements. A message passes one gate if no rule can hit it; else some ten gates lead to the few rules that can.
+//! The rules that have a pattern, as a tree of gates: takes them, gives statements. Most messages pass none of the few
+//! gates at the top; the others come to short lists behind an exact gate, in which the best rule is found first.
 
 use super::{
+    categories::Choice,
     entry::{Entry, local, matches},
-    gate::Gate,
+    gate::{self, ENOUGH, Gate},
     pattern::Text,
 };
 
 /// Branches of a gate.
-const BRANCHES: usize = 8;
+const BRANCHES: usize = 4;
 /// Rules that are tried one after the other.
 const LEAF: usize = 8;
-/// Symbols of a piece that the upper gates look at: the states for more of them would not fit a processor's cache.
-const UPPER: usize = 12;
+/// Rules behind one gate at the top. More would not fit the cache that an automaton builds its states in (2 MiB).
+const STRONG: usize = 240;
+/// The same for rules whose single pieces tell little: their gates ask for two pieces, and that takes more states.
+const WEAK: usize = 45;
+/// A rule whose pieces tell less than this is weak.
+const TELLING: usize = 5;
 /// Largest gate, in symbols: well below what a regex may take (10 MiB).
 const MAX_SYMBOLS: usize = 120_000;
 
-/// Statements that collect the hits among these, all of which have pieces and the same text.
-pub(crate) fn write(entries: &[&Entry], text: Text, out: &mut String) {
-    branch(entries, text, out);
-}
-
-/// A gate before all of these, as the conditions of one `if` each; several only where one would be too large.
-pub(crate) fn gates(entries: &[&Entry], text: Text) -> Vec<String> {
-    let mut gates = vec![Gate::default()];
-    let mut symbols = 0usize;
-    for entry in entries {
-        let pieces = entry.matcher.iter().flat_map(|matcher| match &matcher.pieces {
-            // Those with a gap are only good where the ones without are, and there are as many rules that have both.
-            Some(_) if entries.len() <= LEAF => matcher.pairs.as_slice(),
-            pieces => pieces.as_deref().unwrap_or_default(),
-        });
-        for piece in pieces {
-            symbols = symbols.saturating_add(piece.len());
-            if symbols > MAX_SYMBOLS {
-                symbols = piece.len();
-                gates.push(Gate::default());
-            }
-            if let Some(gate) = gates.last_mut() {
-                let length = if entries.len() <= LEAF { piece.len() } else { piece.len().min(UPPER) };
-                gate.add(piece.get(..length).unwrap_or(piece));
-            }
+/// Statements that find the best hit among these.
+pub(crate) fn write(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
+    let (plain, original): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| is_plain(entry));
+    let (weak, strong): (Vec<&Entry>, Vec<&Entry>) = plain.into_iter().partition(|entry| is_weak(entry));
+    let mut groups: Vec<(String, Vec<&Entry>)> = Vec::new();
+    for (of, most, is_weak) in [(strong, STRONG, false), (weak, WEAK, true)] {
+        let mut rest = of.as_slice();
+        while !rest.is_empty() {
+            let (gate, count) = top(rest, of.len().div_ceil(of.len().div_ceil(most)), is_weak);
+            let (group, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            groups.push((gate, group.to_vec()));
+            rest = after;
         }
     }
-    gates.iter().map(|gate| matches(&gate.regex(), text)).collect()
-}
-
-fn branch(entries: &[&Entry], text: Text, out: &mut String) {
-    if entries.len() <= LEAF {
-        return leaf(entries, text, out);
-    }
-    let size = entries.len().div_ceil(BRANCHES).max(LEAF);
-    for part in entries.chunks(size) {
-        out.push_str(&format!("if {} {{\n", gates(part, text).join(" || ")));
-        branch(part, text, out);
+    groups.extend(original.chunks(LEAF).map(|group| (exactly(group), group.to_vec())));
+    for (gate, group) in groups {
+        out.push_str(&format!("if {gate} {{\n{}", choice.statements()));
+        branch(&group, choice, silenced, out);
         out.push_str("}\n");
     }
 }
 
-/// A list costs a tenth of what a statement for each rule costs whenever Vector clones the program.
-fn leaf(entries: &[&Entry], text: Text, out: &mut String) {
-    let (plain, guarded): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.is_plain());
-    let regexes: Vec<String> = plain
-        .iter()
-        .filter_map(|entry| entry.matcher.as_ref())
-        .map(|matcher| format!("r'{}'", matcher.regex))
-        .collect();
-    let keys: Vec<&str> = plain.iter().map(|entry| entry.key()).collect();
-    if !plain.is_empty() {
-        out.push_str(&format!(
-            "for_each([\n{}\n]) -> |index, pattern| {{\nif match({}, pattern) {{\n\
-             rules_hits = push(rules_hits, get([\n{}\n], [index]) ?? \"~\")\n}}\n}}\n",
-            regexes.join(",\n"),
-            local(text),
-            keys.join(",\n"),
-        ));
+/// Whether the rule is matched against the text with stand-ins.
+fn is_plain(entry: &Entry) -> bool {
+    entry.matcher.as_ref().is_some_and(|matcher| matcher.text == Text::Plain)
+}
+
+fn is_weak(entry: &Entry) -> bool {
+    let pieces = entry.matcher.as_ref().and_then(|matcher| matcher.pieces.as_deref());
+    gate::worth(pieces.unwrap_or_default()) < TELLING
+}
+
+/// A gate for as many of these as it can have, and their count.
+fn top(entries: &[&Entry], most: usize, is_weak: bool) -> (String, usize) {
+    let (mut gate, mut symbols, mut count) = (Gate::default(), 0usize, 0usize);
+    for entry in entries.iter().take(most) {
+        let Some(matcher) = &entry.matcher else { continue };
+        let pieces = if is_weak { &matcher.pairs } else { matcher.pieces.as_deref().unwrap_or_default() };
+        symbols = pieces.iter().fold(symbols, |sum, piece| sum.saturating_add(piece.len()));
+        if symbols > MAX_SYMBOLS && count > 0 {
+            break;
+        }
+        count = count.saturating_add(1);
+        for piece in pieces {
+            if is_weak { gate.add(piece) } else { gate.add(&gate::cut(piece, ENOUGH)) }
+        }
     }
-    for entry in guarded {
-        let first = entry.matcher.as_ref().map(|matcher| matches(&matcher.regex, text));
-        out.push_str(&entry.statement(first, text == Text::Plain));
+    (matches(&gate.regex(), Text::Plain), count.max(1))
+}
+
+/// Rules that have passed a gate together.
+fn branch(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
+    if entries.len() <= LEAF {
+        return leaf(entries, choice, silenced, out);
     }
+    for part in entries.chunks(entries.len().div_ceil(BRANCHES).max(LEAF)) {
+        let gate = if part.len() <= LEAF { exactly(part) } else { top(part, part.len(), true).0 };
+        out.push_str(&format!("if {gate} {{\n"));
+        branch(part, choice, silenced, out);
+        out.push_str("}\n");
+    }
+}
+
+/// Whether one of these matches.
+fn exactly(entries: &[&Entry]) -> String {
+    let matchers: Vec<_> = entries.iter().filter_map(|entry| entry.matcher.as_ref()).collect();
+    let text = matchers.first().map_or(Text::Plain, |matcher| matcher.text);
+    let all: Vec<String> = matchers.iter().map(|matcher| format!("(?:{})", matcher.regex)).collect();
+    matches(&all.join("|"), text)
+}
+
+/// The best of a few, one after the other: the first that hits is told.
+fn leaf(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
+    let mut entries = entries.to_vec();
+    entries.sort_by_key(|entry| entry.rank);
+    out.push_str(silenced);
+    out.push_str("rules_hit = ");
+    for entry in entries {
+        let Some(matcher) = &entry.matcher else { continue };
+        let first = matches(&matcher.regex, matcher.text);
+        let mut conditions =
+            entry.conditions(Some(first), local(matcher.text) == local(Text::Plain), !silenced.is_empty());
+        conditions.extend(choice.local(&entry.category));
+        out.push_str(&format!("if {} {{\n{}\n}} else ", conditions.join(" && "), entry.key()));
+    }
+    out.push_str("{\n\"~\"\n}\nif rules_hit < rules_best { rules_best = rules_hit }\n");
 }
