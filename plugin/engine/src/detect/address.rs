@@ -9,7 +9,7 @@
 //! The table has a fixed size: an address that is new where its eight places are taken replaces the one with the fewest
 //! points, so that a flood of addresses pushes out what is weak and not what is strong.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::{Signals, told::Told};
 use crate::verdict::{Flag, RuleHit};
