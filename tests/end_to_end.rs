@@ -200,6 +200,8 @@ scenarios! {
     native_divert_shipper_killed
     native_divert_both_killed
     native_copy_both_killed
+    native_divert_processors
+    native_divert_processors_both_killed
     wasm_divert_sidecar_killed
     vector_divert_grpc
     vector_divert_grpc_sidecar_killed

@@ -3,6 +3,8 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -52,4 +54,22 @@ pub(super) fn command(program: &Path, folder: &Path) -> Command {
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("fluent-bit.yaml")
+}
+
+/// How many records the tail input has read, if all that `rewrite_tag` took out of them is in a chunk. Its emitter keeps
+/// what it was given in memory for up to 25 ms, whatever its storage is: who is killed then has lost it.
+pub(super) fn read_and_stored(monitor: u16) -> Option<u64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", monitor)).ok()?;
+    let request = "GET /api/v2/metrics/prometheus HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let sum = |metric: &str, names: &[&str]| -> u64 {
+        let lines = answer.lines().filter(|line| line.starts_with(metric));
+        let ours = lines.filter(|line| names.iter().any(|name| line.contains(&format!("name=\"{name}"))));
+        ours.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    };
+    let records = |names: &[&str]| sum("fluentbit_input_records_total", names);
+    let is_stored = sum("fluentbit_filter_emit_records_total", &["rewrite_tag"]) == records(&["to_sidecar", "summary"]);
+    Some(records(&["tail"])).filter(|&read| is_stored && read > 0)
 }
