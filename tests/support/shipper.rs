@@ -81,7 +81,16 @@ impl Run {
         let process = shipper.spawn(folder.path());
         let keeps_in_memory = configuration == "native-divert";
         let (shipper, mode) = (shipper.clone(), mode.to_owned());
-        let mut run = Run { folder, ports, mode, keeps_in_memory, shipper, sidecar: Some(sidecar), process, _turn: turn };
+        let mut run = Run {
+            folder,
+            ports,
+            mode,
+            keeps_in_memory,
+            shipper,
+            sidecar: Some(sidecar),
+            process,
+            _turn: turn,
+        };
         if matches!(run.shipper, Shipper::Vector(_)) {
             run.wait_for_the_detour();
         }

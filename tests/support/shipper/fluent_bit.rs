@@ -70,6 +70,7 @@ pub(super) fn read_and_stored(monitor: u16) -> Option<u64> {
         ours.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
     };
     let records = |names: &[&str]| sum("fluentbit_input_records_total", names);
-    let is_stored = sum("fluentbit_filter_emit_records_total", &["rewrite_tag"]) == records(&["to_sidecar", "summary"]);
+    let is_stored =
+        sum("fluentbit_filter_emit_records_total", &["rewrite_tag"]) == records(&["to_sidecar", "summary"]);
     Some(records(&["tail"])).filter(|&read| is_stored && read > 0)
 }

@@ -7,7 +7,7 @@
 //! figures); it still serves the sets whose texts are too many or too much alike for the table. May name a number too
 //! often (the rest of a long text is not compared), never leaves one out. Must not know rules or regexes.
 
-mod window;
+pub(super) mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,9 +57,15 @@ impl Search {
 }
 
 impl Finder {
+    /// Whether it has the hashes of a message's windows at hand.
+    pub(super) fn sees_windows(&self) -> bool {
+        !matches!(self.search, None | Some(Search::Automaton(_)))
+    }
+
     /// Calls `found` with every number of which a literal occurs, without regard to ASCII case; maybe more than once, and
-    /// maybe with one of which only the key does.
-    pub(super) fn each(&self, message: &[u8], mut found: impl FnMut(u32)) {
+    /// maybe with one of which only the key does. Of a finder with a table, `seen` is given the hash of every window of
+    /// four bytes first, which it has at hand.
+    pub(super) fn each(&self, message: &[u8], seen: impl FnMut(u32), mut found: impl FnMut(u32)) {
         let bound = |place: usize| self.starts.get(place).map_or(0, |start| *start as usize);
         let literal = |place: usize| {
             let numbers = self.numbers.get(bound(place)..bound(place + 1)).unwrap_or_default();
@@ -67,10 +73,10 @@ impl Finder {
         };
         match &self.search {
             None => {}
-            Some(Search::Few(windows)) => windows.each(message, literal),
-            Some(Search::Some(windows)) => windows.each(message, literal),
-            Some(Search::Many(windows)) => windows.each(message, literal),
-            Some(Search::Most(windows)) => windows.each(message, literal),
+            Some(Search::Few(windows)) => windows.each(message, seen, literal),
+            Some(Search::Some(windows)) => windows.each(message, seen, literal),
+            Some(Search::Many(windows)) => windows.each(message, seen, literal),
+            Some(Search::Most(windows)) => windows.each(message, seen, literal),
             Some(Search::Automaton(automaton)) => literals_in(&**automaton, message, literal),
         }
     }
@@ -150,7 +156,7 @@ mod tests {
 
     fn found(finder: &Finder, message: &[u8]) -> BTreeSet<u32> {
         let mut numbers = BTreeSet::new();
-        finder.each(message, |number| _ = numbers.insert(number));
+        finder.each(message, |_| {}, |number| _ = numbers.insert(number));
         numbers
     }
 

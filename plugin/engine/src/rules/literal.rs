@@ -144,6 +144,14 @@ fn runs(parts: &[Hir], mut found: impl FnMut(Texts)) -> Option<Texts> {
             run.iter_mut().for_each(|text| text.push(letter));
             continue;
         }
+        // `a+` ends one run and begins the next with its `a`.
+        let again = repeated(part).and_then(|sub| walk(sub).exact);
+        if let Some(once) = again {
+            whole = false;
+            found(product(&run, &once).unwrap_or(run));
+            run = once;
+            continue;
+        }
         let facts = walk(part);
         facts.required.into_iter().for_each(&mut found);
         let joined = facts.exact.as_deref().and_then(|texts| product(&run, texts));
@@ -161,6 +169,16 @@ fn runs(parts: &[Hir], mut found: impl FnMut(Texts)) -> Option<Texts> {
     }
     found(run);
     None
+}
+
+/// What a part repeats once at least and maybe more often.
+fn repeated(part: &Hir) -> Option<&Hir> {
+    match part.kind() {
+        HirKind::Repetition(repetition) if repetition.min == 1 && repetition.max != Some(1) => {
+            Some(&repetition.sub)
+        }
+        _ => None,
+    }
 }
 
 /// The one lower-case byte that a part stands for, such as `a` for `[Aa]`.
@@ -281,6 +299,9 @@ mod tests {
         check(r"(?:x\d(?:panic|oops)\d)+", Some("oops|panic"));
         check(r"[a-z]+ error", Some(" error"));
         check(r"cron.*(failed|exited)", Some("cron"));
+        check(r"fail[ :]+x\d", Some("fail |fail:"));
+        check(r"no +\w+ -+> none", Some("-> none"));
+        check(r"x(?:ab|c)+de", Some("abde|cde"));
     }
 
     #[test]

@@ -1,97 +1,122 @@
 //! What a pattern's match cannot do without, checked in a few look-ups: takes a pattern's required literals and the
-//! three-byte windows (grams) that a message has, says whether the pattern can match at all.
+//! four-byte windows (grams) that a message has, says whether the pattern can match at all.
 //!
 //! A rule becomes a candidate by its rarest literal. Most candidates then lack something else that their patterns ask
 //! for (`connect`, but no `database`), and running an automaton over the message to learn that would be most of a
-//! search's time. So a message's grams are noted once, in a table small enough for a processor's first cache, and a
+//! search's time. So a message's grams are noted on the way, in a table small enough for a processor's first cache, and a
 //! pattern is only run if for one of its branches every required set has a text whose grams are all there. Ignores
 //! ASCII case. Must not know rules; may say yes too often (grams in another order, two grams in one cell), never no.
 
 use regex_syntax::hir::Hir;
 
-use super::literal;
+use super::{
+    finder::window::{hash, window},
+    literal,
+};
 
 /// Cells of the table of grams. A byte each, because a bit takes longer to set.
 const CELLS: usize = 1 << 11;
 /// Grams of a text that are asked for.
 const GRAMS: usize = 4;
-/// What makes ASCII letters lower case, in each byte of a gram.
-const LOWER: u32 = 0x0020_2020;
+/// Bytes of a gram; shorter texts are taken to be everywhere.
+const GRAM: usize = 4;
 
 /// The grams of one message.
 #[derive(Clone, Debug)]
 pub(super) struct Grams {
-    cells: [bool; CELLS],
+    /// The number of the message that last had it.
+    cells: [u8; CELLS],
+    /// That of the one that is noted.
+    message: u8,
     is_noted: bool,
 }
 
 impl Default for Grams {
     fn default() -> Grams {
-        Grams { cells: [false; CELLS], is_noted: false }
+        Grams { cells: [0; CELLS], message: 0, is_noted: false }
     }
 }
 
 impl Grams {
-    /// Another message comes; the table is written when it is first asked for.
+    /// Another message comes; it is noted when its grams are first asked for.
     pub(super) fn forget(&mut self) {
         self.is_noted = false;
     }
 
-    fn note(&mut self, message: &[u8]) {
-        self.cells.fill(false);
-        let mut rest = message;
-        while let Some(word) = rest.first_chunk::<8>() {
-            let word = u64::from_le_bytes(*word);
-            for place in [0, 8, 16, 24, 32, 40] {
-                self.set((word >> place) as u32);
-            }
-            rest = rest.get(6..).unwrap_or_default();
+    /// Another message comes, all of whose grams the caller notes.
+    pub(super) fn begin(&mut self) -> &mut Grams {
+        self.message = self.message.wrapping_add(1);
+        if self.message == 0 {
+            // Numbers come again from here.
+            self.cells.fill(0);
+            self.message = 1;
         }
-        rest.windows(3).for_each(|bytes| self.set(gram(bytes)));
         self.is_noted = true;
+        self
     }
 
+    /// The message has a gram of this hash.
     #[inline(always)]
-    fn set(&mut self, gram: u32) {
-        if let Some(cell) = self.cells.get_mut(cell(gram)) {
-            *cell = true;
+    pub(super) fn note(&mut self, hash: u32) {
+        if let Some(cell) = self.cells.get_mut(cell(hash)) {
+            *cell = self.message;
         }
+    }
+
+    fn note_all(&mut self, message: &[u8]) {
+        let noted = self.begin();
+        message.windows(GRAM).filter_map(window).for_each(|gram| noted.note(hash(gram)));
     }
 
     fn has(&self, cell: u16) -> bool {
-        self.cells.get(usize::from(cell)).is_some_and(|cell| *cell)
+        self.cells.get(usize::from(cell)) == Some(&self.message)
+    }
+
+    /// Whether every set of a branch has a text whose grams are all there.
+    fn have_all(&self, mut sets: &[u16]) -> bool {
+        while let Some((texts, after)) = sets.split_first() {
+            let Some((traces, after)) = after.split_at_checked(usize::from(*texts) * GRAMS) else {
+                return true;
+            };
+            sets = after;
+            let (traces, _) = traces.as_chunks::<GRAMS>();
+            if !traces.iter().any(|trace| trace.iter().all(|cell| self.has(*cell))) {
+                return false;
+            }
+        }
+        true
     }
 }
 
-/// The bytes as a number, the first lowest.
-fn gram(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |gram, byte| gram << 8 | u32::from(*byte))
-}
-
-/// The cell of a gram, by Knuth's multiplicative hash. The fourth byte does not count.
+/// The cell of a gram's hash.
 #[inline(always)]
-fn cell(gram: u32) -> usize {
-    let hash = ((gram | LOWER) << 8).wrapping_mul(0x9e37_79b1);
+fn cell(hash: u32) -> usize {
     (hash >> (u32::BITS - CELLS.trailing_zeros())) as usize
 }
 
-/// Any branch, every set, any text: for each branch the number of its sets, for each set the number of its texts, for
-/// each text the cells of a few grams, spread over it. One list, because it is read rarely enough to be far away.
+/// Any branch, every set, any text: for each branch the length of what it takes, for each of its sets the number of its
+/// texts, for each text the cells of a few grams, spread over it. One list, because it is read rarely enough to be far
+/// away.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outline(Box<[u16]>);
 
 impl Outline {
     /// The outline of a pattern; one that promises nothing can always match.
     pub(super) fn of(hir: &Hir) -> Outline {
-        let branches = literal::branches(hir);
+        let mut branches = literal::branches(hir);
+        for sets in &mut branches {
+            sets.retain(|texts| texts.iter().all(|text| text.len() >= GRAM));
+        }
         if branches.iter().any(Vec::is_empty) {
             return Outline::default();
         }
         let mut list = Vec::new();
         // The literals' own limits are far below what a number of the list can be.
         let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-        for sets in branches {
-            list.push(count(sets.len()));
+        for mut sets in branches {
+            // The best set is the one that made the rule a candidate: it is there, most likely.
+            sets.rotate_left(1);
+            list.push(count(sets.iter().map(|texts| 1 + texts.len() * GRAMS).sum()));
             for texts in sets {
                 list.push(count(texts.len()));
                 texts.iter().for_each(|text| list.extend(trace(text)));
@@ -106,22 +131,13 @@ impl Outline {
             return true;
         }
         if !grams.is_noted {
-            grams.note(message);
+            grams.note_all(message);
         }
         let mut rest = &*self.0;
-        while let Some((sets, after)) = rest.split_first() {
+        while let Some((length, after)) = rest.split_first() {
+            let Some((branch, after)) = after.split_at_checked(usize::from(*length)) else { return true };
             rest = after;
-            let mut fits = true;
-            for _ in 0..*sets {
-                let Some((texts, after)) = rest.split_first() else { return true };
-                let Some((traces, after)) = after.split_at_checked(usize::from(*texts) * GRAMS) else {
-                    return true;
-                };
-                rest = after;
-                fits =
-                    fits && traces.chunks_exact(GRAMS).any(|trace| trace.iter().all(|cell| grams.has(*cell)));
-            }
-            if fits {
+            if grams.have_all(branch) {
                 return true;
             }
         }
@@ -129,13 +145,13 @@ impl Outline {
     }
 }
 
-/// Texts have three bytes at least, so that there is a gram; a short one's is asked for more than once.
+/// The cells of a text of four bytes at least; a short one's is asked for more than once.
 fn trace(text: &[u8]) -> [u16; GRAMS] {
-    let last = text.len().saturating_sub(3);
+    let last = text.len().saturating_sub(GRAM);
     std::array::from_fn(|turn| {
         let from = last.saturating_mul(turn) / (GRAMS - 1);
-        let bytes = text.get(from..).unwrap_or_default();
-        u16::try_from(cell(gram(bytes.get(..3).unwrap_or(bytes)))).unwrap_or_default()
+        let gram = text.get(from..).and_then(window).unwrap_or_default();
+        u16::try_from(cell(hash(gram))).unwrap_or_default()
     })
 }
 
@@ -171,6 +187,24 @@ mod tests {
     }
 
     #[test]
+    fn texts_too_short_for_a_gram_are_taken_to_be_there() {
+        assert!(fits("oom.*killed", "was killed"));
+        assert!(!fits("oom.*killed", "oom"));
+        assert!(fits("oom|killed", "nothing of it"));
+    }
+
+    #[test]
+    fn a_message_before_is_not_taken_for_this_one_when_numbers_come_again() {
+        let outline = Outline::of(&parse("failed").unwrap());
+        let mut grams = Grams::default();
+        assert!(outline.fits(&mut grams, b"it failed"));
+        for _ in 0..600 {
+            grams.forget();
+            assert!(!outline.fits(&mut grams, b"it ended"));
+        }
+    }
+
+    #[test]
     fn a_message_is_noted_anew_only_after_the_last_is_forgotten() {
         let outline = Outline::of(&parse("failed").unwrap());
         let mut grams = Grams::default();
@@ -187,6 +221,7 @@ mod tests {
                 r"(?:al|be)(?:pha|ta).{0,3}gamma",
                 r"\balpha(?: beta)?\b.*[gG]amma$",
                 "(?i:BETA)+",
+                r"alpha[ A]+(?:beta)+gamma",
             ]),
             words in prop::collection::vec(
                 prop::sample::select(vec!["alpha", "Beta", "gamma", "GAMMA 7", "bepha", " ", "é"]),

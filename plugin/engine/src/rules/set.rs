@@ -273,7 +273,8 @@ impl RuleSet {
         tries.caches.belong_to(self.hash, self.matchers.len());
         tries.left = MAX_WORK_BYTES.max(subject.message.len().saturating_mul(2));
         candidates.clear();
-        settled.fill(0);
+        // Not filled with zeros: most often it is empty, and to fill nothing took 100 ns on a processor with AVX-512.
+        settled.clear();
         let mut list = |number: u32| {
             let is_selected = || {
                 self.selectors.get(number as usize).is_some_and(|selector| selector.intersects(categories))
@@ -282,7 +283,12 @@ impl RuleSet {
                 candidates.push(number);
             }
         };
-        self.finder.each(subject.message, &mut list);
+        if self.finder.sees_windows() {
+            let noted = grams.begin();
+            self.finder.each(subject.message, |hash| noted.note(hash), &mut list);
+        } else {
+            self.finder.each(subject.message, |_| {}, &mut list);
+        }
         self.always.iter().for_each(|number| list(*number));
         for (_, number) in self.levels.iter().filter(|(level, _)| Some(*level) == subject.severity) {
             set_bit(settled, *number);
@@ -293,7 +299,7 @@ impl RuleSet {
         for hook in self.hooks.iter().filter(|hook| !is_bare || hook.slot.has_stand_in()) {
             hook.slot.with_text(view, |text| {
                 hook.there.iter().for_each(|number| list(*number));
-                hook.finder.each(text, &mut list);
+                hook.finder.each(text, |_| {}, &mut list);
             });
         }
         if let Some((number, matcher)) = self.open.and_then(|open| Some((open, self.matchers.get(open)?))) {

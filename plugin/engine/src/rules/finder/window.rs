@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-/// Words of the tables: 1 KiB for a field's few values, 32 KiB, which a processor's first cache holds, for a set of
-/// ordinary size, and what ten and forty times as many rules need.
+/// Words of the tables: 1 KiB for a field's few values, 64 KiB for a set of ordinary size (a smaller one costs more in
+/// what it marks wrongly than it saves in cache), and what four and sixteen times as many rules need.
 pub(super) const FEW: usize = 1 << 8;
 pub(super) const SOME: usize = 1 << 14;
 pub(super) const MANY: usize = 1 << 16;
@@ -23,6 +23,9 @@ const SHARED: u32 = 8;
 const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
 /// Windows that are looked up before the first is followed.
 const PART: usize = 60;
+/// Bytes of a message that are compared before a window, at most.
+const BEFORE: usize = 4;
+const BEFORE_BITS: u32 = u8::BITS * BEFORE as u32;
 /// Bytes of a key; a literal of fewer has all of its own.
 const KEY: usize = 8;
 /// What may follow a literal of three bytes, once it is made lower case.
@@ -159,8 +162,17 @@ pub(super) struct Windows<const WORDS: usize> {
     table: Box<[u32; WORDS]>,
     /// Where the keys of each word's windows begin; the last entry is where they end.
     starts: Vec<u32>,
-    /// With their numbers.
-    keys: Vec<(Key, u32)>,
+    keys: Vec<Known>,
+}
+
+/// A key as it is compared.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    value: u64,
+    mask: u64,
+    number: u32,
+    /// Bits between the first of the sixteen bytes around a window and the key's own first.
+    shift: u32,
 }
 
 impl<const WORDS: usize> Windows<WORDS> {
@@ -175,7 +187,7 @@ impl<const WORDS: usize> Windows<WORDS> {
             // What follows three bytes is not known: they are put under all that may follow.
             let fourths = if key.is_short() { 0..=u8::MAX } else { 0..=0 };
             for fourth in fourths {
-                let (word, bit) = place::<WORDS>(key.window() | u32::from(fourth) << 24 | LOWER as u32);
+                let (word, bit) = place::<WORDS>(hash(key.window() | u32::from(fourth) << 24 | LOWER as u32));
                 let keys = shared.entry(word).or_default();
                 if keys.last().is_none_or(|(_, last)| *last != number) {
                     keys.push((*key, number));
@@ -189,21 +201,28 @@ impl<const WORDS: usize> Windows<WORDS> {
         let (mut starts, mut keys) = (Vec::with_capacity(WORDS + 1), Vec::new());
         for word in 0..WORDS {
             starts.push(u32::try_from(keys.len()).ok()?);
-            keys.extend(shared.remove(&word).unwrap_or_default());
+            keys.extend(shared.remove(&word).unwrap_or_default().into_iter().map(Known::from));
         }
         starts.push(u32::try_from(keys.len()).ok()?);
         Some(Windows { table, starts, keys })
     }
 
-    /// Calls `found` with the number of every key that occurs, each time it does.
-    pub(super) fn each(&self, message: &[u8], mut found: impl FnMut(usize)) {
+    /// Calls `found` with the number of every key that occurs, each time it does, and before that `seen` with the hash of
+    /// every window of four bytes.
+    pub(super) fn each(&self, message: &[u8], mut seen: impl FnMut(u32), mut found: impl FnMut(usize)) {
         let mut rest = message;
         let mut at = 0;
+        let mut mark = |marks: u64, bytes: &[u8]| {
+            let hash = hash(window(bytes).unwrap_or_default());
+            seen(hash);
+            let (word, bit) = place::<WORDS>(hash);
+            let is_set = self.table.get(word).map_or(0, |word| word.wrapping_shr(bit) & 1);
+            marks << 1 | u64::from(is_set)
+        };
         // All windows of a part are looked up before the first is followed: a branch for each would be guessed wrong
         // every few bytes.
         while let Some(part) = rest.first_chunk::<{ PART + 3 }>() {
-            let marks =
-                part.windows(4).rev().fold(0, |marks, bytes| marks << 1 | u64::from(self.mark(bytes)));
+            let marks = part.windows(4).rev().fold(0, &mut mark);
             self.follow(marks, at, message, &mut found);
             at += PART;
             rest = rest.get(PART..).unwrap_or_default();
@@ -211,35 +230,54 @@ impl<const WORDS: usize> Windows<WORDS> {
         // Texts of three bytes have windows that end one byte behind the message.
         let (mut end, length) = ([0; PART + 4], rest.len());
         end.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
-        let windows = end.windows(4).take(length.saturating_sub(2)).rev();
-        let marks = windows.fold(0, |marks, bytes| marks << 1 | u64::from(self.mark(bytes)));
+        let marks = end.windows(4).take(length.saturating_sub(2)).rev().fold(0, &mut mark);
         self.follow(marks, at, message, &mut found);
-    }
-
-    /// 1 if a window of four bytes may be somebody's, else 0.
-    #[inline(always)]
-    fn mark(&self, bytes: &[u8]) -> u32 {
-        let (word, bit) = place::<WORDS>(window(bytes).unwrap_or_default());
-        self.table.get(word).map_or(0, |word| word.wrapping_shr(bit) & 1)
     }
 
     /// Compares the keys of each marked window with the message around it; the lowest mark is that of the window `at`.
     fn follow(&self, mut marks: u64, at: usize, message: &[u8], found: &mut impl FnMut(usize)) {
         while marks != 0 {
-            let place_of = at + marks.trailing_zeros() as usize;
+            let (low, high) = around(message, at + marks.trailing_zeros() as usize);
             marks &= marks - 1;
-            let bytes = message.get(place_of..).map_or(0, read) | LOWER;
-            let (slot, _) = place::<WORDS>(bytes as u32);
+            let (slot, _) = place::<WORDS>(hash((low >> BEFORE_BITS) as u32));
             let bound = |slot: usize| self.starts.get(slot).map_or(0, |start| *start as usize);
-            for (key, number) in self.keys.get(bound(slot)..bound(slot + 1)).unwrap_or_default() {
-                let from = place_of.checked_sub(usize::from(key.before));
-                let there = from.and_then(|from| message.get(from..)).map_or(0, read);
-                if (there | LOWER) & key.mask() == key.value {
-                    found(*number as usize);
+            for key in self.keys.get(bound(slot)..bound(slot + 1)).unwrap_or_default() {
+                // In two steps, because a shift by all 64 bits is none.
+                let there = low >> key.shift | high << 1 << (63 - key.shift);
+                if there & key.mask == key.value {
+                    found(key.number as usize);
                 }
             }
         }
     }
+}
+
+impl From<(Key, u32)> for Known {
+    fn from((key, number): (Key, u32)) -> Known {
+        let shift = BEFORE_BITS - u32::from(key.before) * u8::BITS;
+        Known { value: key.value, mask: key.mask(), number, shift }
+    }
+}
+
+/// The eight bytes before the middle of the sixteen around a window, and those behind it, in lower case: the window is
+/// the last four of the first. Zeros where the message has none.
+#[inline(always)]
+fn around(message: &[u8], window: usize) -> (u64, u64) {
+    let halves = |bytes: &[u8; 16]| {
+        let both = u128::from_le_bytes(*bytes);
+        (both as u64 | LOWER, (both >> 64) as u64 | LOWER)
+    };
+    let inside = window.checked_sub(BEFORE).and_then(|from| message.get(from..)?.first_chunk());
+    inside.map_or_else(|| halves(&at_the_edge(message, window)), halves)
+}
+
+#[cold]
+fn at_the_edge(message: &[u8], window: usize) -> [u8; 16] {
+    let from = window.saturating_sub(BEFORE);
+    let mut bytes = [0; 16];
+    let places = bytes.iter_mut().skip(BEFORE.saturating_sub(window));
+    places.zip(message.get(from..).unwrap_or_default()).for_each(|(to, byte)| *to = *byte);
+    bytes
 }
 
 /// The first eight bytes as a number, the first lowest; zeros where there are fewer.
@@ -251,15 +289,20 @@ fn read(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Word and bit of a window, by Knuth's multiplicative hash: its high bits depend on all bits of the window.
+/// The hash of a window, by Knuth's multiplication: its high bits depend on all bits of the window.
 #[inline(always)]
-fn place<const WORDS: usize>(window: u32) -> (usize, u32) {
-    let hash = window.wrapping_mul(0x9e37_79b1);
+pub(in super::super) fn hash(window: u32) -> u32 {
+    window.wrapping_mul(0x9e37_79b1)
+}
+
+/// Word and bit of a window's hash.
+#[inline(always)]
+fn place<const WORDS: usize>(hash: u32) -> (usize, u32) {
     let rest = u32::BITS - WORDS.trailing_zeros();
     ((hash >> rest) as usize, hash >> (rest - 5) & 31)
 }
 
 /// The first four bytes as a window; `None` if there are fewer.
-fn window(bytes: &[u8]) -> Option<u32> {
+pub(in super::super) fn window(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) | LOWER as u32)
 }
