@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod block;
 pub(crate) mod entropy;
 pub(crate) mod error_rate;
+pub(crate) mod levels;
 pub(crate) mod novelty;
 pub(crate) mod rate;
 pub(crate) mod repeat;

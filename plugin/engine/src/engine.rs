@@ -20,7 +20,7 @@ use crate::{
     pick::Picker,
     record::Record,
     rules::{Categories, RuleSet, Scratch, Subject},
-    score,
+    score::{self, Lost},
     settings::Settings,
     source::{Context, Placed, Source},
     summary::{Counters, Ending},
@@ -231,6 +231,7 @@ impl Engine {
         let verdict = self.judge(key, placed, rule, seconds, now.0);
         if let Some(source) = self.sources.get_mut(&key) {
             source.block.close(verdict.level > Level::None, placed.severity, message);
+            source.levels.learn(placed.severity, source.records);
         }
         self.keep_within_limits(key, placed);
         if let Some(ending) = ending {
@@ -241,7 +242,7 @@ impl Engine {
 
     fn judge(&mut self, key: u64, placed: Placed, rule: Option<RuleHit>, seconds: u64, now: i64) -> Verdict {
         let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
-        let block = source.block;
+        let (block, levels) = (source.block, source.levels);
         let Some(template) = source.miner.get_mut(placed.slot) else { return Verdict::default() };
         let template_id = template.id;
         let is_habit = score::is_habit(template.count, now.saturating_sub(template.first_seen));
@@ -267,11 +268,14 @@ impl Engine {
             None => {}
         }
         let is_known = is_known || is_habit;
-        let mut lost = 0.0;
+        let mut lost = Lost::default();
+        if let Some(rule) = &rule {
+            lost.level = levels.lost(rule, placed.severity);
+        }
         if score::repeats(&self.signals, rule.as_ref()) {
             let name = rule.as_ref().map_or(&b""[..], |rule| rule.name.as_bytes());
             let told = template.told.get_or_insert_default();
-            lost = told.again(twox_hash::XxHash3_64::oneshot(name), now, self.settings.window_nanos);
+            lost.told = told.again(twox_hash::XxHash3_64::oneshot(name), now, self.settings.window_nanos);
         }
         let mut raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
         if raw < score::FLAGGED && block.judge(&mut self.signals) {

@@ -343,7 +343,11 @@ impl Masked {
         if unit <= 4 {
             taken = taken.saturating_add(unit);
         }
-        let number = rest.get(..length).filter(|number| number.len() <= 15 && !self.names(rest, taken));
+        // `85214531829232bd` is an id that happens to begin with digits, not a number with a unit.
+        let is_hex = |word: &[u8]| word.iter().all(u8::is_ascii_hexdigit);
+        let is_id = whole < end && whole >= LONG_ID && rest.get(..end).is_some_and(is_hex);
+        let is_measure = !is_id && !self.names(rest, taken);
+        let number = rest.get(..length).filter(|number| number.len() <= 15 && is_measure);
         let mut value = number.map(value_of);
         if let Some((unit, factor)) = rest.get(taken..).and_then(unit_of) {
             taken = taken.saturating_add(unit);

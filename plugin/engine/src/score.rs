@@ -70,12 +70,22 @@ pub fn of_rule_on(severity: f32, is_known: bool) -> f32 {
 /// Where a raw score is worth flagging.
 pub(crate) const FLAGGED: f32 = 0.5;
 
-/// The raw score of a record's evidence and rule. `lost`: what both lose because they were told before. A grave rule loses
-/// nothing; another sinks at most to just below where it is flagged, so that it still ranks above what no rule minds; what
-/// is unfamiliar stays just flagged.
-pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool, lost: f32) -> f32 {
+/// What evidence loses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lost {
+    /// Rules and what is unfamiliar: because they were told before.
+    pub(crate) told: f32,
+    /// A rule that reads nothing but a record's level: because the source says so all the time.
+    pub(crate) level: f32,
+}
+
+/// The raw score of a record's evidence and rule. Of what was told before, a grave rule loses nothing; another sinks at
+/// most to just below where it is flagged, so that it still ranks above what no rule minds; what is unfamiliar stays just
+/// flagged.
+pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool, lost: Lost) -> f32 {
+    let Lost { told: lost, level } = lost;
     let rule = rule.map(|rule| {
-        let strength = of_rule_on(rule.score, is_known);
+        let strength = (of_rule_on(rule.score, is_known) - level).max(0.0);
         if rule.score < RULE_OVER_KNOWN {
             strength.min((strength - lost).max(0.48 + 0.02 * strength))
         } else {

@@ -8,6 +8,7 @@ use crate::{
         block::Block,
         entropy::{Entropy, Table},
         error_rate::ErrorRate,
+        levels::Levels,
         novelty::{self, Novelty},
         plain,
         rate::Rate,
@@ -40,6 +41,7 @@ pub(crate) struct Source {
     pub(crate) miner: Miner,
     pub(crate) rate: Rate,
     pub(crate) errors: ErrorRate,
+    pub(crate) levels: Levels,
     pub(crate) entropy: Entropy,
     pub(crate) novelty: Novelty,
     run: Run,
@@ -90,6 +92,7 @@ impl Source {
             miner: Miner::default(),
             rate: Rate::default(),
             errors: ErrorRate::default(),
+            levels: Levels::default(),
             entropy: Entropy::default(),
             novelty: Novelty::default(),
             run: Run::default(),
@@ -155,12 +158,14 @@ impl Source {
                 novelty::rare(signals, template.count, gap);
             }
             template.rate.roll(window);
+            let is_first = template.rate.is_first();
             if let Some(odd) = template.rate.burst(context.tail) {
                 let minute = 60e9 / context.settings.window_nanos.max(1) as f64;
                 let (expected, actual) = (odd.expected * minute, odd.actual * minute);
                 // Twenty times the usual is medium; a handful where next to nothing is usual is not.
                 let times = odd.actual / odd.expected.max(2.0);
                 let strength = (0.5 + 0.115 * times.log10()).clamp(0.5, 0.75) as f32;
+                let strength = if is_first { novelty::first_burst(strength, severity) } else { strength };
                 let words = format!("burst: {} a minute, usually at most {}", plain(actual), plain(expected));
                 signals.add_measured(Flag::Burst, strength, expected, actual, words);
             }

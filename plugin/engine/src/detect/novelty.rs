@@ -71,6 +71,16 @@ fn weight(severity: Option<Severity>) -> f32 {
     }
 }
 
+/// A burst of what never came before is as much of a finding as it is grave: nothing says how much of it is usual, and a
+/// service that is started anew writes out its options by the hundred.
+pub(crate) fn first_burst(strength: f32, severity: Option<Severity>) -> f32 {
+    match severity {
+        Some(Severity::Trace | Severity::Debug | Severity::Info) => strength.min(0.5),
+        Some(Severity::Warn) | None => strength.min(0.6),
+        Some(Severity::Error | Severity::Fatal) => strength,
+    }
+}
+
 /// Known, but seen a few times only, and long ago.
 pub(crate) fn rare(signals: &mut Signals, count: u64, gap_windows: i64) {
     if count <= RARE_COUNT && gap_windows >= RARE_GAP {

@@ -104,6 +104,11 @@ impl Rate {
         self.add(1, tail)
     }
 
+    /// Whether nothing was counted before the window at hand.
+    pub(crate) fn is_first(&self) -> bool {
+        self.largest == 0.0
+    }
+
     /// Records so far in the window.
     pub fn count(&self) -> u32 {
         self.count

@@ -54,6 +54,8 @@ fn numbers_are_remembered_but_not_parts_of_ids() {
     assert_eq!(masked.values(), [512.0, 3_500.0], "a time in milliseconds");
     masked.mask(b"[req-36951603-adea-4117-8b56-82c544f990a8] 404-page: x -7 of 6164794d-ffbd, status: 200");
     assert_eq!(masked.values(), [7.0, 200.0], "what is joined to letters by a dash is a name");
+    masked.mask(b"span 85214531829232bd of 1234567ab: seat 3 after 12345678ms");
+    assert_eq!(masked.values(), [1_234_567.0, 3.0, 12_345_678.0], "an id may begin with digits");
     masked.mask(b"1 2 3 4 5 6");
     assert_eq!(masked.values(), [1.0, 2.0, 3.0, 4.0]);
 }
