@@ -51,8 +51,8 @@ pub(crate) fn offset(settings: &Settings) -> String {
 }
 
 /// The statements that set `class` (null: the sidecar does not know the template), `template_id` (null: not told) and
-/// `is_odd` (the row tells of a burst or drop). A row that is more than a word is left in `%oddline.value`: reading a field
-/// of the event costs less than reading a field of a local, which VRL copies whole each time.
+/// `is_odd` (the row tells of a burst or drop). The row is left in `%oddline.value`: reading a field of the event costs less
+/// than reading a field of a local, which VRL copies whole each time.
 pub(crate) fn section(settings: &Settings) -> String {
     if !is_asked(settings) {
         return "template_id = null\n".to_owned();
@@ -65,30 +65,19 @@ template_id = null
 is_odd = false
 row = {row}.value ?? null
 if row != null {{
-  word = string(row) ?? ""
-  if word != "" {{
-    template_id = slice(word, 1) ?? ""
-    class = if starts_with(word, "{normal}") {{ "normal" }} else {{ "seen" }}
-    if starts_with(word, "{habit}") {{
-      %oddline.value.habit = true
-    }}
-  }} else {{
-    %oddline.value = row
-    class = %oddline.value.class
-    template_id = %oddline.value.id
-    if (%oddline.value.burst || %oddline.value.drop || %oddline.value.expires) != null {{
-      is_odd = (%oddline.value.burst || %oddline.value.drop) != null
-      expires = %oddline.value.expires
-      if expires != null && (to_unix_timestamp(now()) >= (to_int(expires) ?? 0)) {{
-        class = null
-        is_odd = false
-      }}
+  %oddline.value = row
+  class = %oddline.value.class
+  template_id = %oddline.value.id
+  if (%oddline.value.burst || %oddline.value.drop || %oddline.value.expires) != null {{
+    is_odd = (%oddline.value.burst || %oddline.value.drop) != null
+    expires = %oddline.value.expires
+    if expires != null && (to_unix_timestamp(now()) >= (to_int(expires) ?? 0)) {{
+      class = null
+      is_odd = false
     }}
   }}
 }}
-"#,
-        normal = "n",
-        habit = "h",
+"#
     )
 }
 

@@ -6,7 +6,7 @@
 //! on meeting new ones builds them, and each takes about as long as reading hundreds of bytes.
 
 use regex_automata::{
-    Anchored, MatchKind,
+    Anchored,
     hybrid::{
         LazyStateID,
         dfa::{Cache, DFA},
@@ -16,7 +16,7 @@ use regex_automata::{
 };
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::pattern::{self, CACHE_BYTES, MIN_BYTES_PER_STATE, MIN_CLEARED};
+use super::pattern;
 
 /// Texts that a pattern is tried on, and bytes of each: far more than the states of a pattern that settles.
 const TEXTS: u32 = 24;
@@ -49,14 +49,7 @@ pub fn worst(pattern: &str) -> Result<Cost, String> {
     let nfa =
         thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|it| it.to_string())?;
     let states = nfa.states().len() as f64;
-    // As a matcher has it.
-    let config = DFA::config()
-        .match_kind(MatchKind::All)
-        .cache_capacity(CACHE_BYTES)
-        .minimum_cache_clear_count(Some(MIN_CLEARED))
-        .minimum_bytes_per_state(Some(MIN_BYTES_PER_STATE))
-        .skip_cache_capacity_check(true);
-    let dfa = DFA::builder().configure(config).build_from_nfa(nfa).map_err(|it| it.to_string())?;
+    let dfa = DFA::builder().configure(pattern::lazy()).build_from_nfa(nfa).map_err(|it| it.to_string())?;
     let mut worst = Cost { steps: 1.0, text: Vec::new() };
     for seed in 0..TEXTS {
         let mut text = Vec::with_capacity(TEXT_BYTES * 2);

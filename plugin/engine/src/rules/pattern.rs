@@ -7,7 +7,7 @@
 
 use regex_automata::{
     Input, MatchKind, PatternSet,
-    hybrid::dfa::{Cache, DFA},
+    hybrid::dfa::{self, Cache, DFA},
     nfa::thompson::{self, WhichCaptures, pikevm::PikeVM},
 };
 use regex_syntax::{ParserBuilder, ast::ErrorKind, hir::Hir};
@@ -15,7 +15,7 @@ use regex_syntax::{ParserBuilder, ast::ErrorKind, hir::Hir};
 use super::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES};
 
 /// States that one matcher keeps before it builds them anew. Small, because a set has many and messages are hostile.
-pub(super) const CACHE_BYTES: usize = 256 << 10;
+const CACHE_BYTES: usize = 256 << 10;
 /// What all matchers of a scratch keep together before they all build anew.
 const ALL_CACHES_BYTES: usize = 2 << 20;
 
@@ -36,9 +36,19 @@ pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
 }
 
 /// A matcher gives up after its states were thrown away so often,
-pub(super) const MIN_CLEARED: usize = 3;
+const MIN_CLEARED: usize = 3;
 /// if on average each of them was good for fewer bytes than this.
-pub(super) const MIN_BYTES_PER_STATE: usize = 10;
+const MIN_BYTES_PER_STATE: usize = 10;
+
+/// How a matcher's automaton is built while it reads.
+pub(super) fn lazy() -> dfa::Config {
+    DFA::config()
+        .match_kind(MatchKind::All)
+        .cache_capacity(CACHE_BYTES)
+        .minimum_cache_clear_count(Some(MIN_CLEARED))
+        .minimum_bytes_per_state(Some(MIN_BYTES_PER_STATE))
+        .skip_cache_capacity_check(true)
+}
 
 /// Says whether patterns match; what it builds on the way is kept in [`Caches`].
 #[derive(Debug)]
@@ -60,13 +70,7 @@ impl Matcher {
             .which_captures(WhichCaptures::None)
             .nfa_size_limit(Some(limit));
         let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(hirs).map_err(size)?;
-        let config = DFA::config()
-            .match_kind(MatchKind::All)
-            .cache_capacity(CACHE_BYTES)
-            .minimum_cache_clear_count(Some(MIN_CLEARED))
-            .minimum_bytes_per_state(Some(MIN_BYTES_PER_STATE))
-            .skip_cache_capacity_check(true);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone());
+        let dfa = DFA::builder().configure(lazy()).build_from_nfa(nfa.clone());
         let dfa = dfa.map_err(|error| format!("cannot be compiled: {error}"))?;
         let vm = PikeVM::builder().configure(PikeVM::config().match_kind(MatchKind::All)).build_from_nfa(nfa);
         let matcher = Matcher { dfa, nfa: vm.map_err(|error| format!("cannot be compiled: {error}"))? };

@@ -211,16 +211,6 @@ impl Offline {
         late.collect()
     }
 
-    /// Judges a line that has no past, a JSON object as a record; see [`Offline::look_at`].
-    pub async fn look_at_line(&mut self, line: &[u8]) -> Vec<Verdict> {
-        let picker = self.engine.picker();
-        let entry = Entry::of(line);
-        let timed = Timed { record: entry.record(&picker, TAG), line, at: None };
-        let also = self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, &entry));
-        let local = self.observe(&timed, also);
-        self.analyzer.judge(vec![questionable(local, &timed.record)]).await
-    }
-
     /// Learns lines as normal, JSON objects as records; see [`Offline::learn`].
     ///
     /// # Errors
