@@ -279,7 +279,8 @@ impl Engine {
         }
         let mut raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
         if raw < score::FLAGGED && block.judge(&mut self.signals) {
-            raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
+            // Shown with it, and no graver than it is by itself.
+            raw = score::FLAGGED;
         }
         let score = score::calibrate(raw, self.settings.threshold, self.advice.threshold_offset);
         let level = Level::of(score);
