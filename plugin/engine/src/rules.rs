@@ -129,6 +129,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("builtin/security-audit.toml", include_str!("../../rules/security-audit.toml")),
     ("builtin/security-cloud.toml", include_str!("../../rules/security-cloud.toml")),
     ("builtin/security-threats.toml", include_str!("../../rules/security-threats.toml")),
+    ("builtin/security-saas.toml", include_str!("../../rules/security-saas.toml")),
     ("builtin/security-payloads.toml", include_str!("../../rules/security-payloads.toml")),
     ("builtin/security-web.toml", include_str!("../../rules/security-web.toml")),
     ("builtin/network.toml", include_str!("../../rules/network.toml")),
