@@ -1,7 +1,7 @@
 //! Learned state, saved and restored: one header line `oddline-state <version> <checksum>` and a JSON body.
 //!
 //! Saving is done in slices, so that whoever holds the engine may let records through between two of them. What a
-//! restart may forget (the run a source is in, numbers' sketches, the current window) is not saved.
+//! restart may forget (the run a source is in, numbers' sketches, the current window, flows under way) is not saved.
 
 use std::{
     cmp::Reverse,
@@ -15,16 +15,27 @@ use twox_hash::XxHash3_64;
 
 use crate::{
     advice::{AdviceError, header, unframe},
-    detect::{entropy::Entropy, error_rate::ErrorRate, novelty::Novelty, rate::Rate},
+    detect::{
+        entropy::Entropy,
+        error_rate::ErrorRate,
+        levels::Levels,
+        novelty::Novelty,
+        rate::Rate,
+        sequence::{MAX_ALL_PAIRS, SavedKind, SavedStep, Sequences},
+        told::{SavedTold, Told},
+    },
     engine::Engine,
+    memory::IdMap,
     rules::Categories,
     source::Source,
     template::Template,
     verdict::TemplateId,
 };
 
-/// The format this build writes; it reads this one only.
-pub const STATE_VERSION: u32 = 1;
+/// The format this build writes. It also reads [`OLDER_VERSION`], which keeps less.
+pub const STATE_VERSION: u32 = 2;
+/// Without what was told, shares of levels, and habits of sequences.
+const OLDER_VERSION: u32 = 1;
 /// Largest state file that is read, in bytes.
 pub const MAX_STATE_BYTES: usize = 256 << 20;
 /// Room kept for the brackets that close a snapshot.
@@ -57,6 +68,14 @@ struct SavedSource {
     rate: (f32, f32, u16),
     errors: (f64, u32),
     entropy: (f64, f64, u64),
+    /// Shares of errors and of fatal records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    levels: Option<(f32, f32)>,
+    /// Of addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<SavedTold>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kinds: Vec<SavedKind>,
     templates: Vec<SavedTemplate>,
 }
 
@@ -69,6 +88,11 @@ struct SavedTemplate {
     last_seen: i64,
     rate: (f32, f32, u16),
     usual_run: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<SavedTold>,
+    /// What kinds of sequences know of it as a step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<SavedStep>,
 }
 
 impl Engine {
@@ -115,8 +139,10 @@ impl Engine {
             let is_done = slots.is_empty();
             let source = self.sources.get(&key);
             for slot in turn.into_iter().rev() {
-                if let Some(template) = source.and_then(|source| source.miner.get(slot)) {
-                    saving.template(template);
+                if let Some(source) = source
+                    && let Some(template) = source.miner.get(slot)
+                {
+                    saving.template(template, steps(source, slot));
                 }
             }
             if is_done {
@@ -132,7 +158,11 @@ impl Engine {
     /// # Errors
     /// If the bytes are too large, of another version, cut short, altered, or not valid. The engine is then unchanged.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let body = unframe("oddline-state", STATE_VERSION, MAX_STATE_BYTES, bytes)?;
+        let of_version = |version| unframe("oddline-state", version, MAX_STATE_BYTES, bytes);
+        let body = match of_version(STATE_VERSION) {
+            Err(AdviceError::Version { found: OLDER_VERSION, .. }) => of_version(OLDER_VERSION)?,
+            body => body?,
+        };
         let state: State =
             serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
         self.sources.clear();
@@ -148,8 +178,10 @@ impl Engine {
         let window_nanos = self.settings().window_nanos.max(1);
         for saved in state.sources.into_iter().take(most) {
             let room = per_source.min(total.saturating_sub(self.templates));
-            let source = load(&saved, room, window_nanos);
+            let pairs = MAX_ALL_PAIRS.saturating_sub(self.pairs);
+            let source = load(&saved, (room, pairs), window_nanos);
             self.templates = self.templates.saturating_add(source.miner.len());
+            self.pairs = self.pairs.saturating_add(source.flows().1);
             self.sources.insert(saved.key.0, Box::new(source));
         }
         Ok(())
@@ -200,7 +232,7 @@ impl Saving {
         self.source = Some((key, slots.into_iter().map(|(.., slot)| slot).collect()));
     }
 
-    fn template(&mut self, template: &Template) {
+    fn template(&mut self, template: &Template, steps: Vec<SavedStep>) {
         let saved = SavedTemplate {
             text: template.text.to_string(),
             count: template.count,
@@ -208,6 +240,8 @@ impl Saving {
             last_seen: template.last_seen,
             rate: (template.rate.mean, template.rate.variance, template.rate.windows),
             usual_run: template.usual_run,
+            told: template.told.as_ref().and_then(|told| told.saved()),
+            steps,
         };
         let comma = if self.is_first { "" } else { "," };
         if self.item(comma, &saved) {
@@ -286,11 +320,21 @@ fn save(key: u64, source: &Source) -> SavedSource {
         rate: (source.rate.mean, source.rate.variance, source.rate.windows),
         errors: (source.errors.share, source.errors.windows),
         entropy: (source.entropy.mean, source.entropy.variance, source.entropy.count),
+        levels: Some((source.levels.errors, source.levels.fatal)),
+        told: source.told.saved(),
+        kinds: source.sequences.as_ref().map(|sequences| sequences.saved_kinds()).unwrap_or_default(),
         templates: Vec::new(),
     }
 }
 
-fn load(saved: &SavedSource, room: usize, window_nanos: i64) -> Source {
+/// What kinds of sequences know of the template in a slot.
+fn steps(source: &Source, slot: u32) -> Vec<SavedStep> {
+    let id_of = |slot| source.miner.get(slot).map(|template| template.id);
+    source.sequences.as_ref().map(|sequences| sequences.saved_steps(slot, id_of)).unwrap_or_default()
+}
+
+/// `room`: for templates, and for steps of sequences.
+fn load(saved: &SavedSource, room: (usize, usize), window_nanos: i64) -> Source {
     let categories = Categories::from_hint(saved.name.as_bytes()).unwrap_or(Categories::ALL);
     let mut source = Source::new(saved.name.as_str().into(), categories, saved.first_seen);
     source.last_seen = saved.last_seen;
@@ -301,13 +345,26 @@ fn load(saved: &SavedSource, room: usize, window_nanos: i64) -> Source {
     source.rate = rate(saved.rate, saved.last_seen);
     source.errors = ErrorRate::restored(saved.errors.0, saved.errors.1);
     source.entropy = Entropy { mean: saved.entropy.0, variance: saved.entropy.1, count: saved.entropy.2 };
-    for template in saved.templates.iter().take(room).rev() {
-        if let Some(restored) = source.miner.restore(&template.text, template.first_seen) {
+    if let Some((errors, fatal)) = saved.levels {
+        source.levels = Levels { errors, fatal };
+    }
+    source.told = saved.told.map(Told::restored).unwrap_or_default();
+    let (mut slots, mut steps) = (IdMap::default(), Vec::new());
+    for template in saved.templates.iter().take(room.0).rev() {
+        if let Some((slot, restored)) = source.miner.restore(&template.text, template.first_seen) {
             restored.count = template.count;
             restored.last_seen = template.last_seen;
             restored.rate = rate(template.rate, template.last_seen);
             restored.usual_run = template.usual_run;
+            restored.told = template.told.map(|told| Box::new(Told::restored(told)));
+            slots.insert(restored.id.0, slot);
+            steps.extend(template.steps.iter().map(|step| (slot, step)));
         }
+    }
+    if !saved.kinds.is_empty() {
+        let slot_of = |id: TemplateId| slots.get(&id.0).copied();
+        let steps = steps.iter().rev().copied();
+        source.sequences = Some(Box::new(Sequences::restored(&saved.kinds, steps, slot_of, room.1)));
     }
     source
 }

@@ -49,7 +49,7 @@ pub(crate) struct Source {
     /// Of addresses that tried too often.
     pub(crate) told: Told,
     /// Of sources whose messages carry ids.
-    sequences: Option<Box<Sequences>>,
+    pub(crate) sequences: Option<Box<Sequences>>,
     window: i64,
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Template {
     pub(crate) last_seen: i64,
     pub(crate) rate: Rate,
     pub(crate) values: Option<Box<Values>>,
-    /// What was told of it; not saved, so that a restart tells each thing once more.
+    /// What was told of it.
     pub(crate) told: Option<Box<Told>>,
     /// Longest run of consecutive records that was seen without being odd.
     pub(crate) usual_run: u32,
@@ -188,9 +188,9 @@ impl Miner {
     }
 
     /// Adds a template as it was saved.
-    pub(crate) fn restore(&mut self, text: &str, now: i64) -> Option<&mut Template> {
+    pub(crate) fn restore(&mut self, text: &str, now: i64) -> Option<(u32, &mut Template)> {
         let slot = self.add(Template::new(text.into(), now));
-        self.templates.get_mut(slot)
+        Some((slot, self.templates.get_mut(slot)?))
     }
 
     /// Finds the template of a masked message, or makes it one.

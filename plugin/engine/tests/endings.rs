@@ -74,6 +74,50 @@ fn an_ending_is_found_though_no_line_comes_any_more() {
     assert_eq!(host.engine.take_endings(UnixNanos(host.now + 60 * SECOND)).len(), 1);
 }
 
+impl Host {
+    /// Stops the engine and starts another with what was saved.
+    fn restart(&mut self) {
+        let saved = self.engine.snapshot();
+        let mut engine = Host::new(&Options::default()).engine;
+        engine.restore(&saved).unwrap();
+        assert_eq!(String::from_utf8(engine.snapshot()), String::from_utf8(saved), "nothing is lost");
+        self.engine = engine;
+    }
+}
+
+#[test]
+fn a_restart_keeps_the_habits_of_sequences() {
+    let mut host = Host::new(&Options::default());
+    host.jobs(1_000);
+    host.restart();
+    host.jobs(20);
+    host.job(2);
+    host.jobs(20);
+    let endings = host.engine.take_endings(UnixNanos(host.now));
+    let [ending] = &endings[..] else { panic!("{endings:?}") };
+    assert_eq!(ending.template, "copy data of job <*>");
+    assert!(ending.reason.contains("have \"close job <*>\""), "{ending:?}");
+}
+
+#[test]
+fn what_was_under_way_at_a_restart_is_not_judged_by_what_it_lacks() {
+    let mut host = Host::new(&Options::default());
+    host.jobs(1_000);
+    host.restart();
+    // The end of a job that began before.
+    host.now += SECOND;
+    let line = format!("close job job_{:08x}f00", 0x2000_0000);
+    host.engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(host.now));
+    host.jobs(100);
+    assert_eq!(host.engine.take_endings(UnixNanos(host.now)), []);
+    // The same later cannot have begun before.
+    host.now += SECOND;
+    let line = format!("close job job_{:08x}f00", 0x3000_0000);
+    host.engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(host.now));
+    host.jobs(100);
+    assert_eq!(host.engine.take_endings(UnixNanos(host.now)).len(), 1);
+}
+
 #[test]
 fn threshold_and_exceptions_hold_for_endings_too() {
     let told = |options: &Options, advice: Option<Class>| {

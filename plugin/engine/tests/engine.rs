@@ -181,7 +181,7 @@ fn same_stream_same_verdicts_and_a_restart_in_the_middle_changes_little() {
 fn snapshots_of_another_version_are_refused_and_leave_the_engine_as_it_is() {
     let mut engine = settled(|_| {});
     let saved = engine.snapshot();
-    let other = String::from_utf8(saved.clone()).unwrap().replacen("oddline-state 1", "oddline-state 9", 1);
+    let other = String::from_utf8(saved.clone()).unwrap().replacen("oddline-state 2", "oddline-state 9", 1);
     for (bytes, word) in
         [(other.as_bytes(), "version 9"), (&saved[..saved.len() / 2], "checksum"), (b"junk", "header")]
     {
@@ -189,6 +189,31 @@ fn snapshots_of_another_version_are_refused_and_leave_the_engine_as_it_is() {
         assert!(error.contains(word), "{error}");
         assert_eq!(engine.snapshot(), saved);
     }
+}
+
+#[test]
+fn a_state_of_the_version_before_is_read() {
+    let mut engine = engine(|_| {});
+    engine.restore(include_bytes!("state-1.txt")).unwrap();
+    assert_eq!((engine.counters().templates, engine.counters().sources), (3, 1));
+    let known = see(&mut engine, "job 9999 finished in 21 ms", 1_700_000_400);
+    assert_eq!((known.level, known.template_id), (Level::None, TemplateId::of("job <*> finished in <*>")));
+    assert!(engine.snapshot().starts_with(b"oddline-state 2 "));
+}
+
+#[test]
+fn a_restart_keeps_what_was_told_and_how_a_source_talks() {
+    let failure = "FATAL: the third wheel fell off";
+    let mut engine = settled(|_| {});
+    let first = see(&mut engine, failure, 700);
+    let second = see(&mut engine, failure, 701);
+    assert!(first.score > second.score, "{first:?} {second:?}");
+    see(&mut engine, "cache refreshed, 1001 entries", 701);
+    let mut restarted = self::engine(|_| {});
+    restarted.restore(&engine.snapshot()).unwrap();
+    let third = see(&mut restarted, failure, 702);
+    assert_eq!(third, see(&mut engine, failure, 702));
+    assert!(third.score < second.score, "{second:?} {third:?}");
 }
 
 #[test]

@@ -15,15 +15,18 @@
 //! Kinds by the first message were tried and split the flows too finely. The order of steps was tried too (what comes before a
 //! step in nearly all flows is missing when it comes): on HDFS blocks it found nothing that the above does not, and half as many
 //! false ones again, because nodes that work side by side finish in any order. Flows are forgotten oldest first, and then count
-//! as ended without being judged; a restart begins anew.
+//! as ended without being judged. A restart keeps the habits and forgets the flows: those that may have been under way are
+//! not judged by what they lack.
 
 mod companions;
 mod flow;
 mod kind;
+mod saved;
 mod wait;
 
 use std::ops::Range;
 
+pub(crate) use self::saved::{SavedKind, SavedStep};
 use self::{
     flow::Flow,
     kind::{Kind, OddEnding, OddStep},
@@ -61,6 +64,8 @@ pub(crate) struct Sequences {
     pairs: usize,
     /// The flow that is looked at next for its ending.
     hand: u32,
+    /// Of habits that outlived a restart: when the first record came after it, once one has.
+    resumed: Option<Option<i64>>,
 }
 
 /// What a record brings to its flows.
@@ -122,7 +127,7 @@ impl Sequences {
     fn take(&mut self, id: u64, kind: u32, shown: &[u8], line: &Line<'_>) -> Option<String> {
         let slot = match self.by_id.get(&id) {
             Some(slot) => *slot,
-            None => self.begin(id, kind, shown, line.has_room)?,
+            None => self.begin(id, kind, shown, line)?,
         };
         let flow = self.flows.touch(slot)?;
         let kind = self.kinds.get_mut(usize::from(flow.kind))?;
@@ -150,7 +155,7 @@ impl Sequences {
     }
 
     /// Opens a flow if there is room, or makes room among the source's own.
-    fn begin(&mut self, id: u64, key: u32, shown: &[u8], has_room: bool) -> Option<u32> {
+    fn begin(&mut self, id: u64, key: u32, shown: &[u8], line: &Line<'_>) -> Option<u32> {
         let kind = match self.kinds.iter().position(|kind| kind.key == key) {
             None if self.kinds.len() >= MAX_KINDS => return None,
             None => {
@@ -159,15 +164,22 @@ impl Sequences {
             }
             Some(kind) => kind,
         };
-        if self.flows.len() >= MAX_FLOWS || !has_room {
+        if self.flows.len() >= MAX_FLOWS || !line.has_room {
             let (_, oldest) = self.flows.evict()?;
             self.by_id.remove(&oldest.id);
             if let Some(kind) = self.kinds.get_mut(usize::from(oldest.kind)).filter(|_| !oldest.has_ended) {
                 kind.end(&oldest);
             }
         }
-        self.kinds.get_mut(kind)?.begin();
-        let slot = self.flows.insert(Flow::new(id, kind as u16, shown));
+        let mut flow = Flow::new(id, kind as u16, shown);
+        let kind = self.kinds.get_mut(kind)?;
+        kind.begin();
+        if let Some(resumed) = &mut self.resumed {
+            // It may have been under way before the restart, as long as flows of its kind may be quiet.
+            let since = line.now.saturating_sub(*resumed.get_or_insert(line.now));
+            flow.is_cut = since <= kind.wait.over().unwrap_or(i64::MAX);
+        }
+        let slot = self.flows.insert(flow);
         self.by_id.insert(id, slot);
         Some(slot)
     }

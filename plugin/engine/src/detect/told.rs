@@ -4,7 +4,7 @@
 //! the finding, and one of episodes, which forgets half of itself in a week and so knows what comes every hour or every
 //! night. Each doubling of what was told takes the width of a level off the next: of two hundred identical lines a person
 //! hears the first at its level, a few below it, and is left alone until a burst or the share of errors says that it has
-//! outgrown its habit. The rule's name and severity stay on every record.
+//! outgrown its habit. The rule's name and severity stay on every record. A restart keeps both counts.
 
 /// Windows of silence that end an episode.
 const EPISODE_WINDOWS: i64 = 5;
@@ -14,6 +14,9 @@ const HALF_LIFE_NANOS: f64 = 604_800e9;
 const SELDOM: f32 = 8.0;
 /// What one doubling takes away: about the width of a level.
 const STEP: f32 = 0.15;
+
+/// [`Told`] as it is saved: rule, episode, habit, time.
+pub(crate) type SavedTold = (u64, u32, f32, i64);
 
 /// What was told of one template.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +49,16 @@ impl Told {
         }
         self.episode = self.episode.saturating_add(1);
         lost
+    }
+
+    /// What a restart keeps; `None`: nothing was told.
+    pub(crate) fn saved(&self) -> Option<SavedTold> {
+        (self.habit > 0.0).then_some((self.rule, self.episode, self.habit, self.last))
+    }
+
+    /// Takes what was kept.
+    pub(crate) fn restored((rule, episode, habit, last): SavedTold) -> Told {
+        Told { rule, episode, habit, last }
     }
 
     /// Takes over what was told of a template that merged into this one.

@@ -120,7 +120,11 @@ mod tests {
         // A source that makes way for another gives back what it held.
         observe(&mut engine, 40, 0, 3_600_000_000_000 * 2);
         assert!(engine.flows < MAX_ALL_FLOWS && engine.pairs < MAX_ALL_PAIRS);
+        let (before, sizes) = (engine.pairs, engine.snapshot().len());
+        assert!(sizes < 24 << 20, "{sizes} bytes of state");
         engine.restore(&engine.snapshot()).unwrap();
-        assert_eq!((engine.flows, engine.pairs), (0, 0), "flows are not kept over a restart");
+        let pairs: usize = engine.sources.values().map(|source| source.flows().1).sum();
+        assert_eq!((engine.flows, engine.pairs), (0, pairs), "flows are not kept over a restart");
+        assert!((before / 2..=before).contains(&pairs), "habits are: {pairs} of {before}");
     }
 }

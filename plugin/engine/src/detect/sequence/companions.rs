@@ -52,6 +52,11 @@ impl Companions {
         self.0.iter_mut().for_each(|(_, both)| *both /= 2);
     }
 
+    /// Takes companions as they were saved.
+    pub(super) fn restore(&mut self, companions: Vec<(u16, u16)>) {
+        self.0 = companions;
+    }
+
     /// Places, and how many flows had both.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, u16)> {
         self.0.iter().copied()

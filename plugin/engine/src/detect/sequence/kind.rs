@@ -31,8 +31,8 @@ pub(super) struct Kind {
     /// Flows that began, and flows that ended.
     pub(super) begun: u16,
     pub(super) ended: u16,
-    odd_steps: OddShare,
-    odd_endings: OddShare,
+    pub(super) odd_steps: OddShare,
+    pub(super) odd_endings: OddShare,
     steps: Vec<Step>,
     /// Places in `steps` by template slot.
     places: IdMap<u16>,
@@ -40,29 +40,29 @@ pub(super) struct Kind {
     expected: Vec<(u16, u8)>,
     /// Value of `ended` from which `expected` is worth another look.
     look_at: u16,
-    wait: Wait,
+    pub(super) wait: Wait,
     /// Marks the steps of the flow at hand: each has another.
     stamp: u32,
 }
 
 /// A step within a kind. The counts are flows: those that took it at least once, twice and so on.
 #[derive(Clone, Debug)]
-struct Step {
+pub(super) struct Step {
     slot: u32,
-    reached: [u16; MAX_REPEATS],
+    pub(super) reached: [u16; MAX_REPEATS],
     /// Of the flows that ended.
-    had: [u16; MAX_REPEATS],
+    pub(super) had: [u16; MAX_REPEATS],
     /// Flows whose last step it was, by how often they had taken it.
-    last: [u16; MAX_REPEATS],
-    wait: Wait,
-    companions: Companions,
+    pub(super) last: [u16; MAX_REPEATS],
+    pub(super) wait: Wait,
+    pub(super) companions: Companions,
     /// [`Kind::stamp`] of the last flow that was looked at and has it.
     stamp: u32,
 }
 
 /// Share of flows that broke the habit, lately.
 #[derive(Debug)]
-struct OddShare(f32);
+pub(super) struct OddShare(pub(super) f32);
 
 /// Why a step is odd.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,6 +126,16 @@ impl Kind {
     /// The template slot at a place.
     pub(super) fn slot(&self, place: u16) -> Option<u32> {
         self.steps.get(usize::from(place)).map(|step| step.slot)
+    }
+
+    /// What is known of a template as a step.
+    pub(super) fn step_of(&self, slot: u32) -> Option<&Step> {
+        self.steps.get(usize::from(*self.places.get(&u64::from(slot))?))
+    }
+
+    /// The step at a place.
+    pub(super) fn step_mut(&mut self, place: u16) -> Option<&mut Step> {
+        self.steps.get_mut(usize::from(place))
     }
 
     pub(super) fn begin(&mut self) {
@@ -291,7 +301,7 @@ impl Kind {
     }
 
     /// Finds what nearly every flow has had when it ended.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let ended = self.ended;
         self.look_at = ended.saturating_add((ended / 16).max(64));
         self.expected.clear();

@@ -31,6 +31,16 @@ impl Wait {
         }
     }
 
+    /// What a restart keeps.
+    pub(super) fn saved(&self) -> (f32, u8) {
+        (self.longest, self.seen)
+    }
+
+    /// Takes what was kept.
+    pub(super) fn restore(&mut self, (longest, seen): (f32, u8)) {
+        *self = Wait { longest, seen };
+    }
+
     /// Nanoseconds after which a wait is over; `None` if too few were seen.
     pub(super) fn over(&self) -> Option<i64> {
         (self.seen >= ENOUGH).then(|| nanos(self.longest + OCTAVES).max(SHORTEST))
