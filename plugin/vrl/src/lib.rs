@@ -50,23 +50,21 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     let levels: Vec<Severity> = enabled.iter().filter_map(|rule| rule.level).collect();
     // A condition may ask for it too; one that only has the word in it costs little.
     let asks_for_level = enabled.iter().any(|rule| rule.fields.iter().any(|field| field.contains("level")));
-    let scores: Vec<f32> = enabled.iter().map(|rule| rule.score).collect();
     let section = rules::section(rules, settings);
     let engine = Engine::new(settings.clone(), Arc::new(RuleSet::compile(rules.to_vec()).set));
     let parts = [
         MARKER.to_owned(),
         pick::section(settings, !levels.is_empty() || asks_for_level, &section.names),
-        mask::prepare(),
+        mask::PREPARE.to_owned(),
         "# The strongest rule that hits.\n".to_owned(),
         section.early,
         mask::section(),
         pick::level_word(&levels),
-        format!("model = {}\n", text::string(engine.model())),
-        NO_RULE.to_owned(),
         section.text,
+        format!("model = {}\n", text::string(engine.model())),
         advice::section(settings),
         tags::prepare(settings),
-        verdict::section(settings, &scores, &tags::quiet(settings), &tags::told(settings)),
+        verdict::section(settings, &tags::quiet(settings), &tags::told(settings)),
     ];
     Program { text: parts.concat(), left_out: section.left_out }
 }
@@ -80,10 +78,3 @@ const MARKER: &str = "if exists(%oddline) {
   %oddline = {\"tag\": %oddline.tag}
 }
 ";
-
-/// What the rules' part finds where none hits.
-const NO_RULE: &str = r#"rule = null
-rule_score = 0.0
-rule_category = ""
-rule_description = ""
-"#;

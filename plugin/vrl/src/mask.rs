@@ -27,19 +27,12 @@ const ENDS: &str = r" \t\n\r\x0C\x22\x27<>()\[\]{}|,;";
 /// Characters whose runs are drawn short.
 const DRAWN: &str = "-=*.#~+<>?!";
 
-/// Statements before all that reads the message: colours are taken out of it, and `is_plain` is set.
-pub(crate) fn prepare() -> String {
-    let runs = drawn(5);
-    format!(
-        r#"# What few messages have: colours, quotes, other white space than single blanks, drawn lines. One look for all.
-is_plain = !match(message, {{r'\A(?: |(?s:.)*?(?:[\x1B\x22\x27\t\n\r]|  | \z|{runs}))'}})
-if !is_plain && match(message, r'\x1B') {{
+/// Statements before all that reads the message: colours are taken out of it.
+pub(crate) const PREPARE: &str = r#"if contains(message, "\u{1b}") {
   message = replace(message, r'(?s)\x1B\[[\x20-\x3F]*[^\x20-\x3F]?', "")
   message = replace(message, r'\x1B', " ")
-}}
-"#
-    )
 }
+"#;
 
 /// Runs of so many of one character.
 fn drawn(count: u8) -> String {
@@ -47,7 +40,7 @@ fn drawn(count: u8) -> String {
     runs.collect::<Vec<_>>().join("|")
 }
 
-/// The statements.
+/// The statements; they leave `masked`, and the `size` of the message.
 pub(crate) fn section() -> String {
     let variables = variables();
     let quoted = |quote: &str| format!(r"{LEFT}{quote}[^{quote}\n\x00]{{1,255}}{quote}");
@@ -63,7 +56,11 @@ pub(crate) fn section() -> String {
         .collect();
     format!(
         r#"# The message with its variable parts as <*>.
+size = length(message)
 masked = message
+{{
+# What few messages have: quotes, other white space than single blanks, drawn lines. One look for all.
+is_plain = !match(message, {{r'\A(?: |(?s:.)*?(?:[\x22\x27\t\n\r]|  | \z|{runs}))'}})
 if size > {PREFIX} {{
   masked = slice(masked, 0, {PREFIX}) ?? ""
 }}
@@ -92,6 +89,7 @@ if !is_plain {{
   masked = replace(masked, r'[ \t\n\r][ \t\n\r\x0C]+|[\t\n\r]', " ")
   if match(masked, r'{runs}') {{
 {draw}  }}
+}}
 }}
 if size > {short} {{
 {cut}}}

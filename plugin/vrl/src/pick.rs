@@ -1,5 +1,4 @@
-//! The part of the program that reads the event: `tag`, `message` and its `size`, `severity`, `bare` (it is no object)
-//! and `has_fields`.
+//! The part of the program that reads the event: `tag`, `message`, `severity`, `bare` (it is no object) and `has_fields`.
 //!
 //! Takes settings, gives statements. As the engine's module `pick`: the first path that holds text is the message, else
 //! the longest text of the top level. Whatever a field holds instead of text, nothing here can fail. Must not know
@@ -46,8 +45,7 @@ pub(crate) fn section(settings: &Settings, needs_severity: bool, read: &BTreeSet
         r#"# Tag, message and level.
 severity = null
 bare = false
-names = encode_json(keys({{ if severity == null {{ . }} else {{ null }} }}) ?? [])
-has_fields = match(names, {{r'{names}'}})
+has_fields = match(encode_json(keys({{ if severity == null {{ . }} else {{ null }} }}) ?? []), {{r'{names}'}})
 message = string({{ if severity == null {{ {first} }} else {{ null }} }}) ?? ""
 if message == "" {{
   for_each([{others}null]) -> |_at, value| {{
@@ -87,8 +85,7 @@ if tag == "" {{
     }}
   }}
 }}
-size = length(message)
-if size > {most} {{
+if length(message) > {most} {{
   message = slice(message, 0, {most}) ?? ""
 }}
 "#,

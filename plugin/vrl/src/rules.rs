@@ -5,7 +5,8 @@
 //! `max_message_bytes` long), `severity` (integer from 0, trace, to 5, fatal, in the order of
 //! [`Severity`](oddline_engine::Severity), or null), `tag` (string), `has_fields` (whether the event has any of the fields
 //! that [`Section::names`] lists). This part may use the statements [`crate::silenced`],
-//! and leaves as locals `rule` (string or null), `rule_score` (float), `rule_category` (string), `rule_description` (string).
+//! and leaves as locals `rule` (string or null) and `rule_parts`: where there is a rule, its rank, name, score, weights
+//! (see [`verdict::weights`](crate::verdict::weights)), category and description, all texts.
 
 mod categories;
 mod entry;
@@ -21,14 +22,18 @@ use oddline_engine::{
     rules::{Rule, RuleSet},
 };
 
-use self::{categories::Choice, entry::Entry, pattern::Text};
+use self::{
+    categories::Choice,
+    entry::{Entry, Silenced},
+    pattern::Text,
+};
 use crate::{LeftOut, text::comment};
 
 /// The part of the program, and what it does not do.
 #[derive(Debug, Default)]
 pub(crate) struct Section {
     /// The statements before masking: Vector compiles a program in time for its statements times its locals, so most of the
-    /// statements come where there are few.
+    /// statements come where there are few, and locals of this part are in blocks of their own.
     pub(crate) early: String,
     /// The statements after it.
     pub(crate) text: String,
@@ -44,25 +49,28 @@ pub(crate) fn section(rules: &[Rule], settings: &Settings) -> Section {
     let chosen = choose(rules, &mut left_out);
     let mut entries = Vec::new();
     for (rank, rule) in chosen.into_iter().enumerate() {
-        match Entry::new(rank, rule) {
+        match Entry::new(rank, rule, settings) {
             Ok(entry) => entries.push(entry),
             Err(reason) => left_out.push(LeftOut { rule: rule.name.clone(), reason }),
         }
     }
     let choice = Choice::new(settings);
-    let mut text = String::from("rules_best = \"~\"\n");
-    text.push_str(STAND_INS);
+    let mut early = String::new();
     for absent in &left_out {
-        text.push_str(&comment(&format!("Left out: {}: {}", absent.rule, absent.reason)));
+        early.push_str(&comment(&format!("Left out: {}: {}", absent.rule, absent.reason)));
     }
     let silenced = crate::silenced(settings);
-    if !silenced.is_empty() {
-        text.push_str("rules_silenced = []\nrules_asked = false\n");
-    }
+    let unasked = if silenced.is_empty() { "" } else { "rules_silenced = []\nrules_asked = false\n" };
+    let opening = format!("{{\n{unasked}{}", choice.start());
     let (gated, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.is_gated());
-    by_message(gated, &choice, &silenced, &mut text);
-    let early = std::mem::take(&mut text);
+    early.push_str("rules_best = \"~\"\n");
+    early.push_str(&opening);
+    early.push_str(STAND_INS);
+    by_message(gated, &choice, &silenced, &mut early);
+    early.push_str("}\n");
+    let mut text = opening;
     write(&entries, &others, &choice, &silenced, &mut text);
+    text.push_str("}\n");
     text.push_str(ENDING);
     let names = entries.iter().flat_map(|entry| entry.names()).cloned().collect();
     Section { early, text, left_out, names }
@@ -97,7 +105,6 @@ fn choose<'r>(rules: &'r [Rule], left_out: &mut Vec<LeftOut>) -> Vec<&'r Rule> {
 fn by_message(mut entries: Vec<&Entry>, choice: &Choice, silenced: &str, text: &mut String) {
     // Rules of one file speak of the same things: their gates have much in common.
     entries.sort_by_key(|entry| entry.place());
-    text.push_str(choice.start());
     tree::write(&entries, choice, silenced, text);
 }
 
@@ -108,17 +115,18 @@ fn write(entries: &[Entry], others: &[&Entry], choice: &Choice, silenced: &str, 
     // Patterns that promise nothing, and fields that need not be there: asked of every event.
     let body = statements(&bare, choice, |entry| {
         let matcher = entry.matcher.as_ref();
-        entry.statement(matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)), silenced)
+        let first = matcher.map(|matcher| entry::matches(&matcher.original, Text::Original));
+        entry.statement(first, Silenced::ask(silenced))
     });
     text.push_str(&body);
     by_field(&by_needs, choice, silenced, text);
     let levels: Vec<&Entry> = entries.iter().filter(|entry| entry.level.is_some()).collect();
     let body = statements(&levels, choice, |entry| {
         let level = entry.level.unwrap_or_default();
-        entry.statement(Some(format!("severity == {level}")), silenced)
+        entry.statement(Some(format!("severity == {level}")), Silenced::asked(silenced))
     });
     if !levels.is_empty() {
-        text.push_str(&format!("if severity != null {{\n{body}}}\n"));
+        text.push_str(&format!("if severity != null {{\n{silenced}{body}}}\n"));
     }
 }
 
@@ -156,6 +164,7 @@ fn by_field(entries: &[&Entry], choice: &Choice, silenced: &str, text: &mut Stri
         groups.entry(entry.needs().join(" || ")).or_default().push(entry);
     }
     text.push_str("if has_fields {\n");
+    text.push_str(silenced);
     if entries.iter().any(|entry| choice.local(&entry.category).is_some()) {
         text.push_str(choice.statements());
     }
@@ -168,7 +177,8 @@ fn by_field(entries: &[&Entry], choice: &Choice, silenced: &str, text: &mut Stri
                 matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)),
             ];
             let first: Vec<String> = first.into_iter().flatten().collect();
-            text.push_str(&entry.statement((!first.is_empty()).then(|| first.join(" && ")), silenced));
+            let first = (!first.is_empty()).then(|| first.join(" && "));
+            text.push_str(&entry.statement(first, Silenced::asked(silenced)));
         }
         text.push_str("}\n");
     }
@@ -176,11 +186,10 @@ fn by_field(entries: &[&Entry], choice: &Choice, silenced: &str, text: &mut Stri
 }
 
 /// Tells what the best hit is.
-const ENDING: &str = r#"if rules_best != "~" {
-    rules_parts = split(rules_best, "\t", limit: 5)
-    rule = rules_parts[1]
-    rule_score = to_float(rules_parts[2]) ?? 0.0
-    rule_category = string(rules_parts[3]) ?? ""
-    rule_description = string(rules_parts[4]) ?? ""
+const ENDING: &str = r#"rule = null
+rule_parts = []
+if rules_best != "~" {
+    rule_parts = split(rules_best, "\t", limit: 6)
+    rule = rule_parts[1]
 }
 "#;

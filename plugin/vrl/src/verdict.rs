@@ -1,6 +1,6 @@
 //! The part of the program that weighs: what rules, table and text say becomes score, level, status and reason.
 //!
-//! Takes settings and the scores that rules can have, gives statements. It is what the engine's modules `score` and
+//! Takes settings, gives statements. It is what the engine's modules `score` and
 //! `engine` do with the signals that a program without memory can know: pattern, new (the sidecar does not know the
 //! template), entropy (of such a message), burst, drop and semantic as the row tells them. Numbers that decide are the
 //! engine's own, written with all their digits. Must not know where a row comes from, or how tags are named.
@@ -32,7 +32,7 @@ const LEVELS: [(f32, Level); 4] =
 /// The statements. Before them are set: `message`, `masked`, `size`, `bare`, `rule` and what goes with it, and what
 /// [`advice::section`] sets. Where there is nothing to tell, the statements `quiet` follow. Else `score`, `level`,
 /// `status` (null: none), `signals`, `reason`, `rate`, `similarity`, `nearest` are set, and the statements `told` follow.
-pub(crate) fn section(settings: &Settings, scores: &[f32], quiet: &str, told: &str) -> String {
+pub(crate) fn section(settings: &Settings, quiet: &str, told: &str) -> String {
     let is_asked = advice::is_asked(settings);
     let nothing = if is_asked {
         r#"rule == null && !is_odd && (class == "normal" || class == "seen") && !bare"#
@@ -70,7 +70,7 @@ if {nothing} {{
 {route}  }}
 {told}}}
 "#,
-        rule = rule(settings, scores),
+        rule = rule(settings),
         offset = advice::offset(settings),
         join = join(settings.threshold()),
         levels = chain(levels, 2),
@@ -164,53 +164,44 @@ fn rate() -> String {
     )
 }
 
-/// The rule's part: its strength, and the score where it is all there is. Both are the engine's, to the last digit.
-fn rule(settings: &Settings, scores: &[f32]) -> String {
-    let mut scores = scores.to_vec();
-    scores.sort_by(f32::total_cmp);
-    scores.dedup();
-    let branches = |is_known: bool, indent: usize| {
-        let branches = scores.iter().map(|severity| {
-            let strength = score::of_rule_on(*severity, is_known);
-            let alone = score::calibrate(score::join(std::iter::once(strength)), settings.threshold(), 0.0);
-            (
-                // Least first; a little more, because the decimal digits of a score and its float are not the same.
-                format!("rule_score <= {}", float(f64::from(*severity) + 1e-5)),
-                format!(
-                    "strength = {}\n{}alone = {}",
-                    float(strength.into()),
-                    " ".repeat(indent + 2),
-                    float(alone.into())
-                ),
-            )
-        });
-        chain(branches, indent)
-    };
-    let strength = if advice::is_asked(settings) {
-        format!(
-            r#"if class != null && ((class == "normal" && %oddline.value.similarity == null) || %oddline.value.habit == true) {{
-        {}
-      }} else {{
-        {}
-      }}"#,
-            branches(true, 8),
-            branches(false, 8)
-        )
+/// What a rule's score weighs: its strength, and the score where it is all there is; both again for a template that is
+/// known. Both are the engine's, to the last digit. One text, because a chain of comparisons costs each event that hits a
+/// rule, and the compiler still more.
+pub(crate) fn weights(settings: &Settings, severity: f32) -> String {
+    let weights = [false, true].map(|is_known| {
+        let strength = score::of_rule_on(severity, is_known);
+        let alone = score::calibrate(score::join(std::iter::once(strength)), settings.threshold(), 0.0);
+        format!("{},{}", float(strength.into()), float(alone.into()))
+    });
+    weights.join(",")
+}
+
+/// The rule's part.
+fn rule(settings: &Settings) -> String {
+    let known = if advice::is_asked(settings) {
+        r#"      if class != null && ((class == "normal" && %oddline.value.similarity == null) || %oddline.value.habit == true) {
+        strength = to_float(weights[2]) ?? 0.0
+        alone = to_float(weights[3]) ?? 0.0
+      }
+"#
     } else {
-        branches(false, 6)
+        ""
     };
     format!(
         r#"    strength = 0.0
     alone = 0.0
     if rule != null {{
-      {strength}
-      signals = flatten(["pattern", signals])
+      weights = split(string(rule_parts[3]) ?? "", ",")
+      strength = to_float(weights[0]) ?? 0.0
+      alone = to_float(weights[1]) ?? 0.0
+{known}      signals = flatten(["pattern", signals])
       if reason != "" {{
         reason = reason + "; "
       }}
       reason = reason + "rule " + (string(rule) ?? "")
-      if rule_description != "" {{
-        reason = reason + " (" + rule_description + ")"
+      description = string(rule_parts[5]) ?? ""
+      if description != "" {{
+        reason = reason + " (" + description + ")"
       }}
     }}
 "#

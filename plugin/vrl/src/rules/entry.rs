@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use oddline_engine::rules::Rule;
+use oddline_engine::{Settings, rules::Rule};
 
-use crate::text;
+use crate::{text, verdict};
 
 use super::{
     fields::{self, Condition},
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) rank: usize,
     /// Its name, as a string literal.
     name: String,
-    /// What the best hit becomes: rank, name, score, category and description, so that the least is the best.
+    /// What the best hit becomes: rank, name, score, its weights, category and description, so that the least is the best.
     key: String,
     /// None for rules of fields alone.
     pub(crate) matcher: Option<Matcher>,
@@ -55,7 +55,7 @@ impl Entry {
     ///
     /// # Errors
     /// What VRL cannot express.
-    pub(crate) fn new(rank: usize, rule: &Rule) -> Result<Entry, String> {
+    pub(crate) fn new(rank: usize, rule: &Rule, settings: &Settings) -> Result<Entry, String> {
         if rule.when.is_some() {
             return Err("when: conditions in VRL run in the sidecar, where they are checked; write this one into `fields`"
                 .to_owned());
@@ -68,8 +68,10 @@ impl Entry {
             let (regex, kind) = pattern::translate(&hir)?;
             unless.push(((kind == Text::Plain).then_some(regex), pattern::translate_original(&hir)?));
         }
+        let (name, score) = (&rule.name, rule.score);
+        let weights = verdict::weights(settings, score);
         let key =
-            format!("{rank:05}\t{}\t{:.3}\t{}\t{}", rule.name, rule.score, rule.category, rule.description);
+            format!("{rank:05}\t{name}\t{score:.3}\t{weights}\t{}\t{}", rule.category, rule.description);
         let key = text::string(&key);
         let place = (Arc::clone(&rule.file), rule.line);
         let level = rule.level.map(|level| level as u8);
@@ -131,17 +133,40 @@ impl Entry {
         all
     }
 
-    /// The statement that records a hit where `first` and the rule's own conditions hold. `silenced` finds out which
-    /// rules are silenced.
-    pub(crate) fn statement(&self, first: Option<String>, silenced: &str) -> String {
+    /// The statement that records a hit where `first` and the rule's own conditions hold.
+    pub(crate) fn statement(&self, first: Option<String>, silenced: Silenced<'_>) -> String {
         let record = format!("if {} < rules_best {{ rules_best = {} }}\n", self.key, self.key);
-        let record = if silenced.is_empty() {
-            record
-        } else {
-            format!("{silenced}if !includes(rules_silenced, {}) {{ {} }}\n", self.name, record.trim_end())
+        let unless = format!("if !includes(rules_silenced, {}) {{ {} }}\n", self.name, record.trim_end());
+        let record = match silenced {
+            Silenced::Never => record,
+            Silenced::Asked => unless,
+            Silenced::Ask(statements) => format!("{statements}{unless}"),
         };
         let all = self.conditions(first, false, false);
         if all.is_empty() { record } else { format!("if {} {{\n{record}}}\n", all.join(" && ")) }
+    }
+}
+
+/// How a statement knows which rules are silenced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Silenced<'s> {
+    /// None can be.
+    Never,
+    /// It has been asked before.
+    Asked,
+    /// By these statements.
+    Ask(&'s str),
+}
+
+impl<'s> Silenced<'s> {
+    /// Where the statements that ask, if there are any, are to be run here.
+    pub(crate) fn ask(statements: &'s str) -> Self {
+        if statements.is_empty() { Silenced::Never } else { Silenced::Ask(statements) }
+    }
+
+    /// Where they have been run.
+    pub(crate) fn asked(statements: &str) -> Self {
+        if statements.is_empty() { Silenced::Never } else { Silenced::Asked }
     }
 }
 

@@ -37,8 +37,10 @@ pub(crate) fn write(entries: &[&Entry], choice: &Choice, silenced: &str, out: &m
     }
     groups.extend(original.chunks(LEAF).map(|group| (exactly(group), group.to_vec())));
     for (gate, group) in groups {
-        out.push_str(&format!("if {gate} {{\n{}", choice.statements()));
-        branch(&group, choice, silenced, out);
+        // Which rules are silenced is asked here and not at the leaves: Vector compiles each statement anew for each gate
+        // around it, and before its tables are there it gives up a block whose first statement asks one.
+        out.push_str(&format!("if {gate} {{\n{silenced}{}", choice.statements()));
+        branch(&group, choice, !silenced.is_empty(), out);
         out.push_str("}\n");
     }
 }
@@ -72,14 +74,14 @@ fn top(entries: &[&Entry], most: usize, is_weak: bool) -> (String, usize) {
 }
 
 /// Rules that have passed a gate together.
-fn branch(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
+fn branch(entries: &[&Entry], choice: &Choice, can_be_silenced: bool, out: &mut String) {
     if entries.len() <= LEAF {
-        return leaf(entries, choice, silenced, out);
+        return leaf(entries, choice, can_be_silenced, out);
     }
     for part in entries.chunks(entries.len().div_ceil(BRANCHES).max(LEAF)) {
         let gate = if part.len() <= LEAF { exactly(part) } else { top(part, part.len(), true).0 };
         out.push_str(&format!("if {gate} {{\n"));
-        branch(part, choice, silenced, out);
+        branch(part, choice, can_be_silenced, out);
         out.push_str("}\n");
     }
 }
@@ -93,16 +95,15 @@ fn exactly(entries: &[&Entry]) -> String {
 }
 
 /// The best of a few, one after the other: the first that hits is told.
-fn leaf(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
+fn leaf(entries: &[&Entry], choice: &Choice, can_be_silenced: bool, out: &mut String) {
     let mut entries = entries.to_vec();
     entries.sort_by_key(|entry| entry.rank);
-    out.push_str(silenced);
     out.push_str("rules_hit = ");
     for entry in entries {
         let Some(matcher) = &entry.matcher else { continue };
         let first = matches(&matcher.regex, matcher.text);
         let mut conditions =
-            entry.conditions(Some(first), local(matcher.text) == local(Text::Plain), !silenced.is_empty());
+            entry.conditions(Some(first), local(matcher.text) == local(Text::Plain), can_be_silenced);
         conditions.extend(choice.local(&entry.category));
         out.push_str(&format!("if {} {{\n{}\n}} else ", conditions.join(" && "), entry.key()));
     }
