@@ -202,6 +202,52 @@ fn a_state_of_the_version_before_is_read() {
 }
 
 #[test]
+fn a_burst_of_what_never_came_before_is_as_grave_as_its_level() {
+    let burst = |level: &str| {
+        let mut engine = settled(|_| {});
+        let line = |number: u32| format!("{level} oslo.config option {number} is registered");
+        let all = (0..400).map(|number| see(&mut engine, &line(number), 700)).skip(1);
+        all.filter(|verdict| verdict.flags.contains(Flag::Burst)).map(|verdict| verdict.level).max()
+    };
+    assert_eq!(burst("DEBUG"), Some(Level::Low), "a service writes out its options");
+    assert_eq!(burst("INFO"), Some(Level::Low));
+    assert!(burst("ERROR") >= Some(Level::Medium));
+}
+
+#[test]
+fn a_level_word_says_as_much_as_it_is_seldom() {
+    let last = |each: usize| {
+        let mut engine = engine(|_| {});
+        let letters = |number: usize| (0..4).map(move |at| (b'a' + (number >> (4 * at) & 15) as u8) as char);
+        for number in 0..3_000 {
+            let word: String = letters(number / each).collect();
+            match number % each {
+                0 => see(&mut engine, &format!("FATAL {word} interrupt on node card"), number as i64),
+                other => see(&mut engine, &format!("INFO step {other} of the cycle"), number as i64),
+            };
+        }
+        let failure = "FATAL the third wheel fell off";
+        (see(&mut engine, failure, 3_001), see(&mut engine, failure, 3_601))
+    };
+    let ((seldom, seldom_again), (often, often_again)) = (last(1_000), last(6));
+    assert!(often.score + 0.05 < seldom.score, "a new one: {seldom:?} {often:?}");
+    assert_eq!((seldom_again.level, often_again.level), (Level::Medium, Level::Low), "one that is known");
+    assert_eq!(often.rule.map(|rule| rule.name), seldom.rule.map(|rule| rule.name), "the rule stays on it");
+}
+
+#[test]
+fn a_line_that_belongs_to_a_flagged_one_is_just_shown_with_it() {
+    let mut engine = settled(|_| {});
+    let (failure, next) = ("FATAL: the third wheel fell off", "ERROR: the third wheel rolled on");
+    see(&mut engine, next, 700);
+    see(&mut engine, failure, 701);
+    (0..9).for_each(|_| _ = see(&mut engine, next, 701));
+    let belongs = see(&mut engine, next, 701);
+    assert!(belongs.flags.contains(Flag::Sequence), "{belongs:?}");
+    assert_eq!((belongs.score, belongs.level), (0.5, Level::Low), "{belongs:?}");
+}
+
+#[test]
 fn a_restart_keeps_what_was_told_and_how_a_source_talks() {
     let failure = "FATAL: the third wheel fell off";
     let mut engine = settled(|_| {});
