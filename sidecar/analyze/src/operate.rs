@@ -105,9 +105,10 @@ impl Analyzer {
         self.shared.now_seconds()
     }
 
-    /// Saves what is new at once. If the store does not take it, it is tried again every second.
-    pub async fn keep(&self) {
-        self.shared.save().await;
+    /// Saves what is new at once; whether the store took it. If not, it is tried again every second, and lost if the
+    /// program ends before.
+    pub async fn keep(&self) -> bool {
+        self.shared.save().await
     }
 
     /// Takes a template from the known ones; it cannot earn its place again.

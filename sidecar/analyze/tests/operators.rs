@@ -199,3 +199,16 @@ async fn what_was_confirmed_lately_is_told_newest_first() {
     assert_eq!((found.len(), &*found[1].0), (2, "first odd thing"), "what was cleared is no finding");
     assert_eq!(analyzer.findings(1).len(), 1);
 }
+
+#[tokio::test]
+async fn what_a_full_disk_refuses_holds_and_is_said_not_to_be_kept() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    *world.store.mood.lock().unwrap() = Mood::Down;
+    analyzer.except("pump started", None).unwrap();
+    assert!(!analyzer.keep().await);
+    assert_eq!(analyzer.exceptions().len(), 1);
+    *world.store.mood.lock().unwrap() = Mood::Well;
+    assert!(analyzer.keep().await);
+    assert_eq!(world.open().await.exceptions().len(), 1);
+}

@@ -56,8 +56,7 @@ async fn except(State(analyzer): State<Arc<Analyzer>>, body: Result<Bytes, Bytes
         About::Rule(rule) => analyzer.silence(&rule, expires).await?,
         about => analyzer.except(&ask::template(&analyzer, about).await?, expires)?,
     };
-    analyzer.keep().await;
-    Ok((StatusCode::CREATED, Json(answer::exception(&exception))))
+    Ok((kept(&analyzer, StatusCode::CREATED).await, Json(answer::exception(&exception))))
 }
 
 /// A template by its id, or a rule by its name.
@@ -72,8 +71,7 @@ async fn unexcept(
         Some(Err(error)) => analyzer.unsilence(&name).await.map_err(|_| error)?,
         None => analyzer.unsilence(&name).await?,
     }
-    analyzer.keep().await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(kept(&analyzer, StatusCode::NO_CONTENT).await)
 }
 
 async fn report(State(analyzer): State<Arc<Analyzer>>, body: Result<Bytes, BytesRejection>) -> Answer {
@@ -85,9 +83,14 @@ async fn report(State(analyzer): State<Arc<Analyzer>>, body: Result<Bytes, Bytes
     }
     let text = ask::template(&analyzer, about).await?;
     analyzer.report(&text).await.map_err(Refused::from)?;
-    analyzer.keep().await;
     let id = TemplateId::of(&text).to_string();
-    Ok((StatusCode::OK, Json(json!({ "template_id": id, "template": &*text }))))
+    let told = Json(json!({ "template_id": id, "template": &*text }));
+    Ok((kept(&analyzer, StatusCode::OK).await, told))
+}
+
+/// Saves what was said: the status if the disk took it, else 202, for it holds and will be tried again.
+async fn kept(analyzer: &Analyzer, done: StatusCode) -> StatusCode {
+    if analyzer.keep().await { done } else { StatusCode::ACCEPTED }
 }
 
 #[derive(Deserialize)]
