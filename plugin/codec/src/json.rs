@@ -7,7 +7,7 @@ mod write;
 
 use std::borrow::Cow;
 
-use oddline_engine::{Body, Profile, Scalar, Visitor};
+use oddline_engine::{Body, MAX_ITEMS, Profile, Scalar, Visitor};
 
 pub use self::repair::repair;
 use self::scan::Scan;
@@ -55,21 +55,67 @@ fn fields<'a>(
             visitor.leave();
             return Ok(());
         }
+        if scan.token() == Some(b'[') && depth < MAX_DEPTH && visitor.enter_list(&key) {
+            items(scan, depth.saturating_add(1), budget, visitor)?;
+            visitor.leave();
+            return Ok(());
+        }
         let value = scan.value()?;
-        let scalar = match value.as_bytes() {
-            [b'{', ..] => return Ok(()),
-            [b'"', ..] => Scalar::Text(unquoted(value)?),
-            [b't', ..] => Scalar::Bool(true),
-            [b'f', ..] => Scalar::Bool(false),
-            [b'-' | b'0'..=b'9', ..] => match value.parse() {
-                Ok(whole) => Scalar::Int(whole),
-                Err(_) => value.parse().map_or(Scalar::Null, Scalar::Float),
-            },
-            [b'[', ..] => Scalar::Opaque,
-            _ => Scalar::Null,
-        };
-        visitor.scalar(&key, scalar);
+        if !value.starts_with('{') {
+            visitor.scalar(&key, scalar(value)?);
+        }
         Ok(())
+    })
+}
+
+/// The elements of a list, as deep as [`MAX_DEPTH`]; what lies beyond a limit is stepped over.
+fn items<'a>(
+    scan: &mut Scan<'a>,
+    depth: usize,
+    budget: &mut usize,
+    visitor: &mut dyn Visitor<'a>,
+) -> Result<(), Unreadable> {
+    scan.require(b'[')?;
+    let mut shown = 0;
+    let mut more = scan.token() != Some(b']');
+    while more {
+        let is_shown = shown < MAX_ITEMS && *budget > 0;
+        shown = shown.saturating_add(1);
+        *budget = budget.saturating_sub(is_shown.into());
+        match scan.token() {
+            Some(b'{') if is_shown && depth < MAX_DEPTH => {
+                fields(scan, depth.saturating_add(1), budget, visitor)?;
+            }
+            Some(b'[') if is_shown && depth < MAX_DEPTH => {
+                items(scan, depth.saturating_add(1), budget, visitor)?;
+            }
+            _ => {
+                let value = scan.value()?;
+                if is_shown && !value.starts_with(['{', '[']) {
+                    visitor.item(scalar(value)?);
+                }
+            }
+        }
+        more = scan.token() == Some(b',');
+        if more {
+            scan.require(b',')?;
+        }
+    }
+    scan.require(b']')
+}
+
+/// A value that is no object.
+fn scalar(value: &str) -> Result<Scalar<'_>, Unreadable> {
+    Ok(match value.as_bytes() {
+        [b'"', ..] => Scalar::Text(unquoted(value)?),
+        [b't', ..] => Scalar::Bool(true),
+        [b'f', ..] => Scalar::Bool(false),
+        [b'-' | b'0'..=b'9', ..] => match value.parse() {
+            Ok(whole) => Scalar::Int(whole),
+            Err(_) => value.parse().map_or(Scalar::Null, Scalar::Float),
+        },
+        [b'[', ..] => Scalar::Opaque,
+        _ => Scalar::Null,
     })
 }
 

@@ -4,7 +4,7 @@
 mod cursor;
 mod events;
 
-use oddline_engine::{Body, Profile, Scalar, Visitor};
+use oddline_engine::{Body, MAX_ITEMS, Profile, Scalar, Visitor};
 
 use self::cursor::{Cursor, Token};
 pub use self::events::{Event, EventKind, Events, Malformed, events, write_head};
@@ -68,7 +68,8 @@ fn fields<'a>(
             cursor.skip()?;
             continue;
         };
-        let value = match cursor.token()? {
+        let token = cursor.token()?;
+        let value = match token {
             Token::Map(pairs) if depth < MAX_DEPTH && visitor.enter(key) => {
                 fields(cursor, pairs, depth.saturating_add(1), budget, visitor)?;
                 visitor.leave();
@@ -78,21 +79,64 @@ fn fields<'a>(
                 cursor.skip_items(u64::from(pairs).saturating_mul(2))?;
                 continue;
             }
-            Token::Array(items) => {
-                cursor.skip_items(items.into())?;
+            Token::Array(count) if depth < MAX_DEPTH && visitor.enter_list(key) => {
+                items(cursor, count, depth.saturating_add(1), budget, visitor)?;
+                visitor.leave();
+                continue;
+            }
+            Token::Array(count) => {
+                cursor.skip_items(count.into())?;
                 Scalar::Opaque
             }
-            Token::Nil => Scalar::Null,
-            Token::Ext(..) => Scalar::Opaque,
-            Token::Bool(value) => Scalar::Bool(value),
-            Token::Int(value) => Scalar::Int(value),
-            Token::Big(value) => Scalar::Float(value as f64),
-            Token::Float(value) => Scalar::Float(value),
-            Token::Text(value) => Scalar::Text(value.into()),
+            leaf => scalar(leaf),
         };
         visitor.scalar(key, value);
     }
     Ok(())
+}
+
+/// The elements of a list, as deep as [`MAX_DEPTH`]; what lies beyond a limit is stepped over.
+fn items<'a>(
+    cursor: &mut Cursor<'a>,
+    count: u32,
+    depth: usize,
+    budget: &mut usize,
+    visitor: &mut dyn Visitor<'a>,
+) -> Result<(), Unreadable> {
+    for number in 0..count {
+        if *budget == 0 {
+            return Ok(());
+        }
+        if number as usize >= MAX_ITEMS {
+            return cursor.skip_items(u64::from(count).saturating_sub(number.into()));
+        }
+        *budget = budget.saturating_sub(1);
+        match cursor.token()? {
+            Token::Map(pairs) if depth < MAX_DEPTH => {
+                fields(cursor, pairs, depth.saturating_add(1), budget, visitor)?;
+            }
+            Token::Map(pairs) => cursor.skip_items(u64::from(pairs).saturating_mul(2))?,
+            Token::Array(inner) if depth < MAX_DEPTH => {
+                items(cursor, inner, depth.saturating_add(1), budget, visitor)?;
+            }
+            Token::Array(inner) => cursor.skip_items(inner.into())?,
+            leaf => visitor.item(scalar(leaf)),
+        }
+    }
+    Ok(())
+}
+
+/// A leaf; of maps and lists, only that they are there.
+fn scalar(token: Token<'_>) -> Scalar<'_> {
+    match token {
+        Token::Nil => Scalar::Null,
+        Token::Map(_) | Token::Array(_) | Token::Ext(..) => Scalar::Opaque,
+        Token::Bool(value) => Scalar::Bool(value),
+        Token::Int(value) => Scalar::Int(value),
+        Token::Big(value) => Scalar::Float(value as f64),
+        Token::Float(value) => Scalar::Float(value),
+        Token::Text(value) => Scalar::Text(value.into()),
+    }
 }
 
 /// Steps over a key of any type; none if it is no text.

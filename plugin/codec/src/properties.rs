@@ -1,11 +1,13 @@
 //! What holds for all records: tested on generated values and on arbitrary bytes.
 
-use oddline_engine::{Flag, Level, Profile, RuleHit, Scalar, Status, TemplateId, Verdict, Visitor};
+use oddline_engine::{
+    Flag, Level, MAX_ITEMS, Profile, RuleHit, Scalar, Status, TemplateId, Verdict, Visitor,
+};
 use proptest::{collection::vec, option, prelude::*};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::{
-    Edit, TagStyle, Tags, json, msgpack,
+    Edit, MAX_DEPTH, MAX_FIELDS, TagStyle, Tags, json, msgpack,
     msgpack::tests::{style, values},
 };
 
@@ -116,12 +118,52 @@ impl<'a> Visitor<'a> for Seen {
         key.first() != Some(&b'a')
     }
 
+    fn enter_list(&mut self, key: &[u8]) -> bool {
+        self.0.push(format!("{key:?} ["));
+        key.last() != Some(&b'b')
+    }
+
+    fn item(&mut self, value: Scalar<'a>) {
+        self.0.push(format!("{value:?}"));
+    }
+
     fn leave(&mut self) {
         self.0.push("}".into());
     }
 
     fn scalar(&mut self, key: &[u8], value: Scalar<'a>) {
         self.0.push(format!("{key:?} {value:?}"));
+    }
+}
+
+#[test]
+fn lists_are_shown_to_their_limits_in_both_notations() {
+    let list = |items: usize| Value::Map(vec![("list".to_owned(), Value::Array(vec![Value::Int(7); items]))]);
+    let deep = |levels: usize| {
+        let inner = (0..levels).fold(Value::Int(7), |inner, _| Value::Array(vec![inner]));
+        Value::Map(vec![("list".to_owned(), inner)])
+    };
+    let many = |lists: usize| {
+        let pair = |number: usize| (number.to_string(), Value::Array(vec![Value::Int(7); MAX_ITEMS]));
+        Value::Map((0..lists).map(pair).collect())
+    };
+    for (record, shown) in [
+        (list(MAX_ITEMS), MAX_ITEMS),
+        (list(MAX_ITEMS + 1), MAX_ITEMS),
+        (list(10 * MAX_ITEMS), MAX_ITEMS),
+        (deep(MAX_DEPTH - 1), 1),
+        (deep(MAX_DEPTH), 0),
+        (deep(10 * MAX_DEPTH), 0),
+        // A list counts as a field, and so does each of its elements.
+        (many(MAX_FIELDS / (MAX_ITEMS + 1)), MAX_FIELDS / (MAX_ITEMS + 1) * MAX_ITEMS),
+        (many(10 * MAX_FIELDS / MAX_ITEMS), MAX_FIELDS - MAX_FIELDS.div_ceil(MAX_ITEMS + 1)),
+    ] {
+        let (packed, text) = (record.msgpack(), record.json());
+        let (mut left, mut right) = (Seen::default(), Seen::default());
+        msgpack::walk(&packed, &mut left).unwrap();
+        json::walk(&text, &mut right).unwrap();
+        let items = |seen: &Seen| seen.0.iter().filter(|line| *line == "Int(7)").count();
+        assert_eq!((items(&left), items(&right)), (shown, shown));
     }
 }
 

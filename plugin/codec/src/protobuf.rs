@@ -19,7 +19,7 @@ mod value;
 mod wire;
 mod write;
 
-use oddline_engine::{Body, Profile, Scalar, Visitor};
+use oddline_engine::{Body, MAX_ITEMS, Profile, Scalar, Visitor};
 use serde::Deserialize;
 
 pub use self::{
@@ -85,16 +85,51 @@ fn visit<'a>(
                 continue;
             }
             Kind::Map(_) => continue,
-            Kind::Bytes(text) => Scalar::Text(text.into()),
-            Kind::Integer(value) => Scalar::Int(value),
-            Kind::Float(value) => Scalar::Float(value),
-            Kind::Bool(value) => Scalar::Bool(value),
-            Kind::Time(_) | Kind::Array(_) | Kind::Other => Scalar::Opaque,
-            Kind::Null => Scalar::Null,
+            Kind::Array(list) if depth < MAX_DEPTH && visitor.enter_list(entry.key) => {
+                items(list, depth.saturating_add(1), budget, visitor)?;
+                visitor.leave();
+                continue;
+            }
+            leaf => scalar(leaf),
         };
         visitor.scalar(entry.key, value);
     }
     Ok(())
+}
+
+/// The elements of a list, as deep as [`MAX_DEPTH`]; what lies beyond a limit is not looked at.
+fn items<'a>(
+    list: &'a [u8],
+    depth: usize,
+    budget: &mut usize,
+    visitor: &mut dyn Visitor<'a>,
+) -> Result<(), Unreadable> {
+    for element in fields(list).take(MAX_ITEMS) {
+        let Some(value) = element?.bytes_of(1) else { continue };
+        let Some(left) = budget.checked_sub(1) else { return Ok(()) };
+        *budget = left;
+        match kind(value)? {
+            Kind::Map(inner) if depth < MAX_DEPTH => visit(inner, depth.saturating_add(1), budget, visitor)?,
+            Kind::Array(inner) if depth < MAX_DEPTH => {
+                items(inner, depth.saturating_add(1), budget, visitor)?
+            }
+            Kind::Map(_) | Kind::Array(_) => {}
+            leaf => visitor.item(scalar(leaf)),
+        }
+    }
+    Ok(())
+}
+
+/// A leaf; of maps and lists, only that they are there.
+fn scalar(kind: Kind<'_>) -> Scalar<'_> {
+    match kind {
+        Kind::Bytes(text) => Scalar::Text(text.into()),
+        Kind::Integer(value) => Scalar::Int(value),
+        Kind::Float(value) => Scalar::Float(value),
+        Kind::Bool(value) => Scalar::Bool(value),
+        Kind::Map(_) | Kind::Array(_) | Kind::Time(_) | Kind::Other => Scalar::Opaque,
+        Kind::Null => Scalar::Null,
+    }
 }
 
 /// Where a log's fields are.

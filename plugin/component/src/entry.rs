@@ -32,8 +32,22 @@ fn walk<'a>(fields: &'a [Field], visitor: &mut impl Visitor<'a>) {
     // The keys that were entered, and the key below them that was not.
     let mut within: Vec<&[u8]> = Vec::new();
     let mut refused: Option<&[u8]> = None;
-    for field in fields.iter().take(MAX_FIELDS).filter(|field| field.path.len() <= MAX_DEPTH) {
+    // Where the list entered last stands, and the one that was not entered.
+    let mut list: Option<&[String]> = None;
+    let mut closed_list: Option<&[String]> = None;
+    let mut fields = fields.iter().take(MAX_FIELDS).filter(|field| field.path.len() <= MAX_DEPTH).peekable();
+    while let Some(field) = fields.next() {
         let Some((leaf, above)) = field.path.split_last() else { continue };
+        if closed_list.is_some_and(|closed| field.path.starts_with(closed)) {
+            continue;
+        }
+        closed_list = None;
+        list = list.filter(|list| field.path.starts_with(list));
+        if list == Some(&field.path[..]) {
+            within.drain(field.path.len().min(within.len())..).for_each(|_| visitor.leave());
+            visitor.item(scalar(&field.value));
+            continue;
+        }
         let shared =
             within.iter().zip(above).take_while(|(entered, key)| **entered == key.as_bytes()).count();
         if shared < within.len() {
@@ -50,7 +64,18 @@ fn walk<'a>(fields: &'a [Field], visitor: &mut impl Visitor<'a>) {
             within.push(key.as_bytes());
             refused = None;
         }
-        if is_open {
+        if !is_open {
+            continue;
+        }
+        // A list, if others follow under its own path: those are its elements.
+        let is_list = matches!(field.value, Value::Other)
+            && fields.peek().is_some_and(|next| next.path.starts_with(&field.path));
+        if is_list && visitor.enter_list(leaf.as_bytes()) {
+            within.push(leaf.as_bytes());
+            list = Some(&field.path);
+            refused = None;
+        } else {
+            closed_list = is_list.then_some(&field.path);
             visitor.scalar(leaf.as_bytes(), scalar(&field.value));
         }
     }
@@ -96,6 +121,20 @@ mod tests {
             open
         }
 
+        fn enter_list(&mut self, key: &[u8]) -> bool {
+            let open = key != b"closed";
+            self.0.push_str(&if open {
+                format!("{}[ ", String::from_utf8_lossy(key))
+            } else {
+                String::new()
+            });
+            open
+        }
+
+        fn item(&mut self, _: Scalar<'a>) {
+            self.0.push_str("* ");
+        }
+
         fn leave(&mut self) {
             self.0.push_str("} ");
         }
@@ -122,6 +161,24 @@ mod tests {
         assert_eq!(shown(&["a/b/c", "d/b/c"]), "a{ b{ c } } d{ b{ c } }");
         assert_eq!(shown(&["closed/a", "closed/b/c", "d", "x/closed/y", "x/z"]), "closed- d x{ closed- z }");
         assert_eq!(shown(&["a.b", "a/b"]), "a.b a{ b }");
+    }
+
+    #[test]
+    fn what_follows_a_list_under_its_path_are_its_elements() {
+        let shown = |paths: &[&str]| {
+            let other = |path: &&str| match path.strip_suffix("[]") {
+                Some(path) => Field { value: Value::Other, ..field(path) },
+                None => field(path),
+            };
+            let fields: Vec<_> = paths.iter().map(other).collect();
+            let mut scribe = Scribe::default();
+            walk(&fields, &mut scribe);
+            scribe.0.trim_end().to_owned()
+        };
+        assert_eq!(shown(&["a/b[]", "a/b", "a/b/c", "a/b", "a/d", "e"]), "a{ b[ * c * } d } e");
+        assert_eq!(shown(&["a[]", "a/b/c", "a/b/d", "a", "f[]", "f"]), "a[ b{ c d } * } f[ * }");
+        assert_eq!(shown(&["a[]", "b"]), "a b");
+        assert_eq!(shown(&["closed[]", "closed", "closed/x", "b"]), "closed b");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use detect::rate::{Odd, Rate};
 pub use engine::{Engine, UnixNanos};
 pub use options::{Annotate, Detail, Kind, Mode, OPTIONS, OptionError, OptionSpec, Options, Profile};
 pub use pick::{Picker, Picking};
-pub use record::{Body, Fields, Record, Scalar, Severity, Visitor};
+pub use record::{Body, Fields, MAX_ITEMS, Record, Scalar, Severity, Visitor};
 pub use settings::{MAX_NODE_BYTES, OptionErrors, Settings};
 pub use snapshot::{MAX_STATE_BYTES, STATE_VERSION, Saving, SnapshotError};
 pub use summary::{

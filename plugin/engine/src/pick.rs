@@ -24,6 +24,8 @@ struct Node {
     role: Option<Role>,
     /// Where rules look for its value.
     slot: Option<usize>,
+    /// Whether rules look for its value, or for one below it: then lists are looked into.
+    asked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,24 @@ impl Picker {
                 }
             }
         }
+        picker.mark_asked(0);
         picker
+    }
+
+    /// Marks the nodes that have a slot at or below them. Paths are short, so this recurses no deeper than they.
+    fn mark_asked(&mut self, at: usize) -> bool {
+        let below: Vec<usize> = self
+            .nodes
+            .get(at)
+            .map_or_else(Vec::new, |node| node.children.iter().flatten().map(|(_, child)| *child).collect());
+        let mut asked = self.nodes.get(at).is_some_and(|node| node.slot.is_some());
+        for child in below {
+            asked |= self.mark_asked(child);
+        }
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.asked = asked;
+        }
+        asked
     }
 
     /// A dotted path is found nested and as one literal key, because shippers write both.
@@ -122,9 +141,14 @@ impl Picker {
             severity: None,
             labels: Vec::new(),
             values: Vec::new(),
+            lists: 0,
+            items: Vec::new(),
         }
     }
 }
+
+/// Most elements that are kept of all lists of a record.
+const MAX_KEPT_ITEMS: usize = 256;
 
 /// Paths have at most eight steps (checked in [`Settings`]).
 const DEPTH: usize = 9;
@@ -141,6 +165,9 @@ pub struct Picking<'p, 'a> {
     severity: Option<(usize, Severity)>,
     labels: Vec<Cow<'a, [u8]>>,
     values: Vec<Scalar<'a>>,
+    /// One bit for each level of `at`: whether it is a list.
+    lists: u16,
+    items: Vec<(usize, Scalar<'a>)>,
 }
 
 impl<'a> Picking<'_, 'a> {
@@ -156,12 +183,32 @@ impl<'a> Picking<'_, 'a> {
             severity: self.severity.map(|(_, severity)| severity),
             tag: self.tag,
             labels: self.labels,
-            fields: Fields { stamp: self.picker.stamp, values: self.values },
+            fields: Fields { stamp: self.picker.stamp, values: self.values, items: self.items },
         }
     }
 
-    /// Keeps a value that rules ask for; of several the first, so that notation does not matter.
+    /// Steps down to a child.
+    fn descend(&mut self, child: usize) -> bool {
+        let deeper = self.depth.saturating_add(1);
+        let Some(step) = self.at.get_mut(deeper) else { return false };
+        *step = child;
+        self.depth = deeper;
+        if let Some(slot) = self.picker.nodes.get(child).and_then(|node| node.slot) {
+            self.keep(slot, Scalar::Opaque);
+        }
+        true
+    }
+
+    /// Keeps a value that rules ask for; of several the first, so that notation does not matter. Values in lists are all
+    /// kept, beside the list itself.
     fn keep(&mut self, slot: usize, value: Scalar<'a>) {
+        if self.lists != 0 && value != Scalar::Opaque {
+            self.keep(slot, Scalar::Opaque);
+            if self.values.get(slot) == Some(&Scalar::Opaque) && self.items.len() < MAX_KEPT_ITEMS {
+                self.items.push((slot, value));
+            }
+            return;
+        }
         if self.values.is_empty() {
             self.values.resize(self.picker.slots, Scalar::Null);
         }
@@ -176,17 +223,30 @@ impl<'a> Picking<'_, 'a> {
 impl<'a> Visitor<'a> for Picking<'_, 'a> {
     fn enter(&mut self, key: &[u8]) -> bool {
         let Some(child) = self.node().and_then(|node| node.child(key)) else { return false };
-        let deeper = self.depth.saturating_add(1);
-        let Some(step) = self.at.get_mut(deeper) else { return false };
-        *step = child;
-        self.depth = deeper;
-        if let Some(slot) = self.picker.nodes.get(child).and_then(|node| node.slot) {
-            self.keep(slot, Scalar::Opaque);
+        self.descend(child)
+    }
+
+    fn enter_list(&mut self, key: &[u8]) -> bool {
+        let child = self.node().and_then(|node| node.child(key));
+        let is_asked = |child: &usize| self.picker.nodes.get(*child).is_some_and(|node| node.asked);
+        let Some(child) = child.filter(is_asked) else { return false };
+        let entered = self.descend(child);
+        if entered {
+            self.lists |= 1u16.checked_shl(u32::try_from(self.depth).unwrap_or(u32::MAX)).unwrap_or(0);
         }
-        true
+        entered
+    }
+
+    fn item(&mut self, value: Scalar<'a>) {
+        if let Some(slot) = self.node().and_then(|node| node.slot)
+            && value != Scalar::Null
+        {
+            self.keep(slot, value);
+        }
     }
 
     fn leave(&mut self) {
+        self.lists &= !1u16.checked_shl(u32::try_from(self.depth).unwrap_or(u32::MAX)).unwrap_or(0);
         self.depth = self.depth.saturating_sub(1);
     }
 
@@ -199,6 +259,8 @@ impl<'a> Visitor<'a> for Picking<'_, 'a> {
         {
             self.keep(slot, value.clone());
         }
+        // What is said of one element is not said of the record.
+        let role = role.filter(|_| self.lists == 0);
         match (role, value) {
             (Some(Role::Message(rank)), Scalar::Text(text))
                 if !text.is_empty() && self.message.as_ref().is_none_or(|(best, _)| rank < *best) =>

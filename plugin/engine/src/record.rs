@@ -30,11 +30,22 @@ pub enum Scalar<'a> {
 pub trait Visitor<'a> {
     /// A map begins under `key`. `false`: skip it whole, and do not call `leave`.
     fn enter(&mut self, key: &[u8]) -> bool;
-    /// The map entered last ends.
+    /// A list begins under `key`. `false`: pass it as [`Scalar::Opaque`], and do not call `leave`. `true`: its first
+    /// [`MAX_ITEMS`] elements follow, then `leave`. A leaf comes as an `item`, the fields of a map as if they stood in one
+    /// map in the list's place, the elements of a list within the list as elements of this one.
+    fn enter_list(&mut self, _key: &[u8]) -> bool {
+        false
+    }
+    /// An element of the list entered last.
+    fn item(&mut self, _value: Scalar<'a>) {}
+    /// The map or list entered last ends.
     fn leave(&mut self);
-    /// A leaf. Arrays are passed as `Scalar::Opaque`.
+    /// A leaf, or a list that is not entered.
     fn scalar(&mut self, key: &[u8], value: Scalar<'a>);
 }
+
+/// Most elements of one list that a codec shows.
+pub const MAX_ITEMS: usize = 64;
 
 /// A record as its host has it, which can be shown again to whoever needs more of it than a [`Record`] holds.
 pub trait Body {
@@ -133,6 +144,8 @@ pub struct Fields<'a> {
     pub(crate) stamp: u64,
     /// One for each path; empty if the record has none of them.
     pub(crate) values: Vec<Scalar<'a>>,
+    /// What lists hold: the path, and the value of one element. Empty if no list stands where a path leads.
+    pub(crate) items: Vec<(usize, Scalar<'a>)>,
 }
 
 impl<'a> Record<'a> {

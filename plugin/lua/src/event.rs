@@ -11,7 +11,7 @@ use oddline_codec::{
 use oddline_engine::{Profile, Scalar, Visitor};
 use oddline_shell::Format;
 
-use crate::raw::{Fields, Held, write_tags};
+use crate::raw::{Fields, Held, Items, write_tags};
 
 /// Fields that name where an event came from, the most telling first; see [`Event::tag`].
 const TAG_FIELDS: [&str; 7] =
@@ -156,13 +156,56 @@ fn walk<'a>(lua: &Lua, fields: &'a Fields, depth: usize, budget: &mut usize, vis
                 }
                 continue;
             }
-            Held::Text(text) => Scalar::Text(text.bytes().into()),
-            Held::Bool(value) => Scalar::Bool(*value),
-            Held::Int(value) => Scalar::Int(*value),
-            Held::Float(value) => Scalar::Float(*value),
-            Held::Opaque => Scalar::Opaque,
+            Held::List(_) if depth < MAX_DEPTH && visitor.enter_list(field.key()) => {
+                if let Some(list) = fields.list(lua, field) {
+                    walk_list(lua, list, depth.saturating_add(1), budget, visitor);
+                }
+                visitor.leave();
+                continue;
+            }
+            leaf => scalar(leaf),
         };
         visitor.scalar(field.key(), scalar);
+    }
+}
+
+/// The elements of a list, as deep as [`MAX_DEPTH`].
+fn walk_list<'a>(
+    lua: &Lua,
+    list: &'a Items,
+    depth: usize,
+    budget: &mut usize,
+    visitor: &mut dyn Visitor<'a>,
+) {
+    let deeper = depth.saturating_add(1);
+    for (number, held) in list.iter() {
+        let Some(left) = budget.checked_sub(1) else { return };
+        *budget = left;
+        match held {
+            Held::Map(_) | Held::List(_) if depth >= MAX_DEPTH => {}
+            Held::Map(_) => {
+                if let Some(inner) = list.inner(lua, number, held) {
+                    walk(lua, inner, deeper, budget, visitor);
+                }
+            }
+            Held::List(_) => {
+                if let Some(inner) = list.list(lua, number, held) {
+                    walk_list(lua, inner, deeper, budget, visitor);
+                }
+            }
+            leaf => visitor.item(scalar(leaf)),
+        }
+    }
+}
+
+/// A leaf; of maps and lists, only that they are there.
+fn scalar(held: &Held) -> Scalar<'_> {
+    match held {
+        Held::Text(text) => Scalar::Text(text.bytes().into()),
+        Held::Bool(value) => Scalar::Bool(*value),
+        Held::Int(value) => Scalar::Int(*value),
+        Held::Float(value) => Scalar::Float(*value),
+        Held::Map(_) | Held::List(_) | Held::Opaque => Scalar::Opaque,
     }
 }
 

@@ -12,7 +12,7 @@ use mlua::{
     ffi::{self, lua_State},
 };
 use oddline_codec::{MAX_FIELDS, TagName, TagStyle, TagValue, Tags};
-use oddline_engine::Profile;
+use oddline_engine::{MAX_ITEMS, Profile};
 
 /// A table with its fields by name.
 #[derive(Debug)]
@@ -40,8 +40,18 @@ pub(crate) enum Held {
     Bool(bool),
     Int(i64),
     Float(f64),
-    /// A list, or nothing that Vector would put into an event.
+    /// A list, and its elements once somebody asked for them.
+    List(OnceCell<Option<Items>>),
+    /// Nothing that Vector would put into an event.
     Opaque,
+}
+
+/// The first [`MAX_ITEMS`] elements of a list.
+#[derive(Debug)]
+pub(crate) struct Items {
+    /// Keeps the texts alive.
+    table: Table,
+    items: Vec<Held>,
 }
 
 /// A text in Lua's memory.
@@ -102,9 +112,56 @@ impl Fields {
         inner.get_or_init(read).as_ref()
     }
 
+    /// The elements of a list in a field of this table.
+    pub(crate) fn list<'a>(&self, lua: &Lua, field: &'a Field) -> Option<&'a Items> {
+        let Held::List(list) = &field.value else { return None };
+        let read = || Items::read(lua, self.table.raw_get(lua.create_string(field.key()).ok()?).ok()?).ok();
+        list.get_or_init(read).as_ref()
+    }
+
     /// The table itself.
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+}
+
+impl Items {
+    /// A list's elements.
+    ///
+    /// # Errors
+    /// If Lua is out of memory.
+    fn read(lua: &Lua, table: Table) -> mlua::Result<Items> {
+        let mut items = Vec::with_capacity(table.raw_len().min(MAX_ITEMS));
+        let each = |state: *mut lua_State| {
+            // SAFETY: in a protected call, the table is at 1, and one slot is used of the twenty that a call has. A raw
+            // read by number neither calls back nor converts.
+            unsafe {
+                for number in (1..).take(ffi::lua_rawlen(state, 1).min(MAX_ITEMS)) {
+                    ffi::lua_rawgeti(state, 1, number);
+                    items.push(held(state, -1));
+                    ffi::lua_pop(state, 1);
+                }
+            }
+        };
+        // SAFETY: the closure leaves the stack within its limits and owns nothing.
+        unsafe { lua.exec_raw::<()>(&table, each) }?;
+        Ok(Items { table, items })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Held)> {
+        (1..).zip(&self.items)
+    }
+
+    /// The fields of a map that is an element, by its number.
+    pub(crate) fn inner<'a>(&self, lua: &Lua, number: usize, held: &'a Held) -> Option<&'a Fields> {
+        let Held::Map(inner) = held else { return None };
+        inner.get_or_init(|| Fields::read(lua, self.table.raw_get(number).ok()?).ok()).as_ref()
+    }
+
+    /// The elements of a list that is an element, by its number.
+    pub(crate) fn list<'a>(&self, lua: &Lua, number: usize, held: &'a Held) -> Option<&'a Items> {
+        let Held::List(list) = held else { return None };
+        list.get_or_init(|| Items::read(lua, self.table.raw_get(number).ok()?).ok()).as_ref()
     }
 }
 
@@ -161,6 +218,7 @@ unsafe fn held(state: *mut lua_State, at: c_int) -> Held {
         match ffi::lua_type(state, at) {
             ffi::LUA_TSTRING => text(state, at).map_or(Held::Opaque, Held::Text),
             ffi::LUA_TTABLE if ffi::lua_rawlen(state, at) == 0 => Held::Map(OnceCell::new()),
+            ffi::LUA_TTABLE => Held::List(OnceCell::new()),
             ffi::LUA_TBOOLEAN => Held::Bool(ffi::lua_toboolean(state, at) != 0),
             ffi::LUA_TNUMBER if ffi::lua_isinteger(state, at) != 0 => {
                 Held::Int(ffi::lua_tointeger(state, at))

@@ -357,6 +357,16 @@ impl<'a> Visitor<'a> for Reading<'_, 'a> {
         entered
     }
 
+    fn enter_list(&mut self, key: &[u8]) -> bool {
+        let entered = !(self.depth == 0 && self.style.reserves(key)) && self.picking.enter_list(key);
+        self.depth = self.depth.saturating_add(entered.into());
+        entered
+    }
+
+    fn item(&mut self, value: Scalar<'a>) {
+        self.picking.item(value);
+    }
+
     fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);
         self.picking.leave();

@@ -78,6 +78,21 @@ impl<'a> Visitor<'a> for Leaves<'_> {
         true
     }
 
+    fn enter_list(&mut self, key: &[u8]) -> bool {
+        if self.is_left_out(key) || self.path.len() + 1 >= MAX_DEPTH {
+            return false;
+        }
+        // The list itself, then its elements under the same path.
+        self.push(Some(key), Leaf::Other);
+        self.path.push(String::from_utf8_lossy(key).into_owned());
+        self.is_empty = false;
+        true
+    }
+
+    fn item(&mut self, value: Scalar<'a>) {
+        self.push(None, leaf(value));
+    }
+
     fn leave(&mut self) {
         if self.is_empty {
             self.push(None, Leaf::Other);
@@ -91,15 +106,18 @@ impl<'a> Visitor<'a> for Leaves<'_> {
         if self.is_left_out(key) {
             return;
         }
-        let leaf = match value {
-            Scalar::Null => Leaf::Null,
-            Scalar::Opaque => Leaf::Other,
-            Scalar::Bool(value) => Leaf::Bool(value),
-            Scalar::Int(number) => Leaf::Int(number),
-            Scalar::Float(number) => Leaf::Float(number),
-            Scalar::Text(text) => Leaf::Text(String::from_utf8_lossy(&text).into_owned()),
-        };
-        self.push(Some(key), leaf);
+        self.push(Some(key), leaf(value));
+    }
+}
+
+fn leaf(value: Scalar<'_>) -> Leaf {
+    match value {
+        Scalar::Null => Leaf::Null,
+        Scalar::Opaque => Leaf::Other,
+        Scalar::Bool(value) => Leaf::Bool(value),
+        Scalar::Int(number) => Leaf::Int(number),
+        Scalar::Float(number) => Leaf::Float(number),
+        Scalar::Text(text) => Leaf::Text(String::from_utf8_lossy(&text).into_owned()),
     }
 }
 
@@ -139,7 +157,12 @@ mod tests {
                 visitor.scalar(b"ms", Scalar::Int(900));
                 visitor.leave();
             }
-            visitor.scalar(b"list", Scalar::Opaque);
+            if visitor.enter_list(b"list") {
+                visitor.item(Scalar::Int(1));
+                visitor.scalar(b"n", Scalar::Bool(true));
+                visitor.leave();
+            }
+            assert!(!visitor.enter_list(b"anomaly"));
         });
         assert_eq!((seen.tag.as_str(), seen.message.as_str()), ("app", "took \u{fffd} ms"));
         assert_eq!(seen.severity, Some(Severity::Warn));
@@ -151,6 +174,8 @@ mod tests {
             "http/anomaly=Other",
             "http/ms=Int(900)",
             "list=Other",
+            "list=Int(1)",
+            "list/n=Bool(true)",
         ];
         assert_eq!(fields, expected);
     }

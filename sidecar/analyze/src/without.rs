@@ -33,6 +33,16 @@ impl<'a> Visitor<'a> for Skipping<'_, 'a> {
         enters
     }
 
+    fn enter_list(&mut self, key: &[u8]) -> bool {
+        let enters = !self.is_skipped(key) && self.visitor.enter_list(key);
+        self.depth += usize::from(enters);
+        enters
+    }
+
+    fn item(&mut self, value: Scalar<'a>) {
+        self.visitor.item(value);
+    }
+
     fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);
         self.visitor.leave();

@@ -71,6 +71,18 @@ impl<'a> Visitor<'a> for Seen {
         true
     }
 
+    fn enter_list(&mut self, key: &[u8]) -> bool {
+        self.1.push(format!("{}[]", String::from_utf8_lossy(key)));
+        true
+    }
+
+    fn item(&mut self, value: Scalar<'a>) {
+        self.0.push(match value {
+            Scalar::Text(text) => format!("{}={}", self.1.join("."), String::from_utf8_lossy(&text)),
+            other => format!("{}={other:?}", self.1.join(".")),
+        });
+    }
+
     fn leave(&mut self) {
         self.1.pop();
     }
@@ -97,7 +109,7 @@ fn both_ways_to_write_a_log_are_read_alike() {
         ".message=odd one",
         ".n=Int(-3)",
         ".timestamp=Opaque",
-        "anomaly.flags=Opaque",
+        "anomaly.flags[]=new",
         "anomaly.level=medium",
         "anomaly.score=Float(0.7)",
         "anomaly.similarity=Int(0)",

@@ -68,6 +68,9 @@ fn operators_on_values() {
         "none missing",
         "absent missing",
         "list exists",
+        "list == 1",
+        "list contains 1",
+        "list in 1..2",
         "path starts_with /health",
         "path ends_with LIVE",
         "path contains lth/",
@@ -98,9 +101,11 @@ fn operators_on_values() {
         "none != 1",
         "none exists",
         "absent < 5",
-        "list == 1",
+        "list == 2",
         "list != 1",
-        "list contains 1",
+        "list contains 2",
+        "list missing",
+        "list.inner exists",
         "path > 5",
         "ok > 0",
         "text == \"404.0\"",
@@ -113,6 +118,76 @@ fn operators_on_values() {
         "status == 503 and ratio == 0.4",
     ] {
         assert!(!holds(no, &record), "{no}");
+    }
+}
+
+#[test]
+fn of_a_list_any_element_will_do_and_paths_lead_through_lists() {
+    let record = json!({
+        "events": [
+            { "name": "login", "parameters": [{ "name": "ip", "value": "10.0.0.4" }] },
+            { "name": "2SV_DISABLE", "parameters": [{ "name": "mfa", "boolValue": false }, { "name": "n", "value": 7 }] },
+            "a word",
+        ],
+        "matrix": [[1, 2], [3, [4]]], "empty": [], "nulls": [null], "k8s.names": ["web", "db"], "maps": [{}],
+        "message": ["a", "b"], "log": "the message",
+    });
+    for yes in [
+        "events.name == 2sv_disable",
+        "events.name in [x, login]",
+        "events.name matches '^2sv'",
+        "events.name != login",
+        "not events.name == logout",
+        "events.parameters.value == 7",
+        "events.parameters.value ends_with .4",
+        "events.parameters.boolValue == false",
+        "events == \"a word\"",
+        "events exists",
+        "matrix == 4",
+        "matrix >= 4",
+        "k8s.names == db",
+        "empty exists",
+        "nulls exists",
+        "nulls != 1 or nulls exists",
+        "maps exists",
+        "maps.inner missing",
+        "message == b",
+        // Not one element for both: each condition looks for its own.
+        "events.name == login and events.parameters.value == 7",
+    ] {
+        assert!(holds(yes, &record), "{yes}");
+    }
+    for no in [
+        "events.name == logout",
+        "events.name missing",
+        "events.name > 5",
+        "not events.name == login",
+        "events.parameters == 7",
+        "matrix == 5",
+        "empty != 1",
+        "nulls != 1",
+        "events.other exists",
+    ] {
+        assert!(!holds(no, &record), "{no}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_lists_is_bounded() {
+    // The first 64 of a list, at the limit, one over and ten times.
+    for (at, found) in [(63, true), (64, false), (640, false)] {
+        let mut list = vec![0; 700];
+        list[at] = 1;
+        assert_eq!(holds("list == 1", &json!({ "list": list })), found, "{at}");
+    }
+    // 256 in all of a record.
+    for (lists, found) in [(4, true), (5, false), (50, false)] {
+        let mut record = json!({});
+        for number in 0..lists {
+            record[format!("l{number:02}")] = vec![number + 1 == lists; 64].into();
+        }
+        let asked: Vec<String> = (0..lists).map(|number| format!("l{number:02} == true")).collect();
+        assert_eq!(holds(&asked.join(" or "), &record), found, "{lists} lists");
     }
 }
 

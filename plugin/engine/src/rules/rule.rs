@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{BUILTIN_PREFIX, Compiled, DEFAULT_CATEGORY, DEFAULT_SCORE, RuleSet, Scratch, Subject};
 use crate::{
     pick::Picker,
-    record::{Scalar, Severity, Visitor},
+    record::{MAX_ITEMS, Scalar, Severity, Visitor},
     settings::Settings,
 };
 
@@ -69,23 +69,41 @@ impl Example {
 /// No deeper than the parser that read the record.
 fn walk<'a>(record: &'a serde_json::Map<String, serde_json::Value>, visitor: &mut dyn Visitor<'a>) {
     for (key, value) in record {
-        let scalar = match value {
+        match value {
             Value::Object(inner) => {
                 if visitor.enter(key.as_bytes()) {
                     walk(inner, visitor);
                     visitor.leave();
                 }
-                continue;
             }
-            Value::Null => Scalar::Null,
-            Value::Bool(value) => Scalar::Bool(*value),
-            Value::Number(number) => number
-                .as_i64()
-                .map_or_else(|| number.as_f64().map_or(Scalar::Null, Scalar::Float), Scalar::Int),
-            Value::String(text) => Scalar::Text(text.as_bytes().into()),
-            Value::Array(_) => Scalar::Opaque,
-        };
-        visitor.scalar(key.as_bytes(), scalar);
+            Value::Array(list) if visitor.enter_list(key.as_bytes()) => {
+                walk_list(list, visitor);
+                visitor.leave();
+            }
+            leaf => visitor.scalar(key.as_bytes(), scalar(leaf)),
+        }
+    }
+}
+
+fn walk_list<'a>(list: &'a [Value], visitor: &mut dyn Visitor<'a>) {
+    for element in list.iter().take(MAX_ITEMS) {
+        match element {
+            Value::Object(fields) => walk(fields, visitor),
+            Value::Array(inner) => walk_list(inner, visitor),
+            leaf => visitor.item(scalar(leaf)),
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Scalar<'_> {
+    match value {
+        Value::Null => Scalar::Null,
+        Value::Bool(value) => Scalar::Bool(*value),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| number.as_f64().map_or(Scalar::Null, Scalar::Float), Scalar::Int)
+        }
+        Value::String(text) => Scalar::Text(text.as_bytes().into()),
+        Value::Array(_) | Value::Object(_) => Scalar::Opaque,
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Subject<'r> {
 /// A message, and nothing else.
 impl<'r> From<&'r [u8]> for Subject<'r> {
     fn from(message: &'r [u8]) -> Subject<'r> {
-        const NONE: &Fields<'_> = &Fields { stamp: 0, values: Vec::new() };
+        const NONE: &Fields<'_> = &Fields { stamp: 0, values: Vec::new(), items: Vec::new() };
         Subject { message, severity: None, fields: NONE }
     }
 }
@@ -235,8 +235,9 @@ impl RuleSet {
     }
 
     fn view<'r>(&self, subject: Subject<'r>) -> View<'r> {
-        let values = if subject.fields.stamp == self.paths.stamp { &*subject.fields.values } else { &[] };
-        View { values, message: subject.message, severity: subject.severity }
+        let fields = Some(subject.fields).filter(|fields| fields.stamp == self.paths.stamp);
+        let (values, items) = fields.map_or((&[][..], &[][..]), |fields| (&fields.values, &fields.items));
+        View { values, items, message: subject.message, severity: subject.severity }
     }
 
     fn hits(

@@ -32,6 +32,8 @@ pub(in crate::rules) struct Paths {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::rules) struct View<'r> {
     pub(in crate::rules) values: &'r [Scalar<'r>],
+    /// Elements of lists, each with the slot whose path leads to it.
+    pub(in crate::rules) items: &'r [(usize, Scalar<'r>)],
     pub(in crate::rules) message: &'r [u8],
     pub(in crate::rules) severity: Option<Severity>,
 }
@@ -75,16 +77,19 @@ impl Slot {
     }
 
     fn value<'r>(self, view: View<'r>) -> Option<Value<'r>> {
-        match view.values.get(self.index) {
-            None | Some(Scalar::Null) => {}
-            Some(Scalar::Opaque) => return Some(Value::Opaque),
-            Some(Scalar::Bool(value)) => return Some(Value::Bool(*value)),
-            Some(Scalar::Int(value)) => return Some(Value::Number(Number::Int(*value))),
-            Some(Scalar::Float(value)) => return Some(Value::Number(Number::Float(*value))),
-            Some(Scalar::Text(text)) => {
-                return Some(Value::Text(text.get(..MAX_TEXT_BYTES).unwrap_or(text)));
-            }
-        }
+        let value = view.values.get(self.index).and_then(Value::of);
+        value.or_else(|| self.stand_in_for(view))
+    }
+
+    /// What lists hold where the path leads.
+    fn items<'r>(self, view: View<'r>) -> impl Iterator<Item = Value<'r>> {
+        let of_slot = move |(slot, item): &'r (usize, Scalar<'r>)| {
+            if *slot == self.index { Value::of(item) } else { None }
+        };
+        view.items.iter().filter_map(of_slot)
+    }
+
+    fn stand_in_for<'r>(self, view: View<'r>) -> Option<Value<'r>> {
         match self.stand_in {
             StandIn::Nothing => None,
             StandIn::Message => (!view.message.is_empty()).then_some(Value::Text(view.message)),
@@ -92,12 +97,29 @@ impl Slot {
         }
     }
 
-    /// Calls back with the value's text, numbers and truth values written out; not called if there is no value.
-    pub(in crate::rules) fn with_text(self, view: View<'_>, each: impl FnOnce(&[u8])) {
-        match self.value(view) {
-            None => {}
-            Some(value) => value.with_text(each),
+    /// Calls back with the value's text, numbers and truth values written out, and with the text of each element if it is
+    /// a list; not called if there is no value.
+    pub(in crate::rules) fn with_text(self, view: View<'_>, mut each: impl FnMut(&[u8])) {
+        let value = self.value(view);
+        if let Some(value) = value {
+            value.with_text(&mut each);
         }
+        if value == Some(Value::Opaque) {
+            self.items(view).for_each(|item| item.with_text(&mut each));
+        }
+    }
+}
+
+impl<'r> Value<'r> {
+    fn of(scalar: &'r Scalar<'r>) -> Option<Value<'r>> {
+        Some(match scalar {
+            Scalar::Null => return None,
+            Scalar::Opaque => Value::Opaque,
+            Scalar::Bool(value) => Value::Bool(*value),
+            Scalar::Int(value) => Value::Number(Number::Int(*value)),
+            Scalar::Float(value) => Value::Number(Number::Float(*value)),
+            Scalar::Text(text) => Value::Text(text.get(..MAX_TEXT_BYTES).unwrap_or(text)),
+        })
     }
 }
 
@@ -192,8 +214,17 @@ impl Check {
     }
 
     pub(in crate::rules) fn holds(&self, view: View<'_>, matchers: &[Matcher], tries: &mut Tries) -> bool {
-        let value = self.slot.value(view);
-        let Some(value) = value else { return matches!(self.kind, Kind::Op(Op::Missing)) };
+        match self.slot.value(view) {
+            None => matches!(self.kind, Kind::Op(Op::Missing)),
+            // Of a list, any element will do.
+            Some(Value::Opaque) if !matches!(self.kind, Kind::Op(Op::Exists | Op::Missing)) => {
+                self.slot.items(view).any(|item| self.holds_of(item, matchers, tries))
+            }
+            Some(value) => self.holds_of(value, matchers, tries),
+        }
+    }
+
+    fn holds_of(&self, value: Value<'_>, matchers: &[Matcher], tries: &mut Tries) -> bool {
         let compare = |number: &Number, wanted: &[Ordering]| {
             value
                 .number()
