@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Quantifier, SigmaValue};
+use rsigma_parser::{
+    ArrayQuantifier, ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Quantifier, SigmaValue,
+};
 
 use super::{source::SourceNames, value};
-use crate::expression::Expr;
+use crate::expression::{Expr, Op};
 
 /// Most combinations that `N of …` may be written out as.
 const MAX_COMBINATIONS: usize = 64;
@@ -82,11 +84,32 @@ impl Scope<'_> {
             Detection::AnyOf(parts) => each(parts).map(Expr::any),
             Detection::And(parts) => each(parts).map(Expr::all),
             Detection::Keywords(values) => self.keywords(values),
-            Detection::ArrayMatch { field, .. } => {
-                Err(format!("{field}: looks at the members of a list, which expressions here cannot"))
+            Detection::ArrayMatch { field, quantifier: ArrayQuantifier::Any, body } => {
+                self.member(field, body, depth + 1)
             }
+            Detection::ArrayMatch { field, .. } => Err(format!(
+                "{field}: asks something of every member of a list, which expressions here cannot"
+            )),
             Detection::Conditional { .. } => Err("has a condition within a list's members".to_owned()),
         }
+    }
+
+    /// What some member of a list must be. Paths lead through lists and any element will do, so one test means the same
+    /// here; several of one and the same member do not.
+    fn member(&self, list: &str, body: &Detection, depth: usize) -> Result<Expr, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("its detection is nested more than {MAX_DEPTH} deep"));
+        }
+        let found = match body {
+            Detection::AllOf(items) if items.len() == 1 => Expr::all(
+                items.iter().map(|item| self.item(&below(list, item))).collect::<Result<Vec<_>, _>>()?,
+            ),
+            Detection::AnyOf(parts) => Expr::any(
+                parts.iter().map(|part| self.member(list, part, depth + 1)).collect::<Result<Vec<_>, _>>()?,
+            ),
+            _ => return Err(of_one_member(list)),
+        };
+        if is_one_test(&found) { Ok(found) } else { Err(of_one_member(list)) }
     }
 
     fn keywords(&self, values: &[SigmaValue]) -> Result<Expr, String> {
@@ -100,6 +123,30 @@ impl Scope<'_> {
             None => value::test(item, "message", true),
         }
     }
+}
+
+/// An item of a list's member, as one of the record.
+fn below(list: &str, item: &DetectionItem) -> DetectionItem {
+    let name = item.field.name.as_ref().map_or_else(|| list.to_owned(), |name| format!("{list}.{name}"));
+    DetectionItem {
+        field: FieldSpec::new(Some(name), item.field.modifiers.clone()),
+        values: item.values.clone(),
+    }
+}
+
+/// Whether it holds for a list where, and only where, it holds for one of its members alone.
+fn is_one_test(expression: &Expr) -> bool {
+    match expression {
+        Expr::Test(test) => test.op != Op::Missing,
+        Expr::Any(parts) => parts.iter().all(is_one_test),
+        Expr::All(_) | Expr::Not(_) => false,
+    }
+}
+
+fn of_one_member(list: &str) -> String {
+    format!(
+        "{list}: asks for several things of one and the same member of a list, which expressions here cannot"
+    )
 }
 
 /// At least `count` of these, written out.

@@ -36,6 +36,28 @@ fn item(item: &str) -> String {
 }
 
 #[test]
+fn one_test_of_any_member_of_a_list_is_taken_and_no_more() {
+    for (item, wanted) in [
+        ("x[any]: {y: 1}", "x.y == 1"),
+        ("x[any].y: 1", "x.y == 1"),
+        ("x[any]: {y|contains: [a, b]}", r#"x.y contains "a" or x.y contains "b""#),
+        ("x[any]: {y: 1, z: 2}", "x: asks for several things of one and the same member of a list"),
+        ("x[any]: {y|neq: 1}", "x: asks for several things of one and the same member of a list"),
+        ("x[all]: {y: 1}", "x: asks something of every member of a list"),
+    ] {
+        let text = format!(
+            "title: A title\nsigma-version: 3\nlogsource: {{product: linux}}\n\
+             detection:\n  a:\n    {item}\n  condition: a\nlevel: high\n"
+        );
+        let imported = import("a.yml", &text, &Importing::default(), &mut BTreeSet::new());
+        let fields = imported.rules.iter().flat_map(|rule| &rule.draft.fields);
+        let told: Vec<&String> =
+            fields.chain(imported.left_out.iter().map(|remark| &remark.reason)).collect();
+        assert!(matches!(told[..], [only] if only.starts_with(wanted)), "{item}: {told:?}");
+    }
+}
+
+#[test]
 fn values_and_modifiers() {
     for (given, wanted) in [
         ("x: Plain", r#"x == "Plain""#),
