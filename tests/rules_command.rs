@@ -184,6 +184,10 @@ fn what_is_wrong_is_refused_with_the_reason_and_changes_nothing() {
         (&["edit", "GOOD", "--score", "11"], "is not within 0..=10"),
         (&["edit", "GOOD"], "EDITOR is not set"),
         (&["disable", "GOD"], "did you mean GOOD?"),
+        (&["list", "--category", "scurity"], "no rule is of it; there are application, custom"),
+        (&["export", "--as", "text", "--min-score", "11"], "is not within 0..=10"),
+        (&["lint", "GOD"], "did you mean GOOD?"),
+        (&["show", "NOPE"], "there is no rule NOPE\n"),
         (&["nosuch"], "unrecognized subcommand"),
         (&["import", "--map", "x", "--output", "-", "Cargo.toml"], "is not written FROM=TO"),
     ] {
@@ -195,6 +199,39 @@ fn what_is_wrong_is_refused_with_the_reason_and_changes_nothing() {
     let (code, reason) =
         home.refused(&["list", "--rules", "/nonexistent/config", "--config", "/nonexistent"]);
     assert!(code != 0 && reason.contains("/nonexistent"), "{reason}");
+}
+
+#[test]
+fn a_rule_is_looked_over_by_its_name_without_what_others_have() {
+    let home = Home::new();
+    let files = "GOOD /good thing/ 3\nOPEN /(/ 3\n";
+    home.write("oddline/rules/my.rules", files);
+    let (code, _) = home.refused(&["lint"]);
+    assert_eq!(code, 1);
+    let found = home.run(&["lint", "GOOD", "OOM_KILL", "--format", "json"]);
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    let rules: Vec<_> = found.as_array().unwrap().iter().map(|it| it["rule"].as_str()).collect();
+    assert!(!rules.is_empty() && rules.iter().all(|rule| *rule == Some("GOOD")), "{found}");
+}
+
+#[test]
+fn programs_get_one_line_and_a_closed_pipe_is_no_fault() {
+    let home = Home::new();
+    let log = home.write("a.log", "ERROR: no space left on device\n");
+    let json = ["--format", "json"];
+    for arguments in [&["list"][..], &["test"], &["lint"], &["show", "OOM_KILL"], &["backtest", &log]] {
+        let text = home.told(&[arguments, &json].concat());
+        assert_eq!(text.lines().count(), 1, "{arguments:?}");
+    }
+    for arguments in
+        [&["rules", "list", "--format", "json"][..], &["rules", "list"], &["completions", "bash"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = home.oddline().args(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    }
 }
 
 #[test]

@@ -54,9 +54,10 @@ fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(arguments.command.run()));
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let closed = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        // serde_json keeps the error of writing to itself, and says only its kind.
+        let written = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(written)
+            == Some(std::io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(closed) {
         // Whoever reads us has seen enough: `oddline scan … | head`.
@@ -86,8 +87,10 @@ impl Command {
             #[cfg(feature = "detectors")]
             Command::Detectors(detectors) => detectors.run().await,
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Arguments::command(), "oddline", &mut std::io::stdout());
-                Ok(())
+                // First into memory: the generator panics where it cannot write, as into a pipe that is closed.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "oddline", &mut script);
+                Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub enum Format {
     /// For people: one line a record, coloured on a terminal unless `NO_COLOR` is set.
     Pretty,
-    /// For programs: one JSON object a line.
+    /// For programs: JSON, one value a line.
     Json,
 }
 

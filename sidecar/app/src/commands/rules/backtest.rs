@@ -137,7 +137,7 @@ impl Backtest {
     fn print(&self, report: &Report) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         if self.format == Format::Json {
-            serde_json::to_writer_pretty(&mut out, report)?;
+            serde_json::to_writer(&mut out, report)?;
             return writeln!(out).context("standard output");
         }
         for count in &report.rules {

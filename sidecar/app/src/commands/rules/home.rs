@@ -105,7 +105,8 @@ impl Loaded {
             .iter()
             .map(|rule| (strsim::damerau_levenshtein(&rule.name, &name.to_ascii_uppercase()), &rule.name))
             .min()
-            .filter(|(distance, _)| *distance <= 4);
+            // A third of the letters may be wrong; with more, anything is near.
+            .filter(|(distance, _)| *distance <= (name.len() / 3).min(4));
         let hint = near.map_or(String::new(), |(_, near)| format!("; did you mean {near}?"));
         Err(Usage(format!("there is no rule {name}{hint}")).into())
     }

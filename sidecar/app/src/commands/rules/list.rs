@@ -1,6 +1,9 @@
 //! `oddline rules list` and `show`.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
@@ -56,6 +59,23 @@ impl Filter {
     /// The score that was asked for.
     pub(super) fn least_score(&self) -> Option<f32> {
         self.min_score
+    }
+
+    /// A score out of range, or a category that no rule has, is a slip, not a choice.
+    pub(super) fn check(&self, rules: &[Rule]) -> anyhow::Result<()> {
+        if let Some(least) = self.min_score
+            && !(0.0..=10.0).contains(&least)
+        {
+            return Err(Usage(format!("--min-score {least} is not within 0..=10")).into());
+        }
+        let known: BTreeSet<&str> = rules.iter().map(|rule| &*rule.category).collect();
+        match self.category.iter().find(|word| !known.contains(word.as_str())) {
+            None => Ok(()),
+            Some(word) => {
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                Err(Usage(format!("--category {word}: no rule is of it; there are {known}")).into())
+            }
+        }
     }
 
     pub(super) fn lets_through(&self, rule: &Rule) -> bool {
@@ -119,18 +139,14 @@ impl<'r> From<&'r Rule> for Listed<'r> {
 
 impl List {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        if let Some(least) = self.filter.min_score
-            && !(0.0..=10.0).contains(&least)
-        {
-            return Err(Usage(format!("--min-score {least} is not within 0..=10")).into());
-        }
         let loaded = self.home.load()?;
         let rules = loaded.effective();
+        self.filter.check(&rules)?;
         let chosen: Vec<&Rule> = rules.iter().filter(|rule| self.filter.lets_through(rule)).collect();
         let mut out = io::stdout().lock();
         if self.format == Format::Json {
             let listed: Vec<Listed<'_>> = chosen.into_iter().map(Listed::from).collect();
-            serde_json::to_writer_pretty(&mut out, &listed).context("standard output")?;
+            serde_json::to_writer(&mut out, &listed).context("standard output")?;
             return writeln!(out).context("standard output");
         }
         let colour = colours(self.format);
@@ -204,7 +220,7 @@ impl Show {
         let mut out = io::stdout().lock();
         if self.format == Format::Json {
             let whole = Whole { listed: Listed::from(&rule), r#match: draft.matches, miss: draft.misses };
-            serde_json::to_writer_pretty(&mut out, &whole).context("standard output")?;
+            serde_json::to_writer(&mut out, &whole).context("standard output")?;
             return writeln!(out).context("standard output");
         }
         let place = format!("{}:{}", rule.file, rule.line);

@@ -189,7 +189,7 @@ impl Import {
         if self.format == Format::Json {
             let report =
                 Report { output, taken, sources, left_out: &imported.left_out, notes: &imported.notes };
-            serde_json::to_writer_pretty(&mut out, &report).context("report")?;
+            serde_json::to_writer(&mut out, &report).context("report")?;
             return writeln!(out).context("report");
         }
         for (what, remarks) in [("left out", &imported.left_out), ("note", &imported.notes)] {
@@ -296,6 +296,7 @@ impl Export {
             TargetWord::Loki => (Target::Loki, true),
         };
         let rules = loaded.effective();
+        self.filter.check(&rules)?;
         let chosen: Vec<&Rule> = rules.iter().filter(|rule| self.filter.lets_through(rule)).collect();
         let drafts: Vec<(Draft, String)> =
             chosen.iter().map(|rule| (Draft::from(*rule), format!("{}:{}", rule.file, rule.line))).collect();
@@ -316,7 +317,7 @@ impl Export {
             Format::Pretty => exported.text,
             Format::Json => {
                 let whole = Exported { rules: chosen.len(), text: &exported.text, losses };
-                format!("{}\n", serde_json::to_string_pretty(&whole)?)
+                format!("{}\n", serde_json::to_string(&whole)?)
             }
         };
         match &self.output {

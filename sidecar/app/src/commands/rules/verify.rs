@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -72,7 +72,7 @@ impl Test {
         let mut out = io::stdout().lock();
         if self.format == Format::Json {
             let failures = problems.iter().map(failure).collect();
-            serde_json::to_writer_pretty(&mut out, &Tested { rules: rules.len(), examples, failures })?;
+            serde_json::to_writer(&mut out, &Tested { rules: rules.len(), examples, failures })?;
             writeln!(out).context("standard output")?;
         } else {
             for problem in &problems {
@@ -109,11 +109,12 @@ fn as_file(argument: &str) -> Option<&Path> {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   oddline rules lint
+  oddline rules lint OOM_KILL
   oddline rules lint my-rules.toml --format json | jq '.[] | select(.weight == \"error\")'")]
 pub(super) struct Lint {
-    /// Rule files; all rules if none is named. They are looked at beside the built-in ones.
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Rules by name, or rule files, which are looked at beside the built-in rules; all rules if none is named.
+    #[arg(value_name = "NAME|FILE")]
+    which: Vec<String>,
     /// How results are written.
     #[arg(long, value_enum, default_value = "pretty")]
     format: Format,
@@ -125,30 +126,40 @@ impl Lint {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let loaded = self.home.load()?;
         let (mut all, mut problems) = (loaded.all.clone(), loaded.problems.clone());
+        // Names of rules, and files.
         let mut asked: BTreeSet<Arc<str>> = BTreeSet::new();
-        if !self.files.is_empty() {
+        let files: Vec<&Path> = self.which.iter().filter_map(|which| as_file(which)).collect();
+        if !files.is_empty() {
             // Beside the built-in rules; a user's other files have their own turn.
             all.retain(Rule::is_builtin);
             problems.clear();
             let builtin = all.len();
-            for file in &self.files {
+            for file in &files {
                 home::read(file, &mut all, &mut problems)?;
             }
             asked.extend(all.iter().skip(builtin).map(|rule| rule.file.clone()));
         }
-        let about = |rule: &Rule| asked.is_empty() || asked.contains(&rule.file);
+        for name in self.which.iter().filter(|which| as_file(which).is_none()) {
+            asked.insert(loaded.find(name)?.name);
+        }
+        let about =
+            |rule: &Rule| self.which.is_empty() || asked.contains(&rule.file) || asked.contains(&rule.name);
         // What is twice there must be seen, so every rule goes in; a user's rule in the place of a built-in one is none.
         let own: BTreeSet<Arc<str>> =
             all.iter().filter(|it| !it.is_builtin()).map(|it| it.name.clone()).collect();
         all.retain(|rule| !(rule.is_builtin() && own.contains(&rule.name)));
-        let findings = lint(&all, &problems, &about);
+        let mut findings = lint(&all, &problems, &about);
+        if files.is_empty() && !self.which.is_empty() {
+            // Whatever else does not load is not what was asked about.
+            findings.retain(|finding| finding.rule.as_deref().is_some_and(|rule| asked.contains(rule)));
+        }
         self.print(&findings, all.iter().filter(|rule| about(rule)).count())
     }
 
     fn print(&self, findings: &[Finding], rules: usize) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         if self.format == Format::Json {
-            serde_json::to_writer_pretty(&mut out, findings)?;
+            serde_json::to_writer(&mut out, findings)?;
             writeln!(out).context("standard output")?;
         } else {
             for finding in findings {
