@@ -101,6 +101,12 @@ fn companions(records: &[Value]) -> usize {
     records.iter().filter(|record| record["oddline_reference"].is_object()).count()
 }
 
+/// How many records or findings bring a verdict of the sidecar.
+fn judged(found: &BTreeMap<usize, Vec<String>>, records: &[Value]) -> usize {
+    let is_judged = |status: &&String| ["confirmed", "cleared"].contains(&status.as_str());
+    found.values().flatten().filter(is_judged).count() + companions(records)
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
 }
@@ -149,9 +155,11 @@ fn play(name: &str) {
     let is_shipper_killed = scenario.kill.iter().any(|victim| matches!(victim, Victim::Shipper));
     run.wait_until("all records are out", |records| {
         let found = by_sequence(records);
-        // In copy mode a pending record is out at once, and a companion for each follows; where the shipper is killed, a
-        // finding may be missed, never a record.
-        found.len() == scenario.records && (is_shipper_killed || companions(records) >= pending_of(&found))
+        // In copy mode a record is out at once, and its companion follows, also where nothing comes out pending; where the
+        // shipper is killed, a finding may be missed, never a record.
+        let has_all =
+            companions(records) >= pending_of(&found) && judged(&found, records) >= scenario.expect.judged;
+        found.len() == scenario.records && (is_shipper_killed || has_all)
     });
     let records = run.stop();
     let found = by_sequence(&records);
@@ -168,9 +176,7 @@ fn play(name: &str) {
         assert_eq!(companions(&records), pending, "one companion for each record that the sidecar got");
         assert!(pending >= scenario.records / 10);
     }
-    let judged =
-        found.values().flatten().filter(|status| ["confirmed", "cleared"].contains(&status.as_str()));
-    let judged = judged.count() + companions(&records);
+    let judged = judged(&found, &records);
     assert!(judged >= scenario.expect.judged, "the sidecar has judged {judged}");
 }
 
