@@ -32,7 +32,7 @@ use crate::{
     verdict::TemplateId,
 };
 
-/// The format this build writes. It also reads [`OLDER_VERSION`], which keeps less.
+/// The format this build writes. It also reads version 1, which keeps less.
 pub const STATE_VERSION: u32 = 2;
 /// Without what was told, shares of levels, and habits of sequences.
 const OLDER_VERSION: u32 = 1;
