@@ -6,8 +6,7 @@ mod component;
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::Path,
     process::{Command, Output},
     time::{Duration, Instant},
@@ -131,11 +130,7 @@ fn get(from: SocketAddr, path: &str) -> String {
 }
 
 fn exchange(with: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(with).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    acceptance::exchange(with, request).unwrap()
 }
 
 /// A sidecar with the example, and with a file that is none.

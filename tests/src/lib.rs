@@ -2,7 +2,8 @@
 //! environment that `cargo xtask test` sets; knows nothing of what is tested.
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 /// The path of something that `cargo xtask test` builds before it runs the tests, by the variable that names it.
@@ -42,6 +43,19 @@ pub fn vector() -> Option<PathBuf> {
 /// When the variable names no file.
 pub fn qdrant() -> Option<PathBuf> {
     program("ODDLINE_QDRANT", "qdrant")
+}
+
+/// All that is answered to one HTTP request, which must ask for the connection to be closed.
+///
+/// # Errors
+///
+/// When nobody listens, or the answer is no text.
+pub fn exchange(with: SocketAddr, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(with)?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn program(variable: &str, name: &str) -> Option<PathBuf> {

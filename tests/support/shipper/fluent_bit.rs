@@ -3,8 +3,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -59,11 +58,8 @@ fn file(folder: &Path) -> PathBuf {
 /// How many records the tail input has read, if all that `rewrite_tag` took out of them is in a chunk. Its emitter keeps
 /// what it was given in memory for up to 25 ms, whatever its storage is: who is killed then has lost it.
 pub(super) fn read_and_stored(monitor: u16) -> Option<u64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", monitor)).ok()?;
     let request = "GET /api/v2/metrics/prometheus HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    let answer = acceptance::exchange(SocketAddr::from((Ipv4Addr::LOCALHOST, monitor)), request).ok()?;
     let sum = |metric: &str, names: &[&str]| -> u64 {
         let lines = answer.lines().filter(|line| line.starts_with(metric));
         let ours = lines.filter(|line| names.iter().any(|name| line.contains(&format!("name=\"{name}"))));
