@@ -50,7 +50,8 @@ const DIRECTIONS: &[Row] = &[
         ],
         &[],
     ),
-    // A leaf: it measures what ships, and nothing may use it.
+    // Leaves: they measure what ships, and nothing may use them.
+    ("oddline-peers", &["oddline-engine"], SYNCHRONOUS),
     ("oddline-quality", &["oddline", "oddline-codec", "oddline-engine"], &[]),
     ("xtask", &[], &["tokio"]),
 ];

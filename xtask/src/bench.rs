@@ -1,14 +1,34 @@
 //! `cargo xtask bench`: every speed that the README names, measured in one run. Takes what the benches print, one JSON
-//! line each; gives a table with the machine, or the lines as they are.
+//! line each, and shows it as soon as it is there: a table, or the lines as they are. A bench that fails costs only its own
+//! figures.
 
+mod plan;
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use crate::artifacts;
-use crate::step::{say, shown};
+use crate::step::{print, run as run_step, say, shown};
 use crate::wasm;
 use crate::workspace::Workspace;
+use plan::Artifact;
+pub(crate) use plan::Bench;
+
+/// What `--help` ends with.
+pub(crate) const EXAMPLES: &str = "Examples:
+  cargo xtask bench
+  cargo xtask bench --only engine rules
+  cargo xtask bench --only peers --format json > peers.json
+  ODDLINE_FLUENT_BIT=/opt/fluent-bit/bin/fluent-bit cargo xtask bench --only fluent-bit
+
+Logs are read from ../shared/data, or from where ODDLINE_DATA says. A bench that finds no logs, Fluent Bit or Vector says so \
+and gives no figures. Figures go to standard output, everything else to standard error.";
 
 /// How the figures are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -19,62 +39,146 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Package, kind (`--bench` or `--example`) and name.
-const BENCHES: [(&str, &str, &str); 8] = [
-    ("oddline-engine", "--bench", "observe"),
-    ("oddline-engine", "--bench", "compile"),
-    ("acceptance", "--bench", "peers"),
-    ("oddline-component-host", "--bench", "observe"),
-    ("oddline-backends", "--bench", "figures"),
-    ("acceptance", "--bench", "sidecar"),
-    ("acceptance", "--bench", "fluent_bit"),
-    ("acceptance", "--bench", "vector"),
-];
-
 /// Builds everything first, then measures one after the other with nothing else running.
-pub(crate) fn run(workspace: &Workspace, source: wasm::Source, format: Format) -> anyhow::Result<()> {
-    let toolchain = crate::setup::wasm_toolchain(workspace, source)?;
-    let environment = [
-        ("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?),
-        ("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?),
-        ("ODDLINE_LUA_MODULE", artifacts::lua_module(workspace)?),
-        ("ODDLINE_DETECTOR", artifacts::detector(workspace, &toolchain)?),
-        ("ODDLINE_EXAMPLE_DETECTOR", artifacts::example_detector(workspace, &toolchain)?),
-        ("ODDLINE_BIN", artifacts::oddline_release(workspace)?),
-    ];
-    let mut figures = Vec::new();
-    for (package, kind, name) in BENCHES {
-        let mut cargo = workspace.cargo();
-        cargo.args(["bench", "-p", package, kind, name]).envs(environment.iter().cloned());
-        let line = shown(&cargo);
-        say(&format!("$ {line}"));
-        let output =
-            cargo.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{line}`"))?;
-        anyhow::ensure!(output.status.success(), "`{line}` ended with {}", output.status);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        figures.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+pub(crate) fn run(
+    workspace: &Workspace,
+    source: wasm::Source,
+    only: &[Bench],
+    format: Format,
+) -> anyhow::Result<()> {
+    let benches = plan::selected(only);
+    let ready = build(workspace, source, &benches);
+    show(format, &serde_json::json!({ "bench": "machine", "what": machine() }).to_string())?;
+    let mut place = 0_usize;
+    let failed = each(&benches, |bench| {
+        place += 1;
+        say(&format!("== measuring {place} of {}: {}", benches.len(), bench.name()));
+        let environment = ready.get(&bench).context("was not built")?;
+        let environment = environment.as_ref().map_err(|reason| anyhow::anyhow!("{reason}"))?;
+        measure(workspace, bench, environment, format)
+    });
+    match sentence(&failed, benches.len()) {
+        None => Ok(()),
+        Some(failed) => anyhow::bail!("{failed}"),
     }
-    let machine = machine();
-    match format {
-        Format::Json => {
-            say(&serde_json::json!({ "bench": "machine", "what": machine }).to_string());
-            figures.iter().for_each(|line| say(line));
+}
+
+/// For each bench the variables it is started with, or why it cannot be.
+type Ready = BTreeMap<Bench, Result<Vec<(&'static str, PathBuf)>, String>>;
+
+fn build(workspace: &Workspace, source: wasm::Source, benches: &[Bench]) -> Ready {
+    let artifacts = plan::needed(benches);
+    let total = artifacts.len() + benches.len();
+    let toolchain = OnceCell::new();
+    let toolchain = || {
+        let found = toolchain.get_or_init(|| crate::setup::wasm_toolchain(workspace, source));
+        found.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))
+    };
+    let mut built = BTreeMap::new();
+    for (place, artifact) in artifacts.into_iter().enumerate() {
+        say(&format!("== building {} of {total}: {}", place + 1, artifact.name()));
+        let path = match artifact {
+            Artifact::NativeFilter => artifacts::native_filter(workspace),
+            Artifact::WasmFilter => toolchain().and_then(|it| artifacts::wasm_filter(workspace, it)),
+            Artifact::LuaModule => artifacts::lua_module(workspace),
+            Artifact::Detector => toolchain().and_then(|it| artifacts::detector(workspace, it)),
+            Artifact::ExampleDetector => {
+                toolchain().and_then(|it| artifacts::example_detector(workspace, it))
+            }
+            Artifact::Program => artifacts::oddline_release(workspace),
+        };
+        built.insert(artifact, path);
+    }
+    let mut ready = Ready::new();
+    for (place, bench) in benches.iter().enumerate() {
+        say(&format!("== building {} of {total}: bench {}", built.len() + place + 1, bench.name()));
+        let itself = run_step(workspace.cargo().args(bench.build())).map_err(|error| format!("{error:#}"));
+        let environment = bench.needs().iter().map(|artifact| match built.get(artifact) {
+            Some(Ok(path)) => Ok((artifact.variable(), path.clone())),
+            Some(Err(error)) => Err(format!("{} was not built: {error:#}", artifact.name())),
+            None => Err(format!("{} was not built", artifact.name())),
+        });
+        ready.insert(*bench, itself.and_then(|()| environment.collect()));
+    }
+    ready
+}
+
+fn measure(
+    workspace: &Workspace,
+    bench: Bench,
+    environment: &[(&str, PathBuf)],
+    format: Format,
+) -> anyhow::Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(bench.start()).envs(environment.iter().cloned()).stdout(Stdio::piped());
+    let line = shown(&cargo);
+    say(&format!("$ {line}"));
+    let mut child = cargo.spawn().with_context(|| format!("cannot start `{line}`"))?;
+    let rows = BufReader::new(child.stdout.take().context("its output is not piped")?);
+    let mut figures = 0_usize;
+    let shown = rows.lines().try_for_each(|row| {
+        let row = row.with_context(|| format!("cannot read what `{line}` prints"))?;
+        if row.trim().is_empty() {
+            return Ok(());
         }
-        Format::Table => {
-            say(&format!("\n{machine}\n"));
-            figures.iter().for_each(|line| say(&table(line)));
-        }
+        figures += 1;
+        show(format, row.trim())
+    });
+    if shown.is_err() {
+        // Nobody sees its figures, and the next bench is to run alone.
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    shown?;
+    anyhow::ensure!(status.success(), "`{line}` ended with {status}");
+    if figures == 0 {
+        say(&format!("{} gave no figures: the reason stands above", bench.name()));
     }
     Ok(())
 }
 
-/// `name: key value, key value` for a JSON line; anything else as it is.
-fn table(line: &str) -> String {
-    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(line) else { return line.to_owned() };
-    let name = fields.get("bench").and_then(serde_json::Value::as_str).unwrap_or("bench").to_owned();
+/// Runs them all, and gives those that failed with the reason.
+fn each(benches: &[Bench], mut run: impl FnMut(Bench) -> anyhow::Result<()>) -> Vec<(Bench, anyhow::Error)> {
+    let mut failed = Vec::new();
+    for bench in benches {
+        if let Err(error) = run(*bench) {
+            say(&format!("{} failed: {error:#}", bench.name()));
+            failed.push((*bench, error));
+        }
+    }
+    failed
+}
+
+/// What is said at the end, if any failed.
+fn sentence(failed: &[(Bench, anyhow::Error)], total: usize) -> Option<String> {
+    let named = failed.iter().map(|(bench, error)| format!("{}: {error:#}", bench.name()));
+    let named = named.collect::<Vec<_>>().join("; ");
+    (!failed.is_empty()).then(|| format!("{} of {total} benches failed: {named}", failed.len()))
+}
+
+/// One row that a bench printed. What is no figure must not spoil what another program reads.
+fn show(format: Format, row: &str) -> anyhow::Result<()> {
+    match (format, serde_json::from_str::<Value>(row)) {
+        (Format::Json, Ok(Value::Object(_))) => print(row),
+        (Format::Json, _) => {
+            say(row);
+            Ok(())
+        }
+        (Format::Table, _) => print(&table(row)),
+    }
+}
+
+/// The bench's name with a line for each figure, for a JSON line; anything else as it is.
+fn table(row: &str) -> String {
+    let Ok(Value::Object(fields)) = serde_json::from_str(row) else { return row.to_owned() };
+    let name = fields.get("bench").and_then(Value::as_str).unwrap_or("bench").to_owned();
     let rows = fields.iter().filter(|(key, _)| *key != "bench");
-    let rows: Vec<String> = rows.map(|(key, value)| format!("  {key:<24} {value}")).collect();
-    format!("{name}\n{}", rows.join("\n"))
+    let width = rows.clone().map(|(key, _)| key.len()).max().unwrap_or_default();
+    let rows = rows.map(|(key, value)| match value {
+        Value::String(text) => format!("\n  {key:<width$}  {text}"),
+        value => format!("\n  {key:<width$}  {value}"),
+    });
+    std::iter::once(name).chain(rows).collect()
 }
 
 fn machine() -> String {
@@ -90,4 +194,41 @@ fn machine() -> String {
         model.trim_start_matches([' ', '\t', ':']),
         env!("CARGO_PKG_VERSION")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_bench_costs_only_its_own_figures_and_is_named_at_the_end() {
+        let all = plan::selected(&[]);
+        let mut ran = Vec::new();
+        let failed = each(&all, |bench| {
+            ran.push(bench);
+            match bench {
+                Bench::Rules => Err(anyhow::anyhow!("exit status: 1").context("`cargo bench` ended")),
+                Bench::Vector => Err(anyhow::anyhow!("oddline was not built")),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(ran, all);
+        assert_eq!(
+            sentence(&failed, all.len()).unwrap(),
+            "2 of 8 benches failed: rules: `cargo bench` ended: exit status: 1; vector: oddline was not built"
+        );
+        assert_eq!(sentence(&[], all.len()), None);
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_figure_and_leaves_other_text_alone() {
+        assert_eq!(
+            table(r#"{"bench":"rules","kept_kib":9,"longer_name_ms":1.5,"machine":"two cores"}"#),
+            "rules\n  kept_kib        9\n  longer_name_ms  1.5\n  machine         two cores"
+        );
+        assert_eq!(table(r#"{"bench":"empty"}"#), "empty");
+        for other in ["running 3 rounds", "[1,2]", "{\"bench\":", ""] {
+            assert_eq!(table(other), other);
+        }
+    }
 }

@@ -55,7 +55,14 @@ enum Command {
     /// Build oddline-detector.wasm, the engine as a WebAssembly component, and the detector of examples/.
     Component,
     /// Measure speed and memory: engine, backends, sidecar, filters in Fluent Bit where there is one.
+    ///
+    /// Builds everything first, then measures one after the other; figures are printed as soon as a bench has them. A bench that
+    /// fails costs only its own figures: the others run, and the failed ones are named at the end.
+    #[command(after_help = bench::EXAMPLES)]
     Bench {
+        /// Only these benches, in the order below; without it, all.
+        #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
+        only: Vec<bench::Bench>,
         /// How the figures are printed.
         #[arg(long, value_enum, default_value = "table")]
         format: bench::Format,
@@ -94,7 +101,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             run(std::process::Command::new(oddline).arg("demo").args(arguments))
         }
         Command::Test { only, arguments } => test::run(&workspace, source, &only, &arguments),
-        Command::Bench { format } => bench::run(&workspace, source, format),
+        Command::Bench { only, format } => bench::run(&workspace, source, &only, format),
         Command::Quality { arguments } => quality::measure(&workspace, &arguments),
         Command::Plugin => {
             let toolchain = setup::wasm_toolchain(&workspace, source)?;

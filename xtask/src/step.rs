@@ -1,6 +1,7 @@
 //! Runs one command and shows it. Takes a `Command`, gives success or an error that repeats the command; the only
 //! file here that prints.
 
+use std::io::Write as _;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
@@ -26,6 +27,11 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
 #[expect(clippy::print_stderr, reason = "a command for people; everything it says goes through here")]
 pub(crate) fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// One line of what was asked for, on standard output.
+pub(crate) fn print(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
 }
 
 /// The command as one would type it, without the environment.

@@ -37,8 +37,10 @@ struct Line {
 type Case<'a> = (&'a str, Box<dyn FnMut() + 'a>);
 
 fn main() -> anyhow::Result<()> {
-    let data = std::env::var_os("ODDLINE_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
+    let data = std::env::var_os("ODDLINE_DATA").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
     let lines = mixed(&data)?;
     if lines.is_empty() {
         eprintln!("SKIPPED: no loghub2k/*/*_2k.log below {} (set ODDLINE_DATA)", data.display());
