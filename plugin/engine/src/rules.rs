@@ -28,6 +28,8 @@ mod fields_test;
 mod hostile_test;
 #[cfg(test)]
 mod limits_test;
+#[cfg(test)]
+mod reach_test;
 
 use std::sync::Arc;
 

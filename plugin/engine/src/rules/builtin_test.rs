@@ -171,7 +171,7 @@ fn matches(pattern: &str, message: &[u8]) -> bool {
     let mut caches = Caches::default();
     caches.belong_to(1, 1);
     MATCHERS.with_borrow_mut(|matchers| {
-        caches.is_match(0, matchers.entry(pattern.to_owned()).or_insert_with(build), message, usize::MAX)
+        caches.is_match(0, matchers.entry(pattern.to_owned()).or_insert_with(build), message, 0, usize::MAX)
     })
 }
 

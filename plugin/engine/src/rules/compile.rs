@@ -140,7 +140,7 @@ impl Builder {
         } else {
             Some(pattern::parse(&rule.pattern).map_err(|reason| ("pattern", reason))?)
         };
-        let texts = hir.as_ref().and_then(literal::required);
+        let required = hir.as_ref().and_then(literal::required);
         let (fields, needs) = self.fields(rule).map_err(|reason| ("fields", reason))?;
         let mut unless = Vec::new();
         for text in &rule.unless {
@@ -150,7 +150,7 @@ impl Builder {
         let outline = hir.as_ref().map(Outline::of).unwrap_or_default();
         let pattern = match &hir {
             None => Pattern::None,
-            Some(hir) if texts.is_some() || needs != Needs::Nothing => {
+            Some(hir) if required.is_some() || needs != Needs::Nothing => {
                 Pattern::Own(self.matcher(hir).map_err(|reason| ("pattern", reason))?)
             }
             Some(hir) => {
@@ -161,7 +161,8 @@ impl Builder {
                 Pattern::Open
             }
         };
-        self.file_under(texts, needs, pattern, rule)?;
+        let reach = required.as_ref().and_then(|required| u32::try_from(required.reach?).ok());
+        self.file_under(required.map(|required| required.texts), needs, pattern, rule)?;
         if let (Pattern::Open, Some(hir)) = (pattern, hir) {
             self.set.open_entries.push(self.next());
             self.open.push(hir);
@@ -179,6 +180,7 @@ impl Builder {
             description: Arc::clone(&rule.description),
             score: rule.score,
             pattern,
+            reach,
             outline,
             fields,
             unless: unless.into_boxed_slice(),

@@ -62,14 +62,15 @@ impl Finder {
         !matches!(self.search, None | Some(Search::Automaton(_)))
     }
 
-    /// Calls `found` with every number of which a literal occurs, without regard to ASCII case; maybe more than once, and
-    /// maybe with one of which only the key does. Of a finder with a table, `seen` is given the hash of every window of
+    /// Calls `found` with every number of which a literal occurs, without regard to ASCII case, and with a place that is not
+    /// before where the literal begins nor behind where it ends; maybe more than once, then in the order of the places,
+    /// and maybe with one of which only the key does. Of a finder with a table, `seen` is given the hash of every window of
     /// four bytes first, which it has at hand.
-    pub(super) fn each(&self, message: &[u8], seen: impl FnMut(u32), mut found: impl FnMut(u32)) {
-        let bound = |place: usize| self.starts.get(place).map_or(0, |start| *start as usize);
-        let literal = |place: usize| {
-            let numbers = self.numbers.get(bound(place)..bound(place + 1)).unwrap_or_default();
-            numbers.iter().for_each(|number| found(*number));
+    pub(super) fn each(&self, message: &[u8], seen: impl FnMut(u32), mut found: impl FnMut(u32, usize)) {
+        let bound = |key: usize| self.starts.get(key).map_or(0, |start| *start as usize);
+        let literal = |key: usize, place: usize| {
+            let numbers = self.numbers.get(bound(key)..bound(key + 1)).unwrap_or_default();
+            numbers.iter().for_each(|number| found(*number, place));
         };
         match &self.search {
             None => {}
@@ -125,15 +126,15 @@ impl Finder {
     }
 }
 
-/// Calls `found` with the number of every literal that occurs, each time it does. By hand over the automaton's table,
+/// Calls `found` with the number of every literal that occurs, each time it does, and where it ends. By hand over the automaton's table,
 /// because the crate's overlapping iterator starts anew after every match.
-fn literals_in(automaton: &impl Automaton, message: &[u8], mut found: impl FnMut(usize)) {
+fn literals_in(automaton: &impl Automaton, message: &[u8], mut found: impl FnMut(usize, usize)) {
     let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
-    for byte in message {
+    for (place, byte) in (1..).zip(message) {
         state = automaton.next_state(Anchored::No, state, *byte);
         if automaton.is_special(state) && automaton.is_match(state) {
             (0..automaton.match_len(state))
-                .for_each(|index| found(automaton.match_pattern(state, index).as_usize()));
+                .for_each(|index| found(automaton.match_pattern(state, index).as_usize(), place));
         }
     }
 }
@@ -156,7 +157,7 @@ mod tests {
 
     fn found(finder: &Finder, message: &[u8]) -> BTreeSet<u32> {
         let mut numbers = BTreeSet::new();
-        finder.each(message, |_| {}, |number| _ = numbers.insert(number));
+        finder.each(message, |_| {}, |number, _| _ = numbers.insert(number));
         numbers
     }
 

@@ -26,7 +26,7 @@ fn near_misses(rule: &Rule) -> Vec<Vec<u8>> {
         pieces.push(text.as_bytes()[..text.len() - 1].to_vec());
     }
     let hir = pattern::parse(&rule.pattern).unwrap();
-    let literals = literal::required(&hir).unwrap_or_default();
+    let literals = literal::required(&hir).map_or_else(Vec::new, |required| required.texts);
     pieces.push(literals.join(&b' '));
     // Bytes without order, from a fixed seed, lead through the most states.
     let mut seed = 2;
@@ -44,7 +44,7 @@ fn every_rule_takes_at_most_a_step_a_byte_and_state_of_its_pattern() {
             let (pieces, mut caches) = (near_misses(rule), Caches::default());
             caches.belong_to(1, 1);
             let most = pieces.iter().map(|piece| {
-                caches.is_match(0, &matcher, &repeated(piece, LONG), usize::MAX);
+                caches.is_match(0, &matcher, &repeated(piece, LONG), 0, usize::MAX);
                 // One step a byte. Where a text leads the DFA to ever new states, it gives up, and it is one step a
                 // byte and state; a DFA that goes on building a state a byte would be far beyond that.
                 caches.take_steps()
@@ -92,5 +92,6 @@ fn all_rules_together_read_twice_as_much_of_a_text_twice_as_long() {
     };
     let (once, twice) = (read(LONG), read(LONG * 2));
     assert!(once > LONG, "the text is not hostile");
-    assert!(twice <= once * 2, "{twice} bytes of a text twice as long as one that took {once}");
+    // What stands before a pattern's first literal is not read, and saved once only, however long the text is.
+    assert!(twice <= once * 2 + once / 50, "{twice} bytes of a text twice as long as one that took {once}");
 }

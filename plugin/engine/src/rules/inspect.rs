@@ -18,7 +18,7 @@ pub struct Inspection {
 pub fn inspect(text: &str) -> Result<Inspection, String> {
     let hir = pattern::parse(text)?;
     let matcher = pattern::Matcher::new(std::slice::from_ref(&hir), MAX_COMPILED_BYTES)?;
-    let literals = literal::required(&hir).unwrap_or_default();
+    let literals = literal::required(&hir).map_or_else(Vec::new, |required| required.texts);
     Ok(Inspection {
         literals: literals.iter().map(|it| String::from_utf8_lossy(it).into_owned()).collect(),
         compiled_bytes: matcher.memory_usage(),

@@ -31,24 +31,52 @@ pub(super) fn of_text(text: &str) -> Option<Vec<u8>> {
 
 type Texts = Vec<Vec<u8>>;
 
+/// Texts of which each match contains at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Required {
+    pub(super) texts: Texts,
+    /// Most bytes from where a match begins to where its text ends; `None` if there is no limit.
+    pub(super) reach: Option<usize>,
+}
+
 /// What is known about one node of the tree.
 struct Facts {
     /// All texts it can match, if few.
     exact: Option<Texts>,
-    /// Texts of which each match contains at least one.
-    required: Option<Texts>,
+    required: Option<Required>,
 }
 
 /// Lower-case literals, one of which is in every match; `None` if the pattern promises nothing of [`MIN_LITERAL`] bytes.
-pub(super) fn required(hir: &Hir) -> Option<Texts> {
+pub(super) fn required(hir: &Hir) -> Option<Required> {
     let facts = walk(hir);
-    let mut texts = better(facts.exact, facts.required)?;
-    for text in &mut texts {
+    let mut best = better(facts.exact.map(Required::whole), facts.required)?;
+    for text in &mut best.texts {
         text.truncate(MAX_LITERAL);
     }
-    texts.sort_unstable();
-    texts.dedup();
-    Some(texts)
+    best.texts.sort_unstable();
+    best.texts.dedup();
+    Some(best)
+}
+
+impl Required {
+    /// All that a node can match.
+    fn whole(texts: Texts) -> Required {
+        Required { reach: Some(longest(&texts)), texts }
+    }
+
+    /// The same, behind what takes so many bytes at most.
+    fn behind(self, before: Option<usize>) -> Required {
+        Required { reach: plus(before, self.reach), ..self }
+    }
+}
+
+fn longest(texts: &Texts) -> usize {
+    texts.iter().map(Vec::len).max().unwrap_or(0)
+}
+
+/// The sum of two lengths that may have no limit.
+fn plus(one: Option<usize>, other: Option<usize>) -> Option<usize> {
+    one.zip(other).and_then(|(one, other)| one.checked_add(other))
 }
 
 /// Most sets of a branch, and most texts of a set, that [`branches`] gives.
@@ -68,14 +96,15 @@ pub(super) fn branches(hir: &Hir) -> Vec<Vec<Texts>> {
                 _ => (&**parts, vec![Vec::new()]),
             };
             let mut before = Vec::new();
-            let whole = runs(head, |texts| before.push(texts));
+            let whole = runs(head, |required| before.push(required.texts));
             before.extend(whole);
             let joined = tail.into_iter().map(|sets| before.iter().cloned().chain(sets).collect());
             joined.map(worth_asking).collect()
         }
         _ => {
             let facts = walk(hir);
-            vec![worth_asking(facts.exact.into_iter().chain(facts.required).collect())]
+            let required = facts.required.map(|required| required.texts);
+            vec![worth_asking(facts.exact.into_iter().chain(required).collect())]
         }
     }
 }
@@ -112,7 +141,7 @@ fn walk(hir: &Hir) -> Facts {
                     required: None,
                 },
                 (0, _) => Facts { exact: None, required: None },
-                _ => Facts { exact: None, required: better(sub.exact, sub.required) },
+                _ => Facts { exact: None, required: better(sub.exact.map(Required::whole), sub.required) },
             }
         }
         HirKind::Concat(parts) => concat(parts),
@@ -127,7 +156,7 @@ fn exactly(texts: Texts) -> Facts {
 /// The best run, or the best inner literal of another part, is required.
 fn concat(parts: &[Hir]) -> Facts {
     let mut best = None;
-    let exact = runs(parts, |texts| best = better(best.take(), Some(texts)));
+    let exact = runs(parts, |required| best = better(best.take(), Some(required)));
     match exact {
         Some(_) => Facts { exact, required: best },
         None => Facts { exact: None, required: best },
@@ -136,8 +165,10 @@ fn concat(parts: &[Hir]) -> Facts {
 
 /// Neighbours with few texts are joined into runs. Calls `found` with every set of texts one of which is in each match,
 /// but for all texts of the whole, which it gives if they are few.
-fn runs(parts: &[Hir], mut found: impl FnMut(Texts)) -> Option<Texts> {
+fn runs(parts: &[Hir], mut found: impl FnMut(Required)) -> Option<Texts> {
     let (mut run, mut whole): (Texts, bool) = (vec![Vec::new()], true);
+    // Most bytes before the run.
+    let mut before = Some(0);
     for part in parts {
         // Most parts of most patterns: no need for lists of lists.
         if let Some(letter) = letter(part) {
@@ -148,12 +179,16 @@ fn runs(parts: &[Hir], mut found: impl FnMut(Texts)) -> Option<Texts> {
         let again = repeated(part).and_then(|sub| walk(sub).exact);
         if let Some(once) = again {
             whole = false;
-            found(product(&run, &once).unwrap_or(run));
+            let behind = plus(before, Some(longest(&run)));
+            found(Required::whole(product(&run, &once).unwrap_or(run)).behind(before));
+            let shortest = once.iter().map(Vec::len).min().unwrap_or(0);
+            before = plus(behind, part.properties().maximum_len().map(|most| most - shortest.min(most)));
             run = once;
             continue;
         }
         let facts = walk(part);
-        facts.required.into_iter().for_each(&mut found);
+        let behind = plus(before, Some(longest(&run)));
+        facts.required.into_iter().for_each(|required| found(required.behind(behind)));
         let joined = facts.exact.as_deref().and_then(|texts| product(&run, texts));
         if let Some(joined) = joined {
             run = joined;
@@ -161,13 +196,17 @@ fn runs(parts: &[Hir], mut found: impl FnMut(Texts)) -> Option<Texts> {
         }
         // The run ends here, and the next one begins with this part if that can be spelled out.
         whole = false;
-        found(run);
-        run = facts.exact.unwrap_or_else(|| vec![Vec::new()]);
+        found(Required::whole(run).behind(before));
+        before = behind;
+        run = facts.exact.unwrap_or_else(|| {
+            before = plus(behind, part.properties().maximum_len());
+            vec![Vec::new()]
+        });
     }
     if whole {
         return Some(run);
     }
-    found(run);
+    found(Required::whole(run).behind(before));
     None
 }
 
@@ -205,12 +244,15 @@ fn letter(part: &Hir) -> Option<u8> {
 
 /// Every branch must have its literal, else a match through the one without would be missed.
 fn alternation(branches: &[Hir]) -> Facts {
-    let (mut exact, mut required) = (Some(Texts::new()), Some(Texts::new()));
+    let (mut exact, mut required) = (Some(Texts::new()), Some(Required::whole(Texts::new())));
     for branch in branches {
         let facts = walk(branch);
         exact = exact.zip(facts.exact.clone()).and_then(|(all, more)| union(all, more));
-        let literals = better(facts.exact, facts.required);
-        required = required.zip(literals).and_then(|(all, more)| union(all, more));
+        let literals = better(facts.exact.map(Required::whole), facts.required);
+        required = required.zip(literals).and_then(|(all, more)| {
+            let reach = all.reach.zip(more.reach).map(|(one, other)| one.max(other));
+            Some(Required { texts: union(all.texts, more.texts)?, reach })
+        });
     }
     Facts { exact, required }
 }
@@ -268,12 +310,12 @@ fn worth(texts: &Texts) -> Option<(bool, usize, usize)> {
 
 /// The set without common texts, then the one whose shortest text is longer, then the one with fewer texts.
 /// Sets with too short texts are none.
-fn better(left: Option<Texts>, right: Option<Texts>) -> Option<Texts> {
-    let left = left.and_then(|texts| Some((worth(&texts)?, texts)));
-    let right = right.and_then(|texts| Some((worth(&texts)?, texts)));
+fn better(left: Option<Required>, right: Option<Required>) -> Option<Required> {
+    let left = left.and_then(|required| Some((worth(&required.texts)?, required)));
+    let right = right.and_then(|required| Some((worth(&required.texts)?, required)));
     match (left, right) {
         (Some(left), Some(right)) => Some(if right.0 > left.0 { right.1 } else { left.1 }),
-        (left, right) => left.or(right).map(|(_, texts)| texts),
+        (left, right) => left.or(right).map(|(_, required)| required),
     }
 }
 
@@ -281,8 +323,8 @@ fn better(left: Option<Texts>, right: Option<Texts>) -> Option<Texts> {
 mod tests {
     fn check(pattern: &str, wanted: Option<&str>) {
         let hir = super::super::pattern::parse(pattern).expect(pattern);
-        let found = super::required(&hir).map(|texts| {
-            texts.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>().join("|")
+        let found = super::required(&hir).map(|required| {
+            required.texts.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>().join("|")
         });
         assert_eq!(found.as_deref(), wanted, "{pattern}");
     }

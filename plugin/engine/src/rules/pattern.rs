@@ -113,16 +113,26 @@ impl Caches {
         }
     }
 
-    /// Whether a matcher, the set's `number`th, matches somewhere in the text. Where its DFA gives up, only as much of the
-    /// text is read as may take so many steps.
-    pub(super) fn is_match(&mut self, number: usize, matcher: &Matcher, text: &[u8], most: usize) -> bool {
-        let input = Input::new(text).earliest(true);
-        let found = self.with(number, matcher, text, |cache| matcher.dfa.try_search_fwd(cache, &input));
+    /// Whether a matcher, the set's `number`th, matches somewhere in the text, no match of which begins before `from`.
+    /// Where its DFA gives up, only as much of the text is read as may take so many steps.
+    pub(super) fn is_match(
+        &mut self,
+        number: usize,
+        matcher: &Matcher,
+        text: &[u8],
+        from: usize,
+        most: usize,
+    ) -> bool {
+        let from = from.min(text.len());
+        // What stands before still counts for `\b` and `^`.
+        let input = Input::new(text).range(from..).earliest(true);
+        let bytes = text.len() - from;
+        let found = self.with(number, matcher, bytes, |cache| matcher.dfa.try_search_fwd(cache, &input));
         match found {
             Some(Ok(found)) => found.is_some(),
             Some(Err(_)) => {
-                let bytes = most.checked_div(matcher.states()).unwrap_or(0).min(text.len());
-                matcher.nfa.is_match(&mut matcher.nfa.create_cache(), input.range(..bytes))
+                let bytes = most.checked_div(matcher.states()).unwrap_or(0).min(bytes);
+                matcher.nfa.is_match(&mut matcher.nfa.create_cache(), input.range(from..from + bytes))
             }
             None => false,
         }
@@ -138,7 +148,7 @@ impl Caches {
     ) {
         let input = Input::new(text);
         let search = |cache: &mut Cache| matcher.dfa.try_which_overlapping_matches(cache, &input, found);
-        if let Some(Err(_)) = self.with(number, matcher, text, search) {
+        if let Some(Err(_)) = self.with(number, matcher, text.len(), search) {
             found.clear();
             matcher.nfa.which_overlapping_matches(&mut matcher.nfa.create_cache(), &input, found);
         }
@@ -153,7 +163,7 @@ impl Caches {
         &mut self,
         number: usize,
         matcher: &Matcher,
-        text: &[u8],
+        bytes: usize,
         search: impl FnOnce(&mut Cache) -> Result<T, E>,
     ) -> Option<Result<T, E>> {
         let slot = self.caches.get_mut(number)?;
@@ -166,7 +176,7 @@ impl Caches {
             self.bytes = 0;
         }
         let factor = if answer.is_ok() { 1 } else { matcher.states() };
-        self.steps = self.steps.saturating_add(text.len().saturating_mul(factor));
+        self.steps = self.steps.saturating_add(bytes.saturating_mul(factor));
         Some(answer)
     }
 }

@@ -78,6 +78,8 @@ pub(super) struct Entry {
     pub(super) description: Arc<str>,
     pub(super) score: f32,
     pub(super) pattern: Pattern,
+    /// Most bytes of a match up to the end of the literal by which the entry is listed; `None` if there is no limit.
+    pub(super) reach: Option<u32>,
     /// What a message needs for a pattern of its own to match.
     pub(super) outline: Outline,
     pub(super) fields: Option<Box<Expr<Check>>>,
@@ -107,7 +109,7 @@ pub(super) struct Hook {
 /// Reusable memory of a search, so that none allocates. Any set may use any scratch; it is quickest to stay with one.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    candidates: Vec<u32>,
+    candidates: Vec<Candidate>,
     /// One bit an entry: whether it is among the candidates.
     listed: Vec<u64>,
     /// One bit an entry: whether its pattern need not be matched any more.
@@ -116,6 +118,9 @@ pub struct Scratch {
     grams: Grams,
     tries: Tries,
 }
+
+/// An entry that may hit, and the first place of the message where one of its literals was seen.
+type Candidate = (u32, usize);
 
 /// The matchers' memory, and how much may still be read.
 #[derive(Debug, Default)]
@@ -133,12 +138,17 @@ impl Tries {
     }
 
     pub(super) fn is_match(&mut self, matchers: &[Matcher], number: u32, text: &[u8]) -> bool {
+        self.is_match_from(matchers, number, text, 0)
+    }
+
+    /// Whether a matcher matches in a text, none of whose matches begins before `from`.
+    fn is_match_from(&mut self, matchers: &[Matcher], number: u32, text: &[u8], from: usize) -> bool {
         let number = number as usize;
         let Some(matcher) = matchers.get(number) else { return false };
         if self.left == 0 {
             return false;
         }
-        let found = self.caches.is_match(number, matcher, text, self.left);
+        let found = self.caches.is_match(number, matcher, text, from, self.left);
         let steps = self.caches.take_steps();
         self.spend(steps) && found
     }
@@ -205,9 +215,9 @@ impl RuleSet {
         self.search(subject, categories, scratch);
         let Scratch { candidates, settled, grams, tries, .. } = scratch;
         let view = self.view(subject);
-        for number in candidates.iter() {
-            let entry = self.entry(*number)?;
-            if self.hits(*number, entry, view, settled, grams, tries) && !silenced(&entry.name) {
+        for candidate in candidates.iter() {
+            let entry = self.entry(candidate.0)?;
+            if self.hits(*candidate, entry, view, settled, grams, tries) && !silenced(&entry.name) {
                 return Some(entry.hit());
             }
             if tries.left == 0 {
@@ -223,9 +233,9 @@ impl RuleSet {
         let Scratch { candidates, settled, grams, tries, .. } = scratch;
         tries.left = ALL_BYTES;
         let view = self.view(subject);
-        let entries = candidates.iter().filter_map(|number| Some((*number, self.entry(*number)?)));
+        let entries = candidates.iter().filter_map(|candidate| Some((*candidate, self.entry(candidate.0)?)));
         entries
-            .filter(|(number, entry)| self.hits(*number, entry, view, settled, grams, tries))
+            .filter(|(candidate, entry)| self.hits(*candidate, entry, view, settled, grams, tries))
             .map(|(_, entry)| entry.hit())
             .collect()
     }
@@ -242,7 +252,7 @@ impl RuleSet {
 
     fn hits(
         &self,
-        number: u32,
+        (number, place): Candidate,
         entry: &Entry,
         view: View<'_>,
         settled: &[u64],
@@ -255,7 +265,7 @@ impl RuleSet {
             Pattern::Own(matcher) => {
                 has_bit(settled, number)
                     || (entry.outline.fits(grams, view.message)
-                        && tries.is_match(&self.matchers, matcher, view.message))
+                        && tries.is_match_from(&self.matchers, matcher, view.message, entry.first(place)))
             }
         };
         matches
@@ -276,12 +286,12 @@ impl RuleSet {
         candidates.clear();
         // Not filled with zeros: most often it is empty, and to fill nothing took 100 ns on a processor with AVX-512.
         settled.clear();
-        let mut list = |number: u32| {
+        let mut list = |number: u32, place: usize| {
             let is_selected = || {
                 self.selectors.get(number as usize).is_some_and(|selector| selector.intersects(categories))
             };
             if set_bit(listed, number) && is_selected() {
-                candidates.push(number);
+                candidates.push((number, place));
             }
         };
         if self.finder.sees_windows() {
@@ -290,17 +300,18 @@ impl RuleSet {
         } else {
             self.finder.each(subject.message, |_| {}, &mut list);
         }
-        self.always.iter().for_each(|number| list(*number));
+        self.always.iter().for_each(|number| list(*number, 0));
         for (_, number) in self.levels.iter().filter(|(level, _)| Some(*level) == subject.severity) {
             set_bit(settled, *number);
-            list(*number);
+            list(*number, 0);
         }
         let view = self.view(subject);
         let is_bare = view.values.is_empty();
         for hook in self.hooks.iter().filter(|hook| !is_bare || hook.slot.has_stand_in()) {
             hook.slot.with_text(view, |text| {
-                hook.there.iter().for_each(|number| list(*number));
-                hook.finder.each(text, |_| {}, &mut list);
+                hook.there.iter().for_each(|number| list(*number, 0));
+                // A place in a field is none in the message.
+                hook.finder.each(text, |_| {}, |number, _| list(number, 0));
             });
         }
         if let Some((number, matcher)) = self.open.and_then(|open| Some((open, self.matchers.get(open)?))) {
@@ -312,7 +323,7 @@ impl RuleSet {
             tries.caches.which_match(number, matcher, subject.message, set);
             for number in set.iter().filter_map(|pattern| self.open_entries.get(pattern.as_usize())) {
                 set_bit(settled, *number);
-                list(*number);
+                list(*number, 0);
             }
         }
         listed.fill(0);
@@ -321,6 +332,11 @@ impl RuleSet {
 }
 
 impl Entry {
+    /// Where a match begins at the earliest, if the first of the entry's literals was seen at a place.
+    fn first(&self, place: usize) -> usize {
+        self.reach.map_or(0, |reach| place.saturating_sub(reach as usize))
+    }
+
     fn hit(&self) -> RuleHit {
         RuleHit { name: Arc::clone(&self.name), category: Arc::clone(&self.category), score: self.score }
     }

@@ -365,7 +365,9 @@ impl Needs {
             Op::Contains(text) | Op::StartsWith(text) | Op::EndsWith(text) => {
                 literal::of_text(text).map(|text| vec![text])
             }
-            Op::Matches(text) => pattern::parse(text).ok().and_then(|hir| literal::required(&hir)),
+            Op::Matches(text) => {
+                pattern::parse(text).ok().and_then(|hir| Some(literal::required(&hir)?.texts))
+            }
             _ => None,
         };
         let there = || vec![Need { slot, text: None }];

@@ -207,9 +207,14 @@ impl<const WORDS: usize> Windows<WORDS> {
         Some(Windows { table, starts, keys })
     }
 
-    /// Calls `found` with the number of every key that occurs, each time it does, and before that `seen` with the hash of
+    /// Calls `found` with the number of every key that occurs and the place of its window, in their order, and before that `seen` with the hash of
     /// every window of four bytes.
-    pub(super) fn each(&self, message: &[u8], mut seen: impl FnMut(u32), mut found: impl FnMut(usize)) {
+    pub(super) fn each(
+        &self,
+        message: &[u8],
+        mut seen: impl FnMut(u32),
+        mut found: impl FnMut(usize, usize),
+    ) {
         let mut rest = message;
         let mut at = 0;
         let mut mark = |marks: u64, bytes: &[u8]| {
@@ -235,9 +240,10 @@ impl<const WORDS: usize> Windows<WORDS> {
     }
 
     /// Compares the keys of each marked window with the message around it; the lowest mark is that of the window `at`.
-    fn follow(&self, mut marks: u64, at: usize, message: &[u8], found: &mut impl FnMut(usize)) {
+    fn follow(&self, mut marks: u64, at: usize, message: &[u8], found: &mut impl FnMut(usize, usize)) {
         while marks != 0 {
-            let (low, high) = around(message, at + marks.trailing_zeros() as usize);
+            let window = at + marks.trailing_zeros() as usize;
+            let (low, high) = around(message, window);
             marks &= marks - 1;
             let (slot, _) = place::<WORDS>(hash((low >> BEFORE_BITS) as u32));
             let bound = |slot: usize| self.starts.get(slot).map_or(0, |start| *start as usize);
@@ -245,7 +251,7 @@ impl<const WORDS: usize> Windows<WORDS> {
                 // In two steps, because a shift by all 64 bits is none.
                 let there = low >> key.shift | high << 1 << (63 - key.shift);
                 if there & key.mask == key.value {
-                    found(key.number as usize);
+                    found(key.number as usize, window);
                 }
             }
         }
