@@ -27,17 +27,27 @@ pub(crate) struct Entropy {
     pub(crate) count: u64,
 }
 
-/// `n log2 n` for the counts that occur in a prefix.
+/// What a prefix's bytes add to the sum of `n log2 n` over how often each byte occurs.
 #[derive(Clone, Debug)]
-pub(crate) struct Table([f32; PREFIX + 1]);
+pub(crate) struct Table {
+    /// What the `n`-th of equal bytes adds, in [`UNIT`]s: whole numbers, because a sum of fractions waits for each.
+    steps: [u32; PREFIX + 1],
+    /// `log2 n`.
+    logs: [f32; PREFIX + 1],
+}
+
+/// Parts of a bit that are counted; all of a prefix fit into 32 bits.
+const UNIT: f64 = 65_536.0;
 
 impl Table {
     pub(crate) fn new() -> Table {
-        let mut table = [0.0; PREFIX + 1];
-        for (count, slot) in table.iter_mut().enumerate().skip(1) {
-            *slot = (count as f32) * (count as f32).log2();
+        let (mut steps, mut logs) = ([0; PREFIX + 1], [0.0; PREFIX + 1]);
+        let whole = |count: f64| if count > 0.0 { count * count.log2() * UNIT } else { 0.0 };
+        for (count, (step, log)) in (0u16..).map(f64::from).zip(steps.iter_mut().zip(&mut logs)).skip(1) {
+            *step = (whole(count).round() - whole(count - 1.0).round()) as u32;
+            *log = count.log2() as f32;
         }
-        Table(table)
+        Table { steps, logs }
     }
 
     /// Bits per byte of the first bytes of a message; `None` if it is too short to tell.
@@ -46,15 +56,15 @@ impl Table {
         if prefix.len() < SHORTEST {
             return None;
         }
-        let mut counts = [0u16; 256];
+        let (mut counts, mut sum) = ([0u16; 256], 0u32);
         for &byte in prefix {
             if let Some(count) = counts.get_mut(usize::from(byte)) {
-                *count = count.saturating_add(1);
+                *count = count.wrapping_add(1);
+                sum = sum.wrapping_add(self.steps.get(usize::from(*count)).map_or(0, |step| *step));
             }
         }
-        let sum: f32 = counts.iter().filter_map(|&count| self.0.get(usize::from(count))).sum();
-        let length = prefix.len() as f32;
-        Some(f64::from(length.log2() - sum / length))
+        let log = f64::from(*self.logs.get(prefix.len())?);
+        Some(log - f64::from(sum) / UNIT / prefix.len() as f64)
     }
 }
 

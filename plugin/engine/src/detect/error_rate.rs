@@ -53,9 +53,12 @@ impl ErrorRate {
         }
         let share = self.share.max(FLOOR);
         let actual = f64::from(errors) / f64::from(self.records);
+        if actual < 2.0 * share {
+            return;
+        }
         let chance = Binomial::new(share.min(1.0), u64::from(self.records))
             .map_or(1.0, |binomial| binomial.sf(u64::from(errors.saturating_sub(1))));
-        if actual < 2.0 * share || chance >= tail {
+        if chance >= tail {
             return;
         }
         self.next_report = errors.saturating_mul(2);

@@ -47,9 +47,16 @@ impl Values {
     }
 }
 
+/// The power of two below which a value is, at most 63; that of what is no number is the last.
+fn bucket(value: f64) -> usize {
+    // A logarithm takes ten times as long as to read the exponent.
+    let exponent = (value.to_bits() >> (f64::MANTISSA_DIGITS - 1)) as usize & 0x7ff;
+    if value < 1.0 { 0 } else { exponent.saturating_sub(1_022).min(63) }
+}
+
 impl Place {
     fn observe(&mut self, value: f64) -> Option<Outlier> {
-        let bucket = if value < 1.0 { 0 } else { (value.log2() as usize).saturating_add(1).min(63) };
+        let bucket = bucket(value);
         let bit = 1u64 << bucket;
         let top = 63usize.saturating_sub(self.usual.leading_zeros() as usize);
         let spread = top.saturating_sub(self.usual.trailing_zeros() as usize);
@@ -104,6 +111,13 @@ mod tests {
         let mut wide = Values::default();
         assert!((0..400).all(|index| wide.observe(&[f64::from(2u32.pow(index * 7 % 20))]).is_none()));
         assert_eq!(wide.observe(&[1e12]), None);
+    }
+
+    #[test]
+    fn a_bucket_is_a_power_of_two() {
+        let buckets = [-5.0, 0.0, 0.99, 1.0, 1.99, 2.0, 3.0, 4.0, 1e9, 1e300, f64::INFINITY, f64::NAN];
+        assert_eq!(buckets.map(bucket), [0, 0, 0, 1, 1, 2, 2, 3, 30, 63, 63, 63]);
+        assert_eq!(bucket(f64::from_bits(4f64.to_bits() - 1)), 2, "just below");
     }
 
     #[test]
