@@ -29,6 +29,8 @@ pub struct Masked {
     /// The masked bytes.
     pub text: Vec<u8>,
     values: [f64; MAX_VALUES],
+    /// Where the digits of each value lie in the message, and what one of its unit is worth.
+    numbers: [(Range<usize>, f64); MAX_VALUES],
     count: usize,
     /// Where the text ended when the last number was remembered: a variable joined to it proves it was none.
     number_end: Option<usize>,
@@ -87,18 +89,21 @@ impl Masked {
             && let Some(&first) = rest.first()
             && self.text.len() < MAX_MASKED_BYTES
         {
-            let taken = match first {
-                b' ' | b'\t' | b'\n' | b'\r' => {
-                    self.longest_run = self.longest_run.max(at.saturating_sub(run));
-                    let taken = self.space(rest);
-                    run = at.saturating_add(taken);
-                    taken
+            let taken = if is_word(first) {
+                self.word(rest, at)
+            } else {
+                match first {
+                    b' ' | b'\t' | b'\n' | b'\r' => {
+                        self.longest_run = self.longest_run.max(at.saturating_sub(run));
+                        let taken = self.space(rest);
+                        run = at.saturating_add(taken);
+                        taken
+                    }
+                    b'"' | b'\'' => self.quoted(rest),
+                    b'/' => self.path(rest),
+                    b'<' if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
+                    _ => self.punctuation(first, rest),
                 }
-                b'"' | b'\'' => self.quoted(rest),
-                b'/' => self.path(rest),
-                _ if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
-                _ if is_word(first) => self.word(rest),
-                _ => self.punctuation(first, rest),
             };
             let start = at;
             at = at.saturating_add(taken.max(1));
@@ -108,6 +113,10 @@ impl Masked {
         }
         self.longest_run = self.longest_run.max(at.saturating_sub(run));
         self.text.truncate(cut_point(&self.text));
+        // Only now is it known which numbers are not the beginning of a date or an address.
+        for (value, (digits, unit)) in self.values.iter_mut().zip(&self.numbers).take(self.count) {
+            *value = value_of(message.get(digits.clone()).unwrap_or_default()) * unit;
+        }
     }
 
     /// Remembers the variable that ends at `end` if it is an id; more of one that was remembered makes it longer.
@@ -159,6 +168,9 @@ impl Masked {
         if !self.text.is_empty() {
             self.text.push(b' ');
         }
+        if rest.get(1).is_some_and(|byte| byte.is_ascii_graphic()) {
+            return 1;
+        }
         rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
     }
 
@@ -205,7 +217,7 @@ impl Masked {
     }
 
     /// One run of letters, digits and underscores; parts with digits are variables.
-    fn word(&mut self, rest: &[u8]) -> usize {
+    fn word(&mut self, rest: &[u8], at: usize) -> usize {
         let (mut end, mut digits) = (0usize, 0usize);
         for &byte in rest {
             let class = class(byte);
@@ -224,7 +236,7 @@ impl Masked {
         };
         self.is_id = shape == Shape::Id || digits >= ID_DIGITS;
         if shape == Shape::Number && !self.joined() {
-            return self.number(rest, end);
+            return self.number(rest, at, end);
         }
         let unit = if shape == Shape::Number { rest.get(end..).and_then(unit_of) } else { None };
         self.variable(end.saturating_add(unit.map_or(0, |(length, _)| length)))
@@ -251,7 +263,15 @@ impl Masked {
         {
             return self.variable(end);
         }
-        self.text.extend_from_slice(word);
+        // A call for a few bytes takes longer than to write too many and cut.
+        match rest.first_chunk::<COPIED>().filter(|_| end <= COPIED) {
+            Some(chunk) => {
+                let length = self.text.len();
+                self.text.extend_from_slice(chunk);
+                self.text.truncate(length.saturating_add(end));
+            }
+            None => self.text.extend_from_slice(word),
+        }
         end
     }
 
@@ -328,7 +348,7 @@ impl Masked {
     }
 
     /// Remembers a plain number, with a fraction if one follows and without its unit.
-    fn number(&mut self, rest: &[u8], end: usize) -> usize {
+    fn number(&mut self, rest: &[u8], at: usize, end: usize) -> usize {
         let digits = |at: usize| {
             rest.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
         };
@@ -347,17 +367,17 @@ impl Masked {
         let is_hex = |word: &[u8]| word.iter().all(u8::is_ascii_hexdigit);
         let is_id = whole < end && whole >= LONG_ID && rest.get(..end).is_some_and(is_hex);
         let is_measure = !is_id && !self.names(rest, taken);
-        let number = rest.get(..length).filter(|number| number.len() <= 15 && is_measure);
-        let mut value = number.map(value_of);
+        let mut worth = 1.0;
         if let Some((unit, factor)) = rest.get(taken..).and_then(unit_of) {
             taken = taken.saturating_add(unit);
-            value = value.map(|value| value * factor);
+            worth = factor;
         }
         self.variable(taken);
-        if let Some(value) = value
-            && let Some(slot) = self.values.get_mut(self.count)
+        if length <= 15
+            && is_measure
+            && let Some(slot) = self.numbers.get_mut(self.count)
         {
-            *slot = value;
+            *slot = (at..at.saturating_add(length), worth);
             self.count = self.count.saturating_add(1);
             self.number_end = Some(self.text.len());
         }
@@ -408,6 +428,8 @@ const END: u8 = 8;
 const LONGEST_DRAWN: usize = 4;
 /// Digits from which a number after `name_` is an id together with it.
 const LONG_ID: usize = 8;
+/// Bytes that are copied at once.
+const COPIED: usize = 16;
 /// Most joining characters between two variables that are one.
 const LONGEST_JOIN: usize = 4;
 

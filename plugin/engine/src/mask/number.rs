@@ -29,16 +29,18 @@ pub(super) fn unit_of(rest: &[u8]) -> Option<(usize, f64)> {
 
 /// Digits with at most one point, at most 15 of them: exact enough in one pass, and what `str::parse` costs is not paid.
 pub(super) fn value_of(number: &[u8]) -> f64 {
-    let (mut digits, mut scale, mut fraction) = (0u64, 1.0f64, false);
+    let (mut digits, mut decimals) = (0u64, None);
     for &byte in number {
         if byte == b'.' {
-            fraction = true;
+            decimals = Some(0usize);
         } else {
             digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
-            scale *= if fraction { 10.0 } else { 1.0 };
+            decimals = decimals.map(|count| count.saturating_add(1));
         }
     }
-    digits as f64 / scale
+    const SCALES: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    digits as f64 / decimals.and_then(|count| SCALES.get(count)).map_or(1.0, |scale| *scale)
 }
 
 #[cfg(test)]
