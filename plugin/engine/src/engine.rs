@@ -1,9 +1,11 @@
 //! One record through all steps: source, mask, template, statistics, rules, advice, verdict.
 
+mod detour;
 mod report;
 
 use std::sync::Arc;
 
+use self::detour::Detour;
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
     aliases::Aliases,
@@ -16,7 +18,6 @@ use crate::{
     },
     mask::Masked,
     memory::IdMap,
-    options::Mode,
     pick::Picker,
     record::Record,
     rules::{Categories, RuleSet, Scratch, Subject},
@@ -25,7 +26,7 @@ use crate::{
     source::{Context, Placed, Source},
     summary::{Counters, Ending},
     template::Seeds,
-    verdict::{Flag, Level, RuleHit, Status, TemplateId, Verdict},
+    verdict::{Flag, Level, RuleHit, TemplateId, Verdict},
 };
 
 /// Nanoseconds since the Unix epoch. Time is always an argument.
@@ -55,12 +56,8 @@ pub struct Engine {
     endings: Vec<Ending>,
     pub(crate) aliases: Aliases,
     counters: Counters,
-    /// `None`: nobody has said that there is a detour.
-    detour: Option<bool>,
+    detour: Detour,
     baseline: Option<i64>,
-    /// The second that `diverted` counts.
-    second: i64,
-    diverted: u32,
     tail: f64,
     table: Table,
     addresses: Addresses,
@@ -87,10 +84,8 @@ impl Engine {
             endings: Vec::new(),
             aliases: Aliases::default(),
             counters: Counters::default(),
-            detour: None,
+            detour: Detour::default(),
             baseline: None,
-            second: 0,
-            diverted: 0,
             tail: settings.tail(),
             table: Table::new(),
             addresses: Addresses::default(),
@@ -143,7 +138,7 @@ impl Engine {
 
     /// Says whether the sidecar is there: `false` keeps questionable records in the stream, tagged `skipped`.
     pub fn set_detour(&mut self, open: bool) {
-        self.detour = Some(open);
+        self.detour.is_open = Some(open);
     }
 
     /// Declares that everything seen until `now` is what is normal: whatever appears later is `new` each time it comes.
@@ -249,7 +244,7 @@ impl Engine {
         if rule.as_ref().is_some_and(|rule| rule.score >= 2.0) {
             template.rule_hits = template.rule_hits.saturating_add(1);
         }
-        let advice = Arc::clone(&self.advice);
+        let advice = &self.advice;
         let former = || advice.get(self.aliases.former(template_id)?, seconds);
         let row = advice.get(template_id, seconds).or_else(former);
         let quiet = |score| Verdict { score, template_id, ..Verdict::default() };
@@ -288,14 +283,14 @@ impl Engine {
         if level == Level::None && !(curious && row.is_none()) {
             return Verdict { rule, flags: self.signals.flags, ..quiet(score) };
         }
-        let (status, note) = self.route(level, row, now);
+        let (status, note) = self.detour.way(&self.settings, &mut self.counters, level, row, now);
         let Some(status) = status else {
             return Verdict { rule, flags: self.signals.flags, ..quiet(score) };
         };
         if level > Level::None {
             self.counters.flagged = self.counters.flagged.saturating_add(1);
         }
-        let description = rule.as_ref().and_then(|rule| self.rules.description(&rule.name));
+        let description = rule.as_ref().and_then(|rule| self.rules.description(rule));
         let mut reason = score::reason(&self.signals, rule.as_ref(), description);
         if let Some(note) = note {
             reason.push_str("; ");
@@ -316,45 +311,6 @@ impl Engine {
             actual: self.signals.actual,
             reason: Some(reason),
         }
-    }
-
-    /// Where a questionable record goes: `None` if it is not worth a word after all.
-    fn route(
-        &mut self,
-        level: Level,
-        row: Option<&TemplateAdvice>,
-        now: i64,
-    ) -> (Option<Status>, Option<&'static str>) {
-        let flagged = level > Level::None;
-        if let Some(row) = row {
-            let confirmed = row.class == Class::Anomalous;
-            return (flagged.then_some(if confirmed { Status::Confirmed } else { Status::Inline }), None);
-        }
-        if self.settings.mode() == Mode::Inline
-            || self.detour.is_none() && self.settings.advice_dir().is_none()
-        {
-            return (flagged.then_some(Status::Inline), None);
-        }
-        if self.detour != Some(true) {
-            let skipped = flagged.then_some(Status::Skipped);
-            self.counters.skipped = self.counters.skipped.saturating_add(u64::from(flagged));
-            return (skipped, Some("sidecar absent, judged in the plugin alone"));
-        }
-        let second = now.checked_div(1_000_000_000).unwrap_or_default();
-        if second != self.second {
-            self.second = second;
-            self.diverted = 0;
-        }
-        if self.diverted >= self.settings.divert_per_second {
-            self.counters.skipped = self.counters.skipped.saturating_add(u64::from(flagged));
-            return (
-                flagged.then_some(Status::Skipped),
-                Some("detour full (divert_per_second), judged in the plugin alone"),
-            );
-        }
-        self.diverted = self.diverted.saturating_add(1);
-        self.counters.pending = self.counters.pending.saturating_add(1);
-        (Some(Status::Pending), None)
     }
 
     /// The key of a record's source, which exists afterwards.

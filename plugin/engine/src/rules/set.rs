@@ -173,9 +173,11 @@ impl RuleSet {
         RuleSet::compile(builtin_rules()).set
     }
 
-    /// What a rule of this name is about, in the words of its file.
-    pub fn description(&self, name: &str) -> Option<&str> {
-        self.entries.iter().find(|entry| *entry.name == *name).map(|entry| &*entry.description)
+    /// What the rule that hit is about, in the words of its file.
+    pub fn description(&self, hit: &RuleHit) -> Option<&str> {
+        let order = |entry: &Entry| hit.score.total_cmp(&entry.score).then_with(|| entry.name.cmp(&hit.name));
+        let place = self.entries.binary_search_by(order).ok()?;
+        self.entries.get(place).map(|entry| &*entry.description)
     }
 
     /// Number of rules.
