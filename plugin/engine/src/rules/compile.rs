@@ -147,7 +147,7 @@ impl Builder {
             let matcher = pattern::parse(text).and_then(|hir| self.matcher(&hir));
             unless.push(matcher.map_err(|reason| ("unless", reason))?);
         }
-        let outline = hir.as_ref().map(Outline::of).unwrap_or_default();
+        let outline = hir.as_ref().map(|hir| Outline::of(hir, required.as_ref())).unwrap_or_default();
         let pattern = match &hir {
             None => Pattern::None,
             Some(hir) if required.is_some() || needs != Needs::Nothing => {
@@ -161,7 +161,6 @@ impl Builder {
                 Pattern::Open
             }
         };
-        let reach = required.as_ref().and_then(|required| u32::try_from(required.reach?).ok());
         self.file_under(required.map(|required| required.texts), needs, pattern, rule)?;
         if let (Pattern::Open, Some(hir)) = (pattern, hir) {
             self.set.open_entries.push(self.next());
@@ -180,7 +179,6 @@ impl Builder {
             description: Arc::clone(&rule.description),
             score: rule.score,
             pattern,
-            reach,
             outline,
             fields,
             unless: unless.into_boxed_slice(),

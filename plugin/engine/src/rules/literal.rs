@@ -79,48 +79,67 @@ fn plus(one: Option<usize>, other: Option<usize>) -> Option<usize> {
     one.zip(other).and_then(|(one, other)| one.checked_add(other))
 }
 
-/// Most sets of a branch, and most texts of a set, that [`branches`] gives.
+/// Most sets of a branch, and most texts of a set, that are kept.
 const MAX_SETS: usize = 3;
 const MAX_SET: usize = 48;
 
-/// For each branch of the pattern, sets of lower-case literals: every match goes through one of the branches and contains
-/// at least one literal of each of its sets. A branch without sets promises nothing.
-pub(super) fn branches(hir: &Hir) -> Vec<Vec<Texts>> {
+/// A way through a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Branch {
+    /// Sets of lower-case literals: a match that goes this way contains one literal of each. None if it promises nothing.
+    pub(super) sets: Vec<Texts>,
+    /// Most bytes from where such a match begins to where the first of the pattern's [`required`] literals ends; `None`
+    /// if there is no limit.
+    pub(super) reach: Option<usize>,
+}
+
+/// The branches of a pattern that requires these literals: every match goes through one of them.
+pub(super) fn branches(hir: &Hir, required: &[Vec<u8>]) -> Vec<Branch> {
+    ways(hir).into_iter().map(|sets| Branch::new(sets, required)).collect()
+}
+
+/// For each branch of the pattern all that is known to be required there.
+fn ways(hir: &Hir) -> Vec<Vec<Required>> {
     match hir.kind() {
-        HirKind::Capture(capture) => branches(&capture.sub),
-        HirKind::Alternation(parts) => parts.iter().flat_map(branches).collect(),
+        HirKind::Capture(capture) => ways(&capture.sub),
+        HirKind::Alternation(parts) => parts.iter().flat_map(ways).collect(),
         HirKind::Concat(parts) => {
             // What alternatives begin with in common stands before them.
             let (head, tail) = match parts.split_last() {
-                Some((last, head)) if walk(last).exact.is_none() => (head, branches(last)),
+                Some((last, head)) if walk(last).exact.is_none() => (head, ways(last)),
                 _ => (&**parts, vec![Vec::new()]),
             };
             let mut before = Vec::new();
-            let whole = runs(head, |required| before.push(required.texts));
-            before.extend(whole);
-            let joined = tail.into_iter().map(|sets| before.iter().cloned().chain(sets).collect());
-            joined.map(worth_asking).collect()
+            let whole = runs(head, |required| before.push(required));
+            before.extend(whole.map(Required::whole));
+            let most = head.iter().try_fold(0, |sum, part| plus(Some(sum), part.properties().maximum_len()));
+            let behind = |sets: Vec<Required>| sets.into_iter().map(move |required| required.behind(most));
+            tail.into_iter().map(|sets| before.iter().cloned().chain(behind(sets)).collect()).collect()
         }
         _ => {
             let facts = walk(hir);
-            let required = facts.required.map(|required| required.texts);
-            vec![worth_asking(facts.exact.into_iter().chain(required).collect())]
+            vec![facts.exact.map(Required::whole).into_iter().chain(facts.required).collect()]
         }
     }
 }
 
-/// The best of the sets.
-fn worth_asking(mut sets: Vec<Texts>) -> Vec<Texts> {
-    for texts in &mut sets {
-        texts.iter_mut().for_each(|text| text.truncate(MAX_LITERAL));
-        texts.sort_unstable();
-        texts.dedup();
+impl Branch {
+    /// Keeps the best of the sets.
+    fn new(mut all: Vec<Required>, listed: &[Vec<u8>]) -> Branch {
+        for Required { texts, .. } in &mut all {
+            texts.iter_mut().for_each(|text| text.truncate(MAX_LITERAL));
+            texts.sort_unstable();
+            texts.dedup();
+        }
+        let is_listed = |set: &&Required| set.texts.iter().all(|text| listed.binary_search(text).is_ok());
+        let reach = all.iter().filter(is_listed).filter_map(|set| set.reach).min();
+        let mut sets: Vec<Texts> = all.into_iter().map(|set| set.texts).collect();
+        sets.retain(|texts| texts.len() <= MAX_SET && worth(texts).is_some());
+        sets.sort_by_cached_key(|texts| (std::cmp::Reverse(worth(texts)), texts.clone()));
+        sets.dedup();
+        sets.truncate(MAX_SETS);
+        Branch { sets, reach }
     }
-    sets.retain(|texts| texts.len() <= MAX_SET && worth(texts).is_some());
-    sets.sort_by_cached_key(|texts| (std::cmp::Reverse(worth(texts)), texts.clone()));
-    sets.dedup();
-    sets.truncate(MAX_SETS);
-    sets
 }
 
 fn walk(hir: &Hir) -> Facts {

@@ -11,7 +11,7 @@ use regex_syntax::hir::Hir;
 
 use super::{
     finder::window::{hash, window},
-    literal,
+    literal::{self, Branch, Required},
 };
 
 /// Cells of the table of grams. A byte each, because a bit takes longer to set.
@@ -94,54 +94,78 @@ fn cell(hash: u32) -> usize {
     (hash >> (u32::BITS - CELLS.trailing_zeros())) as usize
 }
 
-/// Any branch, every set, any text: for each branch the length of what it takes, for each of its sets the number of its
-/// texts, for each text the cells of a few grams, spread over it. One list, because it is read rarely enough to be far
-/// away.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outline(Box<[u16]>);
+/// Any branch, every set, any text: for each branch its reach, the length of what it takes, for each of its sets the number
+/// of its texts, for each text the cells of a few grams, spread over it. One list, because it is read rarely enough to be
+/// far away.
+#[derive(Clone, Debug)]
+pub(super) struct Outline {
+    /// The branches that reach farthest come first; none if one of them promises nothing.
+    list: Box<[u16]>,
+    /// That of a pattern without a list.
+    reach: u16,
+}
+
+/// The reach of what has no limit.
+const FAR: u16 = u16::MAX;
+
+/// Reads everything: what promises nothing.
+impl Default for Outline {
+    fn default() -> Outline {
+        Outline { list: Box::default(), reach: FAR }
+    }
+}
 
 impl Outline {
-    /// The outline of a pattern; one that promises nothing can always match.
-    pub(super) fn of(hir: &Hir) -> Outline {
-        let mut branches = literal::branches(hir);
-        for sets in &mut branches {
-            sets.retain(|texts| texts.iter().all(|text| text.len() >= GRAM));
+    /// The outline of a pattern that is looked for by these literals; one that promises nothing can always match.
+    pub(super) fn of(hir: &Hir, required: Option<&Required>) -> Outline {
+        let far = |reach: Option<usize>| reach.and_then(|reach| u16::try_from(reach).ok()).unwrap_or(FAR);
+        let (listed, reach) = match required {
+            Some(required) => (&*required.texts, far(required.reach)),
+            None => (&[][..], FAR),
+        };
+        let mut branches = literal::branches(hir, listed);
+        for branch in &mut branches {
+            branch.sets.retain(|texts| texts.iter().all(|text| text.len() >= GRAM));
         }
-        if branches.iter().any(Vec::is_empty) {
-            return Outline::default();
+        if branches.iter().any(|branch| branch.sets.is_empty()) {
+            return Outline { list: Box::default(), reach };
         }
+        branches.sort_by_key(|branch| std::cmp::Reverse(far(branch.reach)));
         let mut list = Vec::new();
         // The literals' own limits are far below what a number of the list can be.
         let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-        for mut sets in branches {
+        for Branch { mut sets, reach } in branches {
             // The best set is the one that made the rule a candidate: it is there, most likely.
             sets.rotate_left(1);
+            list.push(far(reach));
             list.push(count(sets.iter().map(|texts| 1 + texts.len() * GRAMS).sum()));
             for texts in sets {
                 list.push(count(texts.len()));
                 texts.iter().for_each(|text| list.extend(trace(text)));
             }
         }
-        Outline(list.into_boxed_slice())
+        Outline { list: list.into_boxed_slice(), reach }
     }
 
-    /// Whether the pattern can match the message, which must be the one that the grams were last told to forget for.
-    pub(super) fn fits(&self, grams: &mut Grams, message: &[u8]) -> bool {
-        if self.0.is_empty() {
-            return true;
+    /// Where a match begins at the earliest, if the first of the literals was seen at a place of the message; `None` if
+    /// there can be no match. The message must be the one that the grams were last told to forget for.
+    pub(super) fn first(&self, grams: &mut Grams, message: &[u8], place: usize) -> Option<usize> {
+        let before = |reach: u16| if reach == FAR { 0 } else { place.saturating_sub(reach.into()) };
+        if self.list.is_empty() {
+            return Some(before(self.reach));
         }
         if !grams.is_noted {
             grams.note_all(message);
         }
-        let mut rest = &*self.0;
-        while let Some((length, after)) = rest.split_first() {
-            let Some((branch, after)) = after.split_at_checked(usize::from(*length)) else { return true };
+        let mut rest = &*self.list;
+        while let [reach, length, after @ ..] = rest {
+            let Some((branch, after)) = after.split_at_checked(usize::from(*length)) else { return Some(0) };
             rest = after;
             if grams.have_all(branch) {
-                return true;
+                return Some(before(*reach));
             }
         }
-        false
+        None
     }
 }
 
@@ -166,7 +190,8 @@ mod tests {
 
     fn fits(pattern: &str, message: &str) -> bool {
         let hir = parse(pattern).unwrap();
-        Outline::of(&hir).fits(&mut Grams::default(), message.as_bytes())
+        let required = literal::required(&hir);
+        Outline::of(&hir, required.as_ref()).first(&mut Grams::default(), message.as_bytes(), 0).is_some()
     }
 
     #[test]
@@ -195,22 +220,22 @@ mod tests {
 
     #[test]
     fn a_message_before_is_not_taken_for_this_one_when_numbers_come_again() {
-        let outline = Outline::of(&parse("failed").unwrap());
+        let outline = Outline::of(&parse("failed").unwrap(), None);
         let mut grams = Grams::default();
-        assert!(outline.fits(&mut grams, b"it failed"));
+        assert!(outline.first(&mut grams, b"it failed", 0).is_some());
         for _ in 0..600 {
             grams.forget();
-            assert!(!outline.fits(&mut grams, b"it ended"));
+            assert!(outline.first(&mut grams, b"it ended", 0).is_none());
         }
     }
 
     #[test]
     fn a_message_is_noted_anew_only_after_the_last_is_forgotten() {
-        let outline = Outline::of(&parse("failed").unwrap());
+        let outline = Outline::of(&parse("failed").unwrap(), None);
         let mut grams = Grams::default();
-        assert!(outline.fits(&mut grams, b"it failed"));
+        assert!(outline.first(&mut grams, b"it failed", 0).is_some());
         grams.forget();
-        assert!(!outline.fits(&mut grams, b"it ended"));
+        assert!(outline.first(&mut grams, b"it ended", 0).is_none());
     }
 
     proptest! {

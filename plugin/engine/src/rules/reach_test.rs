@@ -24,7 +24,7 @@ fn how_far_before_its_literal_a_match_may_begin() {
     assert_eq!(reach(r"refused {1,4}\d{1,9}rejected!"), Some(7 + 4 + 9 + 9));
 }
 
-const PATTERNS: [&str; 9] = [
+const PATTERNS: [&str; 11] = [
     r"\brefused\b",
     r"^x.{0,9}(?:refused|rejected)\b",
     r"\d{1,3} refused$",
@@ -34,6 +34,8 @@ const PATTERNS: [&str; 9] = [
     r"(?:[^ ]{2}refused ){2,5}x",
     r"\d{2}refused|x+rejected",
     r"1 {1,4}\d{1,9}rejected!",
+    r"-.*refused!|\d\drejected|(?:x{1,3}|[^-]*!)refused",
+    r"x\d{1,2}(?:refused|.*rejected|-?\drefuse!)",
 ];
 
 proptest! {

@@ -78,8 +78,6 @@ pub(super) struct Entry {
     pub(super) description: Arc<str>,
     pub(super) score: f32,
     pub(super) pattern: Pattern,
-    /// Most bytes of a match up to the end of the literal by which the entry is listed; `None` if there is no limit.
-    pub(super) reach: Option<u32>,
     /// What a message needs for a pattern of its own to match.
     pub(super) outline: Outline,
     pub(super) fields: Option<Box<Expr<Check>>>,
@@ -266,8 +264,9 @@ impl RuleSet {
             Pattern::Open => has_bit(settled, number),
             Pattern::Own(matcher) => {
                 has_bit(settled, number)
-                    || (entry.outline.fits(grams, view.message)
-                        && tries.is_match_from(&self.matchers, matcher, view.message, entry.first(place)))
+                    || entry.outline.first(grams, view.message, place).is_some_and(|first| {
+                        tries.is_match_from(&self.matchers, matcher, view.message, first)
+                    })
             }
         };
         matches
@@ -334,11 +333,6 @@ impl RuleSet {
 }
 
 impl Entry {
-    /// Where a match begins at the earliest, if the first of the entry's literals was seen at a place.
-    fn first(&self, place: usize) -> usize {
-        self.reach.map_or(0, |reach| place.saturating_sub(reach as usize))
-    }
-
     fn hit(&self) -> RuleHit {
         RuleHit { name: Arc::clone(&self.name), category: Arc::clone(&self.category), score: self.score }
     }
