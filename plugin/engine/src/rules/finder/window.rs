@@ -269,21 +269,37 @@ impl From<(Key, u32)> for Known {
 /// the last four of the first. Zeros where the message has none.
 #[inline(always)]
 fn around(message: &[u8], window: usize) -> (u64, u64) {
-    let halves = |bytes: &[u8; 16]| {
-        let both = u128::from_le_bytes(*bytes);
-        (both as u64 | LOWER, (both >> 64) as u64 | LOWER)
+    let halves = |bytes: u128| (bytes as u64 | LOWER, (bytes >> 64) as u64 | LOWER);
+    let first = window.checked_sub(BEFORE);
+    if let Some(bytes) = first.and_then(|first| message.get(first..)?.first_chunk()) {
+        return halves(u128::from_le_bytes(*bytes));
+    }
+    // The message begins or ends among the sixteen.
+    let (head, tail) = (message.first_chunk().copied(), message.last_chunk().copied());
+    let bytes = match (head, tail, first) {
+        (Some(head), _, None) => u128::from_le_bytes(head).wrapping_shl(bits(BEFORE.wrapping_sub(window))),
+        (_, Some(tail), Some(first)) => {
+            let missing = (first + 16).wrapping_sub(message.len());
+            u128::from_le_bytes(tail).wrapping_shr(bits(missing))
+        }
+        _ => of_few(message, window),
     };
-    let inside = window.checked_sub(BEFORE).and_then(|from| message.get(from..)?.first_chunk());
-    inside.map_or_else(|| halves(&at_the_edge(message, window)), halves)
+    halves(bytes)
 }
 
+/// Bits of fewer than sixteen bytes.
+fn bits(bytes: usize) -> u32 {
+    (bytes as u32).wrapping_mul(u8::BITS)
+}
+
+/// The sixteen around a window of a message that has not so many.
 #[cold]
-fn at_the_edge(message: &[u8], window: usize) -> [u8; 16] {
+fn of_few(message: &[u8], window: usize) -> u128 {
     let from = window.saturating_sub(BEFORE);
     let mut bytes = [0; 16];
     let places = bytes.iter_mut().skip(BEFORE.saturating_sub(window));
     places.zip(message.get(from..).unwrap_or_default()).for_each(|(to, byte)| *to = *byte);
-    bytes
+    u128::from_le_bytes(bytes)
 }
 
 /// The first eight bytes as a number, the first lowest; zeros where there are fewer.
