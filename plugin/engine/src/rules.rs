@@ -128,6 +128,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("builtin/system-hardware.toml", include_str!("../../rules/system-hardware.toml")),
     ("builtin/system-upkeep.toml", include_str!("../../rules/system-upkeep.toml")),
     ("builtin/security.toml", include_str!("../../rules/security.toml")),
+    ("builtin/security-logins.toml", include_str!("../../rules/security-logins.toml")),
+    ("builtin/security-apps.toml", include_str!("../../rules/security-apps.toml")),
     ("builtin/security-audit.toml", include_str!("../../rules/security-audit.toml")),
     ("builtin/security-cloud.toml", include_str!("../../rules/security-cloud.toml")),
     ("builtin/security-threats.toml", include_str!("../../rules/security-threats.toml")),

@@ -22,6 +22,8 @@ const AGAIN: f32 = 4.0;
 const HALF_LIFE_NANOS: f64 = 300e9;
 /// Points below which an address begins anew.
 const FORGOTTEN: f32 = 0.5;
+/// Severity from which a hit counts in full: refused logins in the words of single programs, too common to be flagged.
+const IN_FULL: f32 = 1.8;
 /// A rule below this severity says that all is well (a login, a logout).
 const LEAST_SEVERITY: f32 = 0.8;
 /// Bytes of a message in which an address is looked for.
@@ -56,7 +58,7 @@ struct Counted {
 fn weight(rule: &RuleHit) -> Option<f32> {
     let named = || ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word));
     let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || named());
-    counts.then_some((rule.score / 2.0).min(1.0))
+    counts.then_some((rule.score / IN_FULL).min(1.0))
 }
 
 impl Addresses {

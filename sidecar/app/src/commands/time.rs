@@ -2,8 +2,9 @@
 //!
 //! Takes lines in order, gives nanoseconds. Known forms: RFC 3339 and its kin (`2026-11-21 10:00:00,123`,
 //! `2026/11/21 10:00:00`), syslog and ctime (`Nov 21 10:00:00`, `Sat Nov 21 10:00:00 2026`), access logs
-//! (`[21/Nov/2026:10:00:00 +0000]`), seconds or milliseconds since 1970. Only differences count, so a zone that is not
-//! named does no harm. A line without a time comes a millisecond after the one before it.
+//! (`[21/Nov/2026:10:00:00 +0000]`), seconds or milliseconds since 1970; of a JSON object, the field that is called so.
+//! Only differences count, so a zone that is not named does no harm. A line without a time comes a millisecond after the
+//! one before it; one from another time altogether is no neighbour of it, and comes an hour after it.
 
 use oddline_engine::UnixNanos;
 
@@ -13,10 +14,28 @@ const STEP: i64 = 1_000_000;
 const LATE: i64 = 3_600_000_000_000;
 /// A gap of more than this says that the file was cut or another one begins; a day.
 const LONGEST_GAP: i64 = 24 * LATE;
+/// What lies between the end of one file and the beginning of another, for whoever asks what came within minutes.
+const ELSEWHERE: i64 = 3_600_000_000_000;
 /// Bytes in which a time may begin.
 const HEAD: usize = 48;
 /// The same for access logs, where address and user stand before it.
 const ACCESS_HEAD: usize = 160;
+/// The same for fields of JSON objects.
+const FIELDS_HEAD: usize = 4 << 10;
+/// What the field of a record's time is called, in lower case.
+const FIELDS: [&[u8]; 11] = [
+    b"time",
+    b"ts",
+    b"timestamp",
+    b"@timestamp",
+    b"datetime",
+    b"date",
+    b"eventtime",
+    b"event_time",
+    b"created_at",
+    b"starttime",
+    b"_source_realtime_timestamp",
+];
 
 /// The clock of a stream of lines.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,8 +67,8 @@ impl LineClock {
         self.now = match told {
             Some(told) if told >= self.now && told.saturating_sub(self.now) <= LONGEST_GAP => told.max(next),
             Some(told) if told < self.now && self.now.saturating_sub(told) <= LATE => next,
-            _ => {
-                let now = self.now.saturating_add(STEP);
+            told => {
+                let now = self.now.saturating_add(if told.is_some() { ELSEWHERE } else { STEP });
                 self.anchor = Some((written, now));
                 now
             }
@@ -62,7 +81,33 @@ fn written(line: &[u8]) -> Option<i64> {
     let epoch = || epoch(line);
     let head = || starts(line, HEAD).find_map(|text| calendar(text).or_else(|| month_first(text)));
     let access = || starts(line, ACCESS_HEAD).filter(|text| text.get(2) == Some(&b'/')).find_map(access);
-    epoch().or_else(head).or_else(access)
+    epoch().or_else(head).or_else(access).or_else(|| field(line))
+}
+
+/// The time that a JSON object's own field names.
+fn field(line: &[u8]) -> Option<i64> {
+    if line.first() != Some(&b'{') {
+        return None;
+    }
+    let mut rest = &line[..line.len().min(FIELDS_HEAD)];
+    while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
+        rest = &rest[quote + 1..];
+        let Some(length) = rest.iter().position(|byte| *byte == b'"') else { break };
+        let (name, after) = (&rest[..length], &rest[length + 1..]);
+        if FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
+            && let Some(value) = after.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
+        {
+            let value = value.strip_prefix(b"\"").unwrap_or(value);
+            let time = epoch(value)
+                .or_else(|| calendar(value))
+                .or_else(|| access(value))
+                .or_else(|| month_first(value));
+            if time.is_some() {
+                return time;
+            }
+        }
+    }
+    None
 }
 
 /// The places among the first bytes where a word begins.
@@ -196,6 +241,9 @@ mod tests {
             "203.0.113.9 - ann [21/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 12",
             "1795255200 started",
             "1795255200000 started",
+            "{\"level\":\"info\",\"logger\":\"http.log.access\",\"msg\":\"started\",\"ts\": 1795255200.0}",
+            "{\"message\": \"time\", \"service\": \"a rather long name\", \"@timestamp\": \"2026-11-21T10:00:00Z\"}",
+            "{\"request\": {\"host\": \"shop.example\", \"uri\": \"/\"}, \"EventTime\": 1795255200000}",
         ] {
             assert_eq!(written(line.as_bytes()), Some(at), "{line}");
         }
@@ -221,6 +269,9 @@ mod tests {
             "May be late",
             "1795255200abc",
             "0000000000/00:00:00",
+            "{\"message\": \"what is the time\", \"time\": \"late\", \"ts\"",
+            "{\"time",
+            "{\"time\":",
         ] {
             assert_eq!(written(line.as_bytes()), None, "{line}");
         }
@@ -245,9 +296,9 @@ mod tests {
         assert_eq!(passed("2026-11-21 10:00:29 late"), 1_000);
         assert_eq!(passed("2026-11-21 10:00:40 a"), 10 * SECOND - 2_000 - STEP);
         assert_eq!(passed("2026-11-22 10:00:40 a day"), 24 * 3_600 * SECOND);
-        assert_eq!(passed("2027-02-01 10:00:00 another file"), STEP, "more than a day");
+        assert_eq!(passed("2027-02-01 10:00:00 another file"), ELSEWHERE, "more than a day");
         assert_eq!(passed("2027-02-01 10:00:05 and on"), 5 * SECOND);
-        assert_eq!(passed("2026-02-01 10:00:00 an older file"), STEP);
+        assert_eq!(passed("2026-02-01 10:00:00 an older file"), ELSEWHERE);
         assert_eq!(passed("2026-02-01 10:00:05 and on"), 5 * SECOND);
         clock.set(i64::MAX);
         clock.tick(b"2026-02-01 10:00:05");
