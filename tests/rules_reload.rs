@@ -1,5 +1,6 @@
-//! The real Fluent Bit with the native filter, and a rules file that changes under it: sound, broken, sound again. What
-//! holds is seen in the tags of the records that flow meanwhile, and in Fluent Bit's own log.
+//! The real Fluent Bit with the native filter and a rules file that changes under it: sound, broken, sound again; with either
+//! filter and a folder of rules whose files come, break and go. What holds is seen in the tags of the records that flow
+//! meanwhile, and in Fluent Bit's own log.
 //!
 //! Runs where `ODDLINE_FLUENT_BIT` names the program or it is on the path; says loudly that it was skipped elsewhere.
 
@@ -36,21 +37,28 @@ impl Drop for Run {
 }
 
 impl Run {
+    /// With the rules file `my.rules`.
     fn start(program: &Path, rules: &str) -> Run {
         let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("my.rules");
+        fs::write(&named, rules).unwrap();
+        let filter = native(&named);
+        Run::over(program, folder, &filter)
+    }
+
+    /// With this filter, an entry of the configuration's list.
+    fn over(program: &Path, folder: tempfile::TempDir, filter: &str) -> Run {
         let at = |name: &str| folder.path().join(name).display().to_string();
-        fs::write(at("my.rules"), rules).unwrap();
         fs::write(at("input.log"), "").unwrap();
         let configuration = format!(
-            "plugins: ['{filter}']\n\
+            "plugins: ['{library}']\n\
              service: {{flush: 0.2, grace: 1, log_level: info}}\n\
              pipeline:\n  \
                inputs: [{{name: tail, path: '{input}', tag: app, read_from_head: on, refresh_interval: 1}}]\n  \
-               filters: [{{name: oddline, match: '*', mode: inline, builtin_rules: false, rules: '{rules}'}}]\n  \
+               filters: [{filter}]\n  \
                outputs: [{{name: file, match: '*', path: '{out}', file: out.log, format: plain}}]\n",
-            filter = acceptance::built("ODDLINE_NATIVE_FILTER"),
+            library = acceptance::built("ODDLINE_NATIVE_FILTER"),
             input = at("input.log"),
-            rules = at("my.rules"),
             out = folder.path().display(),
         );
         fs::write(at("fluent-bit.yaml"), configuration).unwrap();
@@ -117,13 +125,73 @@ impl Run {
     }
 }
 
+fn native(rules: &Path) -> String {
+    format!("{{name: oddline, match: '*', mode: inline, builtin_rules: false, rules: '{}'}}", rules.display())
+}
+
+/// The wasm filter, its options in a file of this directory.
+fn wasm(directory: &Path, rules: &Path) -> String {
+    let options = format!("mode = \"inline\"\nbuiltin_rules = false\nrules = '{}'\n", rules.display());
+    fs::write(directory.join("oddline.toml"), options).unwrap();
+    format!(
+        "{{name: wasm, match: '*', event_format: json, wasm_path: '{}', function_name: oddline_filter, \
+         accessible_paths: '{}', wasm_heap_size: 8M, wasm_stack_size: 1M}}",
+        acceptance::built("ODDLINE_WASM_FILTER"),
+        directory.display()
+    )
+}
+
+fn told(log: &str, what: &str) -> usize {
+    log.lines().filter(|line| line.contains(what)).count()
+}
+
+#[test]
+fn a_folder_of_rules_is_followed_by_the_native_filter() {
+    a_folder_is_followed("a_folder_of_rules_is_followed_by_the_native_filter", |_, rules| native(rules));
+}
+
+#[test]
+fn a_folder_of_rules_is_followed_by_the_wasm_filter() {
+    a_folder_is_followed("a_folder_of_rules_is_followed_by_the_wasm_filter", wasm);
+}
+
+fn a_folder_is_followed(name: &str, filter: fn(&Path, &Path) -> String) {
+    let Some(program) = acceptance::fluent_bit() else { return acceptance::skipped(name, "no fluent-bit") };
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("accessible");
+    let rules = directory.join("rules");
+    fs::create_dir_all(&rules).unwrap();
+    fs::write(rules.join("pump.rules"), PUMP).unwrap();
+    fs::write(rules.join("notes.md"), "not a rule (").unwrap();
+    let filter = filter(&directory, &rules);
+    let mut run = Run::over(&program, folder, &filter);
+    run.until("the file that was there holds", "pump 7 stopped", |rule, log| {
+        rule == Some("PUMP_STOPPED") && told(log, "rules loaded: 1 of yours, 0 built in") == 1
+    });
+    let valve = "[[rules]]\nname = \"VALVE_STUCK\"\npattern = 'valve \\d+ stuck'\nscore = 7\n";
+    fs::write(rules.join("valve.toml"), valve).unwrap();
+    run.until("a new file holds", "valve 3 stuck", |rule, _| rule == Some("VALVE_STUCK"));
+    fs::write(rules.join("broken.txt"), BROKEN).unwrap();
+    run.until("a broken file is told", "pump 7 stopped", |rule, log| {
+        assert_eq!(rule, Some("PUMP_STOPPED"), "what was read before stays in force");
+        told(log, "broken.txt:2: rule VALVE_STUCK: pattern: is not a regex") == 1
+            && told(log, "rules not reloaded: the ones read before stay in use") == 1
+    });
+    fs::remove_file(rules.join("broken.txt")).unwrap();
+    fs::remove_file(rules.join("pump.rules")).unwrap();
+    run.until("a file that went no longer holds", "pump 7 stopped", |rule, _| rule.is_none());
+    run.until("the other one does", "valve 3 stuck", |rule, _| {
+        assert_eq!(rule, Some("VALVE_STUCK"));
+        true
+    });
+}
+
 #[test]
 fn rules_change_under_a_running_fluent_bit() {
     let Some(program) = acceptance::fluent_bit() else {
         return acceptance::skipped("rules_change_under_a_running_fluent_bit", "no fluent-bit");
     };
     let mut run = Run::start(&program, PUMP);
-    let told = |log: &str, what: &str| log.lines().filter(|line| line.contains(what)).count();
     run.until("the first rules hold", "pump 7 stopped", |rule, log| {
         rule == Some("PUMP_STOPPED") && told(log, "rules loaded: 1 of yours, 0 built in") == 1
     });

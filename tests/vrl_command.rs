@@ -36,6 +36,26 @@ fn what_it_writes_compiles_and_tags() {
 }
 
 #[test]
+fn a_folder_gives_all_its_rule_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.rules", "PUMP_STOPPED \"pump stopped\" 6\n");
+    write("b.toml", "[[rules]]\nname = \"VALVE_STUCK\"\npattern = \"valve stuck\"\nscore = 6\n");
+    write("notes.md", "no rule (");
+    let named = folder.path().to_str().unwrap();
+    let output = oddline(&["vrl", "--mode", "inline", "--rules", named]);
+    assert!(output.status.success(), "{}", said(&output));
+    let program = vrl::Vrl::compile(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    for (message, rule) in [("pump stopped", "PUMP_STOPPED"), ("valve stuck", "VALVE_STUCK")] {
+        assert_eq!(program.json(json!({ "message": message })).0["anomaly"]["rule"], rule);
+    }
+    write("c.rules", "DOOR_OPEN \"(\" 6\n");
+    let output = oddline(&["vrl", "--check", "--rules", named]);
+    let named = format!("{}:1: rule DOOR_OPEN: pattern: ", folder.path().join("c.rules").display());
+    assert!(!output.status.success() && said(&output).contains(&named), "{}", said(&output));
+}
+
+#[test]
 fn a_file_is_replaced_whole_and_options_are_obeyed() {
     let folder = tempfile::tempdir().unwrap();
     let (file, options) = (folder.path().join("oddline.vrl"), folder.path().join("options.toml"));

@@ -117,8 +117,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "rules",
         Kind::Text,
         "",
-        "a file or a directory",
-        "rule files of your own; reloaded when they change",
+        "a file or a folder",
+        "rules of your own: a file, or all rule files of a folder (.toml, .rules, .txt); read again when one changes, comes or goes",
     ),
     option(
         "advice_dir",

@@ -19,9 +19,13 @@
 
 mod host;
 mod plugin;
+mod rule_files;
 mod state;
 mod watch;
 
 pub use plugin::{Format, Json, Msgpack, Outcome, Plugin, RESERVED_TAG_PREFIX};
+pub use rule_files::{
+    MAX_RULE_BYTES, MAX_RULE_FILES, MAX_RULE_FOLDER_ENTRIES, RULE_ENDINGS, RuleFile, rule_files,
+};
 pub use state::{Keeping, StateFile};
-pub use watch::{Changes, HEARTBEAT_TTL_NANOS, MAX_RULE_FILES, Watch};
+pub use watch::{Changes, HEARTBEAT_TTL_NANOS, Watch};

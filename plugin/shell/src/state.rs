@@ -13,7 +13,7 @@ use std::{
 
 use oddline_engine::{Saving, Settings, UnixNanos};
 
-use crate::{plugin::Plugin, watch::read_limited};
+use crate::{plugin::Plugin, rule_files::read_limited};
 
 /// Bytes written in one step.
 const PIECE_BYTES: usize = 256 << 10;

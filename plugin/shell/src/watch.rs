@@ -4,27 +4,24 @@
 //! between two records. A file that does not check out costs one notice; what was read last stays in use.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use oddline_codec::marker::Secret;
 use oddline_engine::{
     Settings, UnixNanos,
     advice::{Advice, AdviceTable, MAX_ADVICE_BYTES},
-    rules::{self, MAX_FILE_BYTES, RuleSet},
+    rules::{self, RuleSet},
 };
 
-use crate::host;
+use crate::{
+    host,
+    rule_files::{RuleFile, Stamp, read_limited, rule_files, stamp},
+};
 
 /// A heartbeat older than this closes the detour (and one that far in the future is not believed).
 pub const HEARTBEAT_TTL_NANOS: u64 = 3_000_000_000;
-/// Most rule files in a directory.
-pub const MAX_RULE_FILES: usize = 256;
-/// Endings by which a rule file in a directory is known; others (backups, notes) are left alone.
-const RULE_ENDINGS: [&str; 3] = ["toml", "rules", "txt"];
 /// Most problems of rule files that are told one by one.
 const MAX_TOLD_PROBLEMS: usize = 20;
 
@@ -63,20 +60,14 @@ impl Changes {
     }
 }
 
-/// Size and time of change of one file; `None` if it is not there. What decides whether it is read again.
-type Stamp = Option<(u64, Option<SystemTime>)>;
-
-fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()))
-}
-
 /// The files of one shell instance.
 #[derive(Debug)]
 pub struct Watch {
     builtin: bool,
     rules: Option<PathBuf>,
     advice_dir: Option<PathBuf>,
-    seen_rules: Option<Vec<(PathBuf, Stamp)>>,
+    /// The rule files at the last look that read them, or why there were none.
+    seen_rules: Option<Result<Vec<RuleFile>, String>>,
     have_user_rules: bool,
     seen_advice: Stamp,
     seen_secret: Stamp,
@@ -132,55 +123,48 @@ impl Watch {
     }
 
     fn poll_rules(&mut self, changes: &mut Changes) {
-        let files = self.rules.as_deref().map(rule_files).unwrap_or_else(|| Ok(Vec::new()));
-        let files = files.unwrap_or_else(|error| {
-            // Told once: the stamp of the path that cannot be read stands for the error.
-            let path = self.rules.clone().unwrap_or_default();
-            let first = self.seen_rules.as_ref().is_none_or(|seen| *seen != [(path.clone(), None)]);
-            if first {
-                changes.notices.push(format!("rules {}: {error}", path.display()));
-            }
-            vec![(path, None)]
-        });
-        if self.seen_rules.as_ref() == Some(&files) {
+        let listed = self.rules.as_deref().map_or(Ok(Vec::new()), rule_files);
+        let listed = listed.map_err(|error| error.to_string());
+        if self.seen_rules.as_ref() == Some(&listed) {
             return;
         }
         let first = self.seen_rules.is_none();
         let mut all = if self.builtin { rules::builtin_rules() } else { Vec::new() };
         let mut problems = Vec::new();
         let before = all.len();
-        for (path, stamp) in &files {
-            if stamp.is_none() {
-                continue;
-            }
-            match read_limited(path, MAX_FILE_BYTES) {
-                Ok(content) => {
-                    let parsed = rules::parse_bytes(&path.display().to_string(), &content);
-                    all.extend(parsed.rules);
-                    problems.extend(parsed.problems.iter().map(ToString::to_string));
+        let path = self.rules.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+        match &listed {
+            Err(fault) => problems.push(format!("rules {path}: {fault}")),
+            Ok(files) => {
+                for file in files {
+                    match file.parse() {
+                        Ok(parsed) => {
+                            all.extend(parsed.rules);
+                            problems.extend(parsed.problems.iter().map(ToString::to_string));
+                        }
+                        Err(fault) => problems.push(format!("rules {fault}")),
+                    }
                 }
-                Err(error) => problems.push(format!("rules {}: {error}", path.display())),
             }
         }
         let user_rules = all.len().saturating_sub(before);
         let compiled = RuleSet::compile(all);
         problems.extend(compiled.problems.iter().map(ToString::to_string));
         let mut notes = Vec::new();
-        let gone = files.iter().any(|(_, stamp)| stamp.is_none());
-        self.seen_rules = Some(files);
         // A first load takes what is sound; a later one is all or nothing, so that a slip of the editor disarms nobody.
-        if !first && self.have_user_rules && (gone || !problems.is_empty()) {
+        if !first && self.have_user_rules && !problems.is_empty() {
             changes.rules_refused = 1;
             problems.push("rules not reloaded: the ones read before stay in use".to_owned());
         } else {
             self.have_user_rules = user_rules > 0;
             changes.rules_reloaded = u64::from(!first);
-            if self.rules.is_some() && !gone {
+            if self.rules.is_some() && listed.is_ok() {
                 changes.notices.push(format!("rules loaded: {} of yours, {before} built in", user_rules));
             }
             notes = compiled.left_out.iter().map(ToString::to_string).collect();
             changes.rules = Some(Arc::new(compiled.set));
         }
+        self.seen_rules = Some(listed);
         problems.append(&mut notes);
         tell(problems, &mut changes.notices);
     }
@@ -222,41 +206,6 @@ impl Watch {
     }
 }
 
-/// The rule files under a path, in order of their names, with their stamps.
-fn rule_files(path: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
-    if !fs::metadata(path)?.is_dir() {
-        return Ok(vec![(path.to_owned(), stamp(path))]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let file = entry?.path();
-        if file
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .is_some_and(|e| RULE_ENDINGS.contains(&e))
-        {
-            let stamp = stamp(&file);
-            files.push((file, stamp));
-        }
-        if files.len() > MAX_RULE_FILES {
-            return Err(io::Error::other(format!("more than {MAX_RULE_FILES} files; join some")));
-        }
-    }
-    files.sort_by(|left, right| left.0.cmp(&right.0));
-    Ok(files)
-}
-
-/// Reads a file of at most `limit` bytes.
-pub(crate) fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    use io::Read;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(io::Error::other(format!("file has more than {limit} bytes")));
-    }
-    Ok(bytes)
-}
-
 /// Whether the heartbeat's time is near `now`.
 fn heartbeat(path: &Path, now: UnixNanos) -> bool {
     let beat = read_limited(path, 64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -274,9 +223,12 @@ fn tell(problems: Vec<String>, notices: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use oddline_engine::{Advice, Options};
 
     use super::*;
+    use crate::rule_files::MAX_RULE_FILES;
 
     const NOW: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
 
@@ -318,19 +270,55 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_rules_is_bounded_and_other_files_are_left_alone() {
+    fn a_folder_that_is_too_full_is_told_and_disarms_nobody() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("notes.md"), "not rules").unwrap();
-        fs::write(dir.path().join("mine.toml.bak"), "not rules").unwrap();
-        for number in 0..MAX_RULE_FILES {
+        let write = |number: usize| {
             fs::write(dir.path().join(format!("{number}.toml")), rule(&format!("RULE_{number}"))).unwrap();
-        }
+        };
+        (0..MAX_RULE_FILES).for_each(write);
         let options = Options { rules: text(dir.path()), builtin_rules: Some(false), ..Options::default() };
-        let changes = watch(&options).poll(NOW);
+        let mut running = watch(&options);
+        let changes = running.poll(NOW);
         assert_eq!(changes.rules.unwrap().len(), MAX_RULE_FILES, "{:?}", changes.notices);
-        fs::write(dir.path().join("over.toml"), rule("OVER")).unwrap();
-        let told = watch(&options).poll(NOW).notices.join("\n");
-        assert!(told.contains("more than 256 files; join some"), "{told}");
+        write(MAX_RULE_FILES);
+        let changes = running.poll(NOW);
+        let told = format!("rules {}: more than 256 rule files; join some", dir.path().display());
+        assert_eq!(changes.notices, [&*told, "rules not reloaded: the ones read before stay in use"]);
+        assert!(changes.rules.is_none() && running.poll(NOW).notices.is_empty(), "told once");
+        assert_eq!(watch(&options).poll(NOW).notices, [told], "who starts so has none of them");
+    }
+
+    #[test]
+    fn a_folder_is_followed_file_by_file_and_a_broken_one_leaves_all_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let options = Options { rules: text(dir.path()), builtin_rules: Some(false), ..Options::default() };
+        let mut watch = watch(&options);
+        assert_eq!(watch.poll(NOW).rules.unwrap().len(), 0, "an empty folder is in order");
+        fs::write(at("a.toml"), rule("A")).unwrap();
+        assert_eq!(watch.poll(NOW).rules.unwrap().len(), 1);
+        fs::write(at("b.rules"), "B \"purple elephant\" 6\n").unwrap();
+        assert_eq!(watch.poll(NOW).rules.unwrap().len(), 2, "a new file");
+        fs::write(at("b.rules"), "B \"purple elephant\" 6\nC \"green elephant\" 6\n").unwrap();
+        assert_eq!(watch.poll(NOW).rules.unwrap().len(), 3, "a changed file");
+        fs::write(at("c.rules"), "D \"(\" 6\n").unwrap();
+        let refused = watch.poll(NOW);
+        assert!(refused.rules.is_none() && refused.rules_refused == 1);
+        let named = format!("{}:1: rule D: pattern: ", at("c.rules").display());
+        assert!(refused.notices[0].starts_with(&named), "{:?}", refused.notices);
+        fs::remove_file(at("a.toml")).unwrap();
+        assert!(watch.poll(NOW).rules.is_none(), "as long as one is broken");
+        fs::remove_file(at("c.rules")).unwrap();
+        assert_eq!(watch.poll(NOW).rules.unwrap().len(), 2, "a removed file");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("nowhere"), at("link.toml")).unwrap();
+            let refused = watch.poll(NOW);
+            let named = format!("rules {}: ", at("link.toml").display());
+            assert!(refused.rules.is_none() && refused.notices[0].starts_with(&named), "{refused:?}");
+        }
+        fs::remove_dir_all(dir.path()).unwrap();
+        assert!(watch.poll(NOW).rules.is_none(), "a folder that is gone for a moment");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use oddline_engine::{Options, Settings};
@@ -35,6 +35,24 @@ pub fn load(directories: &[PathBuf]) -> Result<(Settings, Option<PathBuf>), Stri
     }
     let settings = Settings::new(&Options::default()).map_err(|errors| errors.to_string())?;
     Ok((settings, None))
+}
+
+/// What is to be said of paths that the host does not open for the module: they look as if nothing were there.
+pub fn out_of_reach(settings: &Settings, directories: &[PathBuf]) -> Vec<String> {
+    let named = [("rules", settings.rules_path()), ("advice_dir", settings.advice_dir())];
+    let outside = named.into_iter().filter_map(|(option, path)| Some((option, path?))).filter(|(_, path)| {
+        !directories.iter().any(|directory| plain(Path::new(path)).starts_with(plain(directory)))
+    });
+    outside
+        .map(|(option, path)| {
+            format!("{option}: {path} does not lie below accessible_paths {directories:?}; put it there, or name its directory there too")
+        })
+        .collect()
+}
+
+/// Without `.`, so that a relative path lies below the working directory.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -74,6 +92,31 @@ mod tests {
         assert_eq!((settings.key(), path), ("one", Some(first.path().join(FILE))));
         assert_eq!(load(&paths[..1]).unwrap(), (Settings::default(), None));
         assert_eq!(load(&[]).unwrap().0, Settings::default());
+    }
+
+    #[test]
+    fn what_the_host_does_not_open_is_named_with_what_to_do() {
+        let said = |rules: &str, directories: &[&str]| {
+            let options = Options { rules: Some(rules.to_owned()), ..Options::default() };
+            let directories: Vec<PathBuf> = directories.iter().map(PathBuf::from).collect();
+            out_of_reach(&Settings::new(&options).unwrap(), &directories)
+        };
+        for (rules, directories) in [
+            ("/var/lib/oddline/rules", &["/tmp", "/var/lib/oddline/"][..]),
+            ("/var/lib/oddline", &["/var/lib/oddline"]),
+            ("./rules/mine.toml", &["."]),
+            ("rules", &["./"]),
+        ] {
+            assert_eq!(said(rules, directories), [""; 0], "{rules} below {directories:?}");
+        }
+        for rules in ["/etc/rules", "/var/lib/oddline-rules", "rules"] {
+            let told = format!(
+                "rules: {rules} does not lie below accessible_paths [\"/var/lib/oddline\"]; put it there, or name its \
+                 directory there too"
+            );
+            assert_eq!(said(rules, &["/var/lib/oddline"]), [told]);
+        }
+        assert_eq!(out_of_reach(&Settings::default(), &[]), [""; 0]);
     }
 
     #[test]

@@ -133,6 +133,7 @@ impl Running {
             notices
                 .push("state_file: the wasm filter is not told when to stop and keeps no state".to_owned());
         }
+        notices.extend(config::out_of_reach(&settings, directories));
         let seconds = i64::try_from(settings.summary_interval_seconds()).unwrap_or(i64::MAX);
         Ok(Running {
             watch: Watch::new(&settings),

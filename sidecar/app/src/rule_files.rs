@@ -1,23 +1,23 @@
-//! The rules in force: the built-in ones and a user's own, from a file or a directory of files.
+//! The rules in force: the built-in ones and a user's own, from a file or a folder of files, which are found as the filters
+//! find them.
 
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use oddline_analyze::{Analyzer, ports::Conditions};
 use oddline_engine::{
     Body, RuleHit, Settings,
-    rules::{self, Parsed, Rule, RuleSet},
+    rules::{self, MAX_FILE_BYTES, Parsed, Rule, RuleSet},
 };
 use oddline_ingest::Screening;
 use oddline_rulebook::conditions as rulebook;
+use oddline_shell::{RuleFile, rule_files};
 
-/// Largest rule file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Between two looks at the files.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Problems of rule files that are told one by one.
@@ -60,11 +60,11 @@ impl Place {
     }
 
     /// The files there.
-    fn files(&self) -> io::Result<Vec<PathBuf>> {
+    fn files(&self) -> io::Result<Vec<RuleFile>> {
         match self {
             Place::Nowhere => Ok(Vec::new()),
             Place::Usual(path) if !path.exists() => Ok(Vec::new()),
-            Place::Named(path) | Place::Usual(path) => files_under(path),
+            Place::Named(path) | Place::Usual(path) => files(path),
         }
     }
 }
@@ -74,14 +74,14 @@ impl Place {
 pub struct RuleFiles {
     settings: Settings,
     place: Place,
-    /// Names, sizes and times of change, as they were when the files were read last.
-    seen: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    /// The files when they were read last, or why there were none.
+    seen: Result<Vec<RuleFile>, String>,
 }
 
 impl RuleFiles {
     /// Reads and compiles what lies there, as [`load`] does.
     pub fn open(settings: &Settings, place: &Place) -> (RuleFiles, InForce) {
-        let files = RuleFiles { settings: settings.clone(), place: place.clone(), seen: stamps(place) };
+        let files = RuleFiles { settings: settings.clone(), place: place.clone(), seen: look(place) };
         (files, load(settings, place))
     }
 
@@ -91,7 +91,7 @@ impl RuleFiles {
     /// If there is anything wrong with them: a reload is all or nothing, as in the plugins, and the rules before stay in
     /// force. Says what is wrong.
     pub fn reload(&mut self) -> Option<Result<InForce, Vec<String>>> {
-        let seen = stamps(&self.place);
+        let seen = look(&self.place);
         if seen == self.seen {
             return None;
         }
@@ -99,7 +99,7 @@ impl RuleFiles {
         Some(match read_and_compile(&self.settings, &self.place) {
             Ok((rules, problems)) if problems.is_empty() => Ok(rules),
             Ok((_, problems)) => Err(problems),
-            Err(error) => Err(vec![format!("rules cannot be read: {error}")]),
+            Err(error) => Err(vec![format!("rules {error}")]),
         })
     }
 }
@@ -131,15 +131,9 @@ pub async fn watch(mut files: RuleFiles, analyzer: Arc<Analyzer>, screening: Scr
     }
 }
 
-/// What tells a file that changed from one that did not.
-fn stamps(place: &Place) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
-    let files = place.files().unwrap_or_default();
-    let stamp = |file: PathBuf| {
-        let about = fs::metadata(&file).ok();
-        let (length, changed) = about.map_or((0, None), |about| (about.len(), about.modified().ok()));
-        (file, length, changed)
-    };
-    files.into_iter().map(stamp).collect()
+/// What tells files that changed from those that did not.
+fn look(place: &Place) -> Result<Vec<RuleFile>, String> {
+    place.files().map_err(|error| error.to_string())
 }
 
 fn tell(problems: &[String], what: &str) {
@@ -173,10 +167,17 @@ pub fn in_force(settings: &Settings, place: &Place) -> io::Result<InForce> {
 /// The rules that are sound, and what is wrong with the others.
 fn read_and_compile(settings: &Settings, place: &Place) -> io::Result<(InForce, Vec<String>)> {
     let (mut all, mut problems) = (builtin(settings), Vec::new());
-    for file in place.files()? {
-        let mut parsed = rules::parse_bytes(&file.display().to_string(), &read_bytes(&file)?);
-        all.append(&mut parsed.rules);
-        problems.extend(parsed.problems.iter().map(ToString::to_string));
+    let files = place.files()?;
+    for file in &files {
+        match file.parse() {
+            Ok(mut parsed) => {
+                all.append(&mut parsed.rules);
+                problems.extend(parsed.problems.iter().map(ToString::to_string));
+            }
+            // The only one, which somebody named.
+            Err(error) if files.len() == 1 => return Err(error),
+            Err(error) => problems.push(format!("rules {error}")),
+        }
     }
     let (rules, found) = compile(settings, all);
     problems.extend(found);
@@ -254,40 +255,28 @@ pub fn usual_path() -> Option<PathBuf> {
     home.map(|home| home.join("oddline/rules"))
 }
 
-/// What the files of a path hold, in the order of their names.
+/// What the files of a path hold, in the order of their names. An error names the file or folder.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<Parsed>> {
-    let parsed = |file: &PathBuf| Ok(rules::parse_bytes(&file.display().to_string(), &read_bytes(file)?));
-    files_under(path)?.iter().map(parsed).collect()
+    files(path)?.iter().map(RuleFile::parse).collect()
 }
 
-/// A file, or the files of a directory that are not hidden, in the order of their names.
-fn files_under(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = if path.is_dir() {
-        fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?
-    } else {
-        vec![path.to_owned()]
-    };
-    let hidden =
-        |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    files.retain(|file| file.is_file() && !hidden(file) || file == path);
-    files.sort();
-    Ok(files)
+fn files(path: &Path) -> io::Result<Vec<RuleFile>> {
+    rule_files(path).map_err(|error| named(path, &error))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// A file's text, which has to be UTF-8: to change it.
 pub(crate) fn read_one(file: &Path) -> io::Result<String> {
-    String::from_utf8(read_bytes(file)?)
-        .map_err(|error| io::Error::other(format!("{}: {error}; save the file as UTF-8", file.display())))
-}
-
-/// A file as it lies there.
-pub(crate) fn read_bytes(file: &Path) -> io::Result<Vec<u8>> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-    let bytes = fs::metadata(file).map_err(named)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(named(io::Error::other(format!("{bytes} bytes, the limit is {MAX_FILE_BYTES}"))));
+    let bytes = fs::metadata(file).map_err(|error| named(file, &error))?.len();
+    if bytes > MAX_FILE_BYTES as u64 {
+        let fault = io::Error::other(format!("{bytes} bytes, the limit is {MAX_FILE_BYTES}"));
+        return Err(named(file, &fault));
     }
-    fs::read(file).map_err(named)
+    String::from_utf8(fs::read(file).map_err(|error| named(file, &error))?)
+        .map_err(|error| io::Error::other(format!("{}: {error}; save the file as UTF-8", file.display())))
 }
 
 #[cfg(test)]
@@ -317,7 +306,9 @@ mod tests {
             "[[rules]]\nname = \"VALVE\"\npattern = \"valve stuck\"\nscore = 3\n",
         )
         .unwrap();
-        fs::write(folder.path().join(".hidden"), "HIDDEN \"hidden words\" 6\n").unwrap();
+        for left_alone in [".hidden.rules", "own.toml.bak", "notes.md"] {
+            fs::write(folder.path().join(left_alone), "HIDDEN \"hidden words\" 6\n").unwrap();
+        }
         assert_eq!(rules(folder.path(), false), 2);
         assert_eq!(rules(&folder.path().join("mine.rules"), false), 1);
         assert_eq!(rules(folder.path(), true), 2 + RuleSet::builtin().len());
@@ -350,6 +341,18 @@ mod tests {
         assert!(files.reload().unwrap().is_err());
         fs::write(&file, "PUMP_STOPPED \"(\" 6\n").unwrap();
         assert!(files.reload().unwrap().is_err());
+        // More files than there may be, and one that cannot be read: named, and what was there stays.
+        fs::remove_file(&file).unwrap();
+        assert_eq!(files.reload().unwrap().unwrap().set.len(), 1, "a file less");
+        std::os::unix::fs::symlink(folder.path().join("nowhere"), &file).unwrap();
+        let told = files.reload().unwrap().unwrap_err();
+        assert!(told.len() == 1 && told[0].starts_with(&format!("rules {}: ", file.display())), "{told:?}");
+        for number in 0..oddline_shell::MAX_RULE_FILES {
+            fs::write(folder.path().join(format!("{number}.rules")), "").unwrap();
+        }
+        let told = files.reload().unwrap().unwrap_err();
+        assert_eq!(told, [format!("rules {}: more than 256 rule files; join some", folder.path().display())]);
+        assert!(files.reload().is_none(), "told once");
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MAX_OPTIONS_BYTES: u64 = 1 << 20;
   oddline vrl --rules my-rules/ --rules more.toml --mode copy --profile ecs > oddline.vrl
   oddline vrl --options oddline.toml --check")]
 pub struct Vrl {
-    /// A rule file or a folder of them, beside the built-in rules; may be given more than once.
+    /// A rule file, or a folder of them (.toml, .rules, .txt), beside the built-in rules; may be given more than once.
     #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
     /// A TOML file of options: those of the plugins as they are, or a sidecar's configuration, of which `[engine]` counts.
@@ -58,7 +58,11 @@ impl Vrl {
         let settings = self.settings()?;
         let (rules, mut warnings) = self.rules(&settings)?;
         let program = oddline_vrl::program(&settings, &rules);
-        warnings.extend(program.left_out.iter().map(|it| format!("{}: {}", it.rule, it.reason)));
+        warnings.extend(program.left_out.iter().map(|it| {
+            let own = rules.iter().find(|rule| *rule.name == *it.rule && !rule.is_builtin());
+            let place = own.map(|rule| format!("{}:{}: rule ", rule.file, rule.line)).unwrap_or_default();
+            format!("{place}{}: {}", it.rule, it.reason)
+        }));
         complain(&warnings);
         if self.check {
             return match warnings.len() {
@@ -102,8 +106,7 @@ impl Vrl {
         let (mut all, mut problems) = (builtin, Vec::new());
         let named = settings.rules_path().map(PathBuf::from);
         for path in named.iter().chain(&self.rules) {
-            let files =
-                rule_files::read(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+            let files = rule_files::read(path).map_err(|error| Usage(format!("rules {error}")))?;
             for mut parsed in files {
                 all.append(&mut parsed.rules);
                 problems.extend(parsed.problems.iter().map(ToString::to_string));

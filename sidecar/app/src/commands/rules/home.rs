@@ -24,7 +24,7 @@ const OWN_FILE: &str = "own.toml";
 /// Which rules are meant.
 #[derive(Debug, clap::Args)]
 pub struct Home {
-    /// Rules of your own: a file or a folder of files [default: engine.rules, else $XDG_CONFIG_HOME/oddline/rules].
+    /// Rules of your own: a file, or a folder of files (.toml, .rules, .txt) [default: engine.rules, else $XDG_CONFIG_HOME/oddline/rules].
     #[arg(long, value_name = "PATH")]
     rules: Option<PathBuf>,
     /// Leave the built-in rules out.
@@ -78,7 +78,7 @@ impl Home {
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn read(path: &Path, all: &mut Vec<Rule>, problems: &mut Vec<RuleProblem>) -> anyhow::Result<()> {
-    for mut parsed in rule_files::read(path).with_context(|| format!("rules {}", path.display()))? {
+    for mut parsed in rule_files::read(path).map_err(|error| anyhow::anyhow!("rules {error}"))? {
         all.append(&mut parsed.rules);
         problems.append(&mut parsed.problems);
     }
