@@ -160,6 +160,21 @@ fn a_built_in_rule_is_turned_off_and_on_and_replaced() {
 }
 
 #[test]
+fn a_rule_of_the_level_alone_stays_one_when_it_is_changed() {
+    let home = Home::new();
+    let marked = |name: &str| home.json(&["show", name])["level_only"].clone();
+    assert_eq!((marked("SEVERITY_ERROR"), marked("OOM_KILL")), (true.into(), false.into()));
+    home.told(&["edit", "SEVERITY_ERROR", "--score", "3"]);
+    assert!(home.own().contains("level = \"error\"\nlevel_only = true\nscore = 3"), "{}", home.own());
+    home.told(&["edit", "SEVERITY_ERROR", "--level-only=false"]);
+    assert!(!home.own().contains("level_only") && marked("SEVERITY_ERROR") == false, "{}", home.own());
+    home.told(&["new", "GRAVE_WORDS", "--pattern", "gravely", "--level-only"]);
+    assert_eq!(marked("GRAVE_WORDS"), true);
+    let listed = home.json(&["list", "--own"]);
+    assert_eq!(listed.as_array().unwrap().iter().filter(|rule| rule["level_only"] == true).count(), 1);
+}
+
+#[test]
 fn what_is_wrong_is_refused_with_the_reason_and_changes_nothing() {
     let home = Home::new();
     home.told(&[

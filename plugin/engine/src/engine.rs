@@ -264,8 +264,8 @@ impl Engine {
         }
         let is_known = is_known || is_habit;
         let mut lost = Lost::default();
-        if let Some(rule) = &rule {
-            lost.level = levels.lost(rule, placed.severity);
+        if rule.as_ref().is_some_and(|rule| self.rules.is_level_only(&rule.name)) {
+            lost.level = levels.lost(placed.severity);
         }
         if score::repeats(&self.signals, rule.as_ref()) {
             let name = rule.as_ref().map_or(&b""[..], |rule| rule.name.as_bytes());

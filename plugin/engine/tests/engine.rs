@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use oddline_engine::{
-    Advice, AdviceTable, Class, Engine, Flag, Level, Options, Record, Settings, Status, TemplateAdvice,
-    TemplateId, UnixNanos, Verdict, rules::RuleSet,
+    Advice, AdviceTable, Class, Engine, Flag, Level, Options, Record, Settings, Severity, Status,
+    TemplateAdvice, TemplateId, UnixNanos, Verdict, rules::RuleSet,
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -413,4 +413,28 @@ fn every_id_that_was_merged_away_leads_to_the_template_that_took_it() {
     assert_ne!(ids[0], ids[1]);
     let general = TemplateId::of("basket of our <*> is full");
     assert!(ids.iter().all(|id| engine.current_id(*id) == general), "{ids:?}");
+}
+
+/// The score of the last of so many records that are all errors and hit this rule.
+fn last_error(keys: &str, records: i64) -> f32 {
+    let file = format!("[[rules]]\npattern = 'GRAVE'\nscore = 6\n{keys}\n");
+    let parsed = oddline_engine::rules::parse("my.toml", &file);
+    assert_eq!(parsed.problems, []);
+    let mut engine = Engine::new(settings(|_| {}), Arc::new(RuleSet::compile(parsed.rules).set));
+    let mut score = 0.0;
+    for second in 0..records {
+        let text = format!("GRAVE: request {second} failed");
+        let mut record = Record::from_line(b"app", text.as_bytes());
+        record.severity = Some(Severity::Error);
+        score = engine.observe(&record, UnixNanos(second * SECOND)).score;
+    }
+    score
+}
+
+#[test]
+fn a_rule_is_about_the_level_alone_by_its_key_and_not_by_its_name() {
+    let named = |records| last_error("name = \"SEVERITY_OF_MINE\"", records);
+    let marked = |records| last_error("name = \"GRAVE_WORDS\"\nlevel_only = true", records);
+    assert_eq!(named(1), marked(1), "the first error of a source counts in full");
+    assert!(marked(2_000) < named(2_000) - 0.1, "{} {}", marked(2_000), named(2_000));
 }

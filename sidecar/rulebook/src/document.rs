@@ -216,6 +216,9 @@ fn table(draft: &Draft, category: Option<&str>) -> Table {
     if let Some(level) = &draft.level {
         table.insert("level", value(level.as_str()));
     }
+    if draft.level_only {
+        table.insert("level_only", value(true));
+    }
     let is_bare = draft.pattern.is_none() && draft.fields.is_empty() && draft.when.is_none();
     if !is_bare || draft.enabled {
         table.insert("score", value(shortest(draft.score)));
@@ -364,6 +367,7 @@ mod tests {
         draft.pattern = Some("it's \"quoted\" \\d".to_owned());
         draft.category = Some("shop".to_owned());
         draft.comments = vec!["from somewhere".to_owned()];
+        draft.level_only = true;
         draft.matches = vec![Example::Message("it's \"quoted\" 1".to_owned())];
         let text = write(&[draft.clone(), Draft { name: "B".to_owned(), ..draft }], "Made today.");
         assert!(
@@ -375,6 +379,7 @@ mod tests {
         let parsed = rules::parse("a.toml", &text);
         assert_eq!((parsed.problems.len(), parsed.rules.len()), (0, 2), "{text}");
         assert_eq!(parsed.rules[1].pattern, "it's \"quoted\" \\d");
+        assert!(parsed.rules[1].level_only);
         assert_eq!(&*parsed.rules[1].category, "shop");
     }
 }

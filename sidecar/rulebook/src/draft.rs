@@ -20,6 +20,8 @@ pub struct Draft {
     pub when: Option<String>,
     /// The record's own level that also hits.
     pub level: Option<String>,
+    /// Whether it reads nothing but how grave the program calls its own record.
+    pub level_only: bool,
     /// 0 to 10.
     pub score: f32,
     /// Category, if it is not the file's.
@@ -104,6 +106,7 @@ impl Draft {
             unless: Vec::new(),
             when: None,
             level: None,
+            level_only: false,
             score: rules::DEFAULT_SCORE,
             category: None,
             description: String::new(),
@@ -134,6 +137,7 @@ impl From<&Rule> for Draft {
             when: rule.when.clone(),
             tags: rule.tags.clone(),
             level: rule.level.map(|level| level.as_str().to_owned()),
+            level_only: rule.level_only,
             score: rule.score,
             category: Some(rule.category.to_string()),
             description: rule.description.to_string(),

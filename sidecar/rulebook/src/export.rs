@@ -131,6 +131,7 @@ fn missing(draft: &Draft) -> Vec<&'static str> {
         ("unless", !draft.unless.is_empty()),
         ("when", draft.when.is_some()),
         ("level", draft.level.is_some()),
+        ("level_only", draft.level_only),
         ("category", draft.category.as_deref().is_some_and(|it| it != rules::DEFAULT_CATEGORY)),
         ("tags", !draft.tags.is_empty()),
         ("examples", !draft.matches.is_empty() || !draft.misses.is_empty()),

@@ -27,6 +27,8 @@ const LARGE_BYTES: usize = 64 << 10;
 const MAX_NEUTRAL_HITS: usize = 1;
 /// From this score on a rule should not hit ordinary lines.
 const NOT_ORDINARY: f32 = 2.0;
+/// Where a program says how grave a record is, as rules name it: a field of its own, or words of the message.
+const LEVEL_PATHS: [&str; 4] = ["level", "severity", "PRIORITY", "message"];
 /// Ordinary lines of ordinary programs, none of which is worth a look.
 const NEUTRAL: &str = include_str!("lint/neutral.txt");
 
@@ -83,6 +85,7 @@ pub fn lint(rules: &[Rule], problems: &[RuleProblem], about: &dyn Fn(&Rule) -> b
     );
     findings.extend(compiled.problems.iter().map(invalid));
     let set = Neighbours::new(compiled.set, rules);
+    let builtin = rules::builtin_rules();
     for rule in rules.iter().filter(|rule| rule.enabled && about(rule)) {
         let mut look = Look { rule, findings: &mut findings };
         if compiled.problems.iter().any(|problem| problem.rule.as_ref() == Some(&rule.name)) {
@@ -91,6 +94,7 @@ pub fn lint(rules: &[Rule], problems: &[RuleProblem], about: &dyn Fn(&Rule) -> b
         look.condition();
         look.examples();
         look.impossible();
+        look.level_only(&builtin);
         look.cost();
         look.letters();
         look.neighbours(&set);
@@ -236,6 +240,33 @@ impl Look<'_> {
         }
     }
 
+    /// A rule that knows more than the level does not wear off; one in the place of a rule that does was meant to.
+    fn level_only(&mut self, builtin: &[Rule]) {
+        let rule = self.rule;
+        if rule.level_only {
+            let mut asked = Vec::new();
+            for expr in rule.fields.iter().filter_map(|text| field::parse(text).ok()) {
+                paths(&expr, &mut asked);
+            }
+            let other = asked.iter().find(|path| !LEVEL_PATHS.contains(&path.as_str()));
+            let asks = match (&rule.when, other) {
+                (Some(_), _) => Some("for a condition in VRL".to_owned()),
+                (None, other) => other.map(|path| format!("for {path}")),
+            };
+            if let Some(asks) = asks {
+                let reason =
+                    format!("level_only: the rule asks {asks} as well; without the key it does not wear off");
+                self.add(Weight::Warning, "level-only", reason);
+            }
+        } else if !rule.is_builtin()
+            && builtin.iter().any(|earlier| earlier.name == rule.name && earlier.level_only)
+        {
+            let reason = "level_only: the built-in rule of this name has it, and counts the less the more usual its level \
+                          is in a source; write `level_only = true`, or give the rule a name of its own";
+            self.add(Weight::Warning, "level-only", reason.to_owned());
+        }
+    }
+
     fn told(&mut self) {
         if self.rule.description.is_empty() {
             self.add(
@@ -249,6 +280,15 @@ impl Look<'_> {
                 "match, miss: give lines that it must match, and a near one that it must not".to_owned();
             self.add(Weight::Warning, "untested", reason);
         }
+    }
+}
+
+/// The fields that an expression asks for.
+fn paths(expr: &Expr, out: &mut Vec<String>) {
+    match expr {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().for_each(|part| paths(part, out)),
+        Expr::Not(part) => paths(part, out),
+        Expr::Test(test) => out.push(test.path.to_string()),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Levels: how often a source calls its own records errors, and so how little one more of them says.
 //!
-//! The rules that read nothing but a record's level say of a source that hardly ever has an error that something is wrong.
+//! The rules that read nothing but a record's level (`level_only`) say of a source that hardly ever has an error that something is wrong.
 //! Of one that calls every tenth record an error they only say how it talks: their score then sinks, by the width of a level
 //! for each power of ten above one in a hundred. Rules that know what the message means are not touched.
 
-use crate::{record::Severity, verdict::RuleHit};
+use crate::record::Severity;
 
 /// Weight of one record in the shares.
 const ALPHA: f32 = 1.0 / 1_000.0;
@@ -17,8 +17,6 @@ const SELDOM: f32 = 0.01;
 const STEP: f32 = 0.15;
 /// What a level word loses in a record whose own level is harmless.
 const CONTRADICTED: f32 = 2.0 * STEP;
-/// What the names of rules that read nothing but the level begin with.
-const LEVEL_RULES: &str = "SEVERITY_";
 
 /// Shares of a source's recent records.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,11 +42,8 @@ impl Levels {
         self.fatal += alpha * (is(Severity::Fatal) - self.fatal);
     }
 
-    /// What a rule's strength loses because the source is known to talk like this.
-    pub(crate) fn lost(&self, rule: &RuleHit, severity: Option<Severity>) -> f32 {
-        if !rule.name.starts_with(LEVEL_RULES) {
-            return 0.0;
-        }
+    /// What the strength of a rule that reads nothing but the level loses because the source is known to talk like this.
+    pub(crate) fn lost(&self, severity: Option<Severity>) -> f32 {
         // `DEBUG option: level = CRITICAL` is no more than it says.
         if severity.is_some_and(|own| own <= Severity::Info) {
             return CONTRADICTED;
@@ -62,37 +57,32 @@ impl Levels {
 mod tests {
     use super::*;
 
-    fn hit(name: &str) -> RuleHit {
-        RuleHit { name: name.into(), category: "system".into(), score: 2.0 }
-    }
-
     /// What one more error loses after so many records, of which each so-many-th was one.
-    fn lost(records: u64, each: u64, name: &str) -> f32 {
+    fn lost(records: u64, each: u64) -> f32 {
         let mut levels = Levels::default();
         for record in 0..records {
             let is_error = record % each == 0;
             levels.learn(Some(if is_error { Severity::Error } else { Severity::Info }), record);
         }
-        levels.lost(&hit(name), Some(Severity::Error))
+        levels.lost(Some(Severity::Error))
     }
 
     #[test]
     fn the_first_errors_of_a_source_count_in_full() {
-        assert_eq!(lost(0, 1, "SEVERITY_ERROR"), 0.0);
-        assert!(lost(1, 1, "SEVERITY_ERROR") < 0.01, "the second record is an error too");
-        assert_eq!(lost(5_000, 500, "SEVERITY_ERROR"), 0.0);
+        assert_eq!(lost(0, 1), 0.0);
+        assert!(lost(1, 1) < 0.01, "the second record is an error too");
+        assert_eq!(lost(5_000, 500), 0.0);
     }
 
     #[test]
     fn each_power_of_ten_takes_a_level() {
-        let (tenth, all) = (lost(10_000, 10, "SEVERITY_ERROR"), lost(10_000, 1, "SEVERITY_ERROR"));
+        let (tenth, all) = (lost(10_000, 10), lost(10_000, 1));
         assert!((tenth - STEP).abs() < 0.02 && (all - 2.0 * STEP).abs() < 0.01, "{tenth} {all}");
-        assert_eq!(lost(10_000, 1, "DB_CONNECT_FAILED"), 0.0, "what it means does not wear off");
     }
 
     #[test]
     fn a_word_in_a_harmless_record_is_no_level() {
-        let lost = |own| Levels::default().lost(&hit("SEVERITY_FATAL"), own);
+        let lost = |own| Levels::default().lost(own);
         assert_eq!(lost(Some(Severity::Debug)), CONTRADICTED);
         assert_eq!((lost(Some(Severity::Fatal)), lost(None)), (0.0, 0.0));
     }
@@ -101,7 +91,7 @@ mod tests {
     fn errors_are_no_habit_of_being_fatal() {
         let mut levels = Levels::default();
         (0..5_000).for_each(|record| levels.learn(Some(Severity::Error), record));
-        assert_eq!(levels.lost(&hit("SEVERITY_FATAL"), Some(Severity::Fatal)), 0.0);
+        assert_eq!(levels.lost(Some(Severity::Fatal)), 0.0);
         assert!(levels.errors > 0.95 && levels.fatal < AT_FIRST);
     }
 }

@@ -224,3 +224,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_rules_of_the_level_alone_are_marked() {
+    let rules = builtin_rules();
+    let marked = rules.iter().filter(|rule| rule.level_only).map(|rule| &*rule.name);
+    assert_eq!(marked.collect::<Vec<_>>(), ["SEVERITY_FATAL", "SEVERITY_ERROR", "SEVERITY_WARNING"]);
+    assert!(rules.iter().all(|rule| rule.level_only == rule.level.is_some()));
+}

@@ -2,7 +2,10 @@
 //!
 //! Each rule is filed under what a message or a field must contain for it to hit; a rule that is refused leaves no trace.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use regex_syntax::hir::Hir;
 use twox_hash::XxHash3_64;
@@ -43,6 +46,9 @@ pub(super) fn compile(rules: Vec<Rule>) -> Compiled {
     let mut chosen = choose(rules, &mut problems);
     chosen.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.name.cmp(&b.name)));
     let mut builder = Builder::default();
+    // Also those that another host runs: it asks this engine what their hits are worth.
+    let level_only: BTreeSet<Arc<str>> =
+        chosen.iter().filter(|rule| rule.level_only).map(|rule| Arc::clone(&rule.name)).collect();
     for rule in chosen {
         if rule.when.is_some() {
             let reason = "is VRL, which runs in the sidecar and in `oddline scan`, not in the shipper: the rule is left \
@@ -56,7 +62,8 @@ pub(super) fn compile(rules: Vec<Rule>) -> Compiled {
             problems.push(RuleProblem::of(&rule, key, reason));
         }
     }
-    let set = builder.finish(&mut problems);
+    let mut set = builder.finish(&mut problems);
+    set.level_only = level_only;
     Compiled { set, problems, left_out }
 }
 
@@ -167,8 +174,15 @@ impl Builder {
             self.open.push(hir);
         }
         self.digest.push_str(&format!(
-            "{}\0{}\0{:?}\0{:?}\0{}\0{}\0{:?}\n",
-            rule.name, rule.pattern, rule.fields, rule.unless, rule.score, rule.category, rule.level
+            "{}\0{}\0{:?}\0{:?}\0{}\0{}\0{:?}\0{}\n",
+            rule.name,
+            rule.pattern,
+            rule.fields,
+            rule.unless,
+            rule.score,
+            rule.category,
+            rule.level,
+            rule.level_only
         ));
         let number = self.next();
         self.set.levels.extend(rule.level.map(|level| (level, number)));

@@ -14,7 +14,7 @@ use super::{
 use crate::record::Severity;
 
 const TOP_KEYS: [&str; 2] = ["category", "rules"];
-const RULE_KEYS: [&str; 14] = [
+const RULE_KEYS: [&str; 15] = [
     "name",
     "pattern",
     "fields",
@@ -27,6 +27,7 @@ const RULE_KEYS: [&str; 14] = [
     "tags",
     "enabled",
     "level",
+    "level_only",
     "match",
     "miss",
 ];
@@ -153,10 +154,8 @@ fn set(rule: &mut Rule, key: &str, value: &Spanned<DeValue<'_>>) -> Result<(), S
             }
             rule.description = Arc::from(line);
         }
-        "enabled" => match value.get_ref() {
-            DeValue::Boolean(enabled) => rule.enabled = *enabled,
-            other => return Err(format!("is a {}, not true or false", other.type_str())),
-        },
+        "enabled" => rule.enabled = truth(value)?,
+        "level_only" => rule.level_only = truth(value)?,
         "level" => {
             let word = text(value)?;
             let level = Severity::parse(word.as_bytes());
@@ -220,6 +219,13 @@ fn text(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     match value.get_ref() {
         DeValue::String(text) => Ok(text.to_string()),
         other => Err(format!("is a {}, not a string", other.type_str())),
+    }
+}
+
+fn truth(value: &Spanned<DeValue<'_>>) -> Result<bool, String> {
+    match value.get_ref() {
+        DeValue::Boolean(truth) => Ok(*truth),
+        other => Err(format!("is a {}, not true or false", other.type_str())),
     }
 }
 
@@ -353,6 +359,19 @@ mod tests {
         );
         assert_eq!(rules, 2, "{found:?}");
         assert!(found.iter().any(|problem| problem.starts_with("my.toml:6: ")), "{found:?}");
+    }
+
+    #[test]
+    fn whether_a_rule_reads_the_level_only_is_true_or_false() {
+        let parsed = parse("my.toml", "[[rules]]\nname = \"A\"\npattern = 'abc'\nlevel_only = true\n");
+        assert!(parsed.problems.is_empty() && parsed.rules[0].level_only);
+        for (keys, reason) in [
+            ("level_only = \"yes\"", "level_only: is a string, not true or false"),
+            ("levels_only = true", "levels_only: is not a key; did you mean `level_only`?"),
+        ] {
+            let (rules, found) = problems(&format!("[[rules]]\nname = \"A\"\npattern = 'abc'\n{keys}\n"));
+            assert_eq!((rules, found), (0, vec![format!("my.toml:4: rule A: {reason}")]));
+        }
     }
 
     #[test]

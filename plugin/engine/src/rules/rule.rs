@@ -35,6 +35,8 @@ pub struct Rule {
     pub enabled: bool,
     /// A record's own level that counts as if the pattern matched.
     pub level: Option<Severity>,
+    /// It reads nothing but how grave the program calls its own record: the more usual that is in a source, the less it says.
+    pub level_only: bool,
     /// Free words, such as `attack.t1110`. They have no effect on matching.
     pub tags: Vec<String>,
     /// What it must hit.
@@ -132,6 +134,7 @@ impl Rule {
             description: Arc::from(""),
             enabled: true,
             level: None,
+            level_only: false,
             tags: Vec::new(),
             matches: Vec::new(),
             misses: Vec::new(),

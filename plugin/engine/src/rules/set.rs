@@ -4,7 +4,7 @@
 //! field that rules ask for; only a rule whose literal occurs is tried itself. Patterns that require no literal are run
 //! together, as one automaton. All matchers are finite automata, so no pattern and no message can make one backtrack.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use regex_automata::PatternSet;
 
@@ -67,6 +67,8 @@ pub struct RuleSet {
     pub(super) open_entries: Vec<u32>,
     /// Entries for which a record's own level is as good as a match.
     pub(super) levels: Vec<(Severity, u32)>,
+    /// The names of rules that read nothing but a record's level.
+    pub(super) level_only: BTreeSet<Arc<str>>,
     pub(super) paths: Paths,
     pub(super) hash: u64,
 }
@@ -176,6 +178,11 @@ impl RuleSet {
         let order = |entry: &Entry| hit.score.total_cmp(&entry.score).then_with(|| entry.name.cmp(&hit.name));
         let place = self.entries.binary_search_by(order).ok()?;
         self.entries.get(place).map(|entry| &*entry.description)
+    }
+
+    /// Whether the rule of this name reads nothing but how grave the program calls its own record.
+    pub fn is_level_only(&self, name: &str) -> bool {
+        self.level_only.contains(name)
     }
 
     /// Number of rules.

@@ -136,3 +136,28 @@ fn there_is_nothing_to_say_about_the_built_in_rules() {
     let found: Vec<String> = lint(&builtin_rules(), &[], &|_| true).iter().map(ToString::to_string).collect();
     assert_eq!(found, [""; 0]);
 }
+
+#[test]
+fn a_rule_about_the_level_alone_asks_for_nothing_else() {
+    let rest = "match = []\nmiss = ['p']\nlevel_only = true";
+    let said = |keys: &str| {
+        let found = of(&format!("{keys}\n{rest}"));
+        found.into_iter().filter(|it| it.contains("level-only")).collect::<Vec<_>>()
+    };
+    assert_eq!(said("pattern = 'GRAVE'\nfields = 'level == error'"), [""; 0]);
+    assert_eq!(
+        said("fields = 'level == error and not http.status < 500'"),
+        [
+            "1: warning: level-only: A: level_only: the rule asks for http.status as well; without the key it does not wear off"
+        ]
+    );
+    assert!(said("pattern = 'GRAVE'\nwhen = '.a == 1'")[0].contains("asks for a condition in VRL as well"));
+}
+
+#[test]
+fn a_rule_in_the_place_of_a_level_rule_is_one_too() {
+    let own = "[[rules]]\nname = \"SEVERITY_ERROR\"\npattern = 'GRAVE'\nlevel = \"error\"\n";
+    let said = |text: &str| found(text).iter().filter(|it| it.contains("level-only")).count();
+    assert_eq!(said(own), 1);
+    assert_eq!(said(&format!("{own}level_only = true\n")), 0);
+}

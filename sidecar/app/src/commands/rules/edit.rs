@@ -33,6 +33,10 @@ struct Keys {
     /// Condition in VRL, such as `.took > 1.5`: only for the sidecar and offline judging.
     #[arg(long, value_name = "VRL")]
     when: Option<String>,
+    /// It reads nothing but how grave the program calls its own record, and counts the less the more usual that is; `=false`
+    /// takes it back.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    level_only: Option<bool>,
     /// From 0 to 10.
     #[arg(long, conflicts_with = "severity")]
     score: Option<f32>,
@@ -136,6 +140,7 @@ impl Keys {
         draft.pattern = self.pattern.or(draft.pattern.take());
         draft.when = self.when.or(draft.when.take());
         draft.category = self.category.or(draft.category.take());
+        draft.level_only = self.level_only.unwrap_or(draft.level_only);
         if let Some(description) = self.description {
             draft.description = description;
         }
