@@ -21,16 +21,15 @@ fn look_up(key: &str) -> String {
 }
 
 /// Statements that find out which rules are silenced, once for an event: they cost a look-up, so they are for events that
-/// hit a rule. None if no rule can be.
+/// may hit a rule. They add to the local `rules_known`, each name between two tabs. None if no rule can be.
 pub(crate) fn silenced(settings: &Settings) -> String {
     if !is_asked(settings) {
         return String::new();
     }
     format!(
-        r#"if !rules_asked {{
-rules_asked = true
+        r#"if !contains(rules_known, "\t") {{
 feedback, _problem = {}
-rules_silenced = array(feedback.value.silenced) ?? []
+rules_known = rules_known + "\t" + (join(array(feedback.value.silenced) ?? [], "\t") ?? "") + "\t"
 }}
 "#,
         look_up(&format!("\"{RULES_KEY}\""))

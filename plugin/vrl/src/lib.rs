@@ -61,6 +61,7 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
         mask::section(),
         pick::level_word(&levels),
         section.text,
+        RESET.to_owned(),
         format!("model = {}\n", text::string(engine.model())),
         advice::section(settings),
         tags::prepare(settings),
@@ -69,12 +70,15 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     Program { text: parts.concat(), left_out: section.left_out }
 }
 
-/// An event that comes back from the sidecar has a marker, and passes untouched. Logs cannot write metadata. Of what else is
-/// there only the tag counts.
-const MARKER: &str = "if exists(%oddline) {
-  if exists(%oddline.marker) {
-    return .
-  }
+/// An event that comes back from the sidecar has a marker, and passes untouched. Logs cannot write metadata.
+const MARKER: &str = "if exists(%oddline.marker) {
+  return .
+}
+";
+
+/// Of what else is there only the tag counts. Forgotten after the rules, not before: Vector carries what it knows of the
+/// metadata's type through each statement, and typing hundreds of rules with it takes a third of the time to load.
+const RESET: &str = "if exists(%oddline) {
   %oddline = {\"tag\": %oddline.tag}
 }
 ";

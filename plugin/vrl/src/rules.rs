@@ -60,15 +60,13 @@ pub(crate) fn section(rules: &[Rule], settings: &Settings) -> Section {
         early.push_str(&comment(&format!("Left out: {}: {}", absent.rule, absent.reason)));
     }
     let silenced = crate::silenced(settings);
-    let unasked = if silenced.is_empty() { "" } else { "rules_silenced = []\nrules_asked = false\n" };
-    let opening = format!("{{\n{unasked}{}", choice.start());
     let (gated, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.is_gated());
     early.push_str("rules_best = \"~\"\n");
-    early.push_str(&opening);
+    early.push_str(OPENING);
     early.push_str(STAND_INS);
     by_message(gated, &choice, &silenced, &mut early);
     early.push_str("}\n");
-    let mut text = opening;
+    let mut text = OPENING.to_owned();
     write(&entries, &others, &choice, &silenced, &mut text);
     text.push_str("}\n");
     text.push_str(ENDING);
@@ -145,13 +143,19 @@ fn statements(entries: &[&Entry], choice: &Choice, each: impl Fn(&Entry) -> Stri
     out
 }
 
-/// Sets `rules_text`: the message with a control character for each byte that is not ASCII, see `pattern`.
+/// What silences rules and which categories apply, once it was asked, are one text: each local more, and lists more than texts,
+/// costs Vector time for every statement it compiles.
+const OPENING: &str = "{\nrules_known = \"\"\n";
+
+/// Sets `rules_text`: the message with a control character for each byte that is not ASCII, see `pattern`; and `rules_low`: the
+/// same in lower case.
 const STAND_INS: &str = r#"rules_text = message
 if strlen(message) != length(message) {
 rules_text = replace(rules_text, r'[\x{80}-\x{7ff}]', "\u{1a}\u{1a}")
 rules_text = replace(rules_text, r'[\x{800}-\x{ffff}]', "\u{1a}\u{1a}\u{1a}")
 rules_text = replace(rules_text, r'[\x{10000}-\x{10ffff}]', "\u{1a}\u{1a}\u{1a}\u{1a}")
 }
+rules_low = downcase(rules_text)
 "#;
 
 /// The rules of fields alone, behind the question whether the event has any of them.

@@ -1,5 +1,5 @@
-//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that collect in one local
-//! the categories that apply, of those that do not always do. Knows no rule.
+//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that add to the local
+//! `rules_known` the categories that apply, of those that do not always do, each between two line ends. Knows no rule.
 
 use oddline_engine::{
     Settings,
@@ -46,12 +46,12 @@ impl Choice {
                 continue;
             }
             let all: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-            let mut branch = format!("if {} {{\n    rules_for = \"-\"\n", has_word(&all, boundary));
+            let mut branch = format!("if {} {{\n    rules_for = \"\\n\"\n", has_word(&all, boundary));
             for name in &varying {
                 let chosen: Vec<&str> =
                     known.iter().filter(|(_, it)| applies(name, it)).map(|(word, _)| *word).collect();
                 branch.push_str(&format!(
-                    "    if {} {{ rules_for = rules_for + \"{name},\" }}\n",
+                    "    if {} {{ rules_for = rules_for + \"{name}\\n\" }}\n",
                     has_word(&chosen, boundary)
                 ));
             }
@@ -61,19 +61,14 @@ impl Choice {
         let rest: String = varying
             .iter()
             .filter(|name| applies(name, &selection.rest()))
-            .map(|name| format!("{name},"))
+            .map(|name| format!("{name}\\n"))
             .collect();
         let statements = format!(
-            "if rules_for == \"\" {{\nrules_for = \"-{rest}\"\n{}{}\n}}\n",
+            "if !contains(rules_known, \"\\n\") {{\nrules_for = \"\\n{rest}\"\n{}{}\nrules_known = rules_known + rules_for\n}}\n",
             hint(settings),
             branches.join(" else ")
         );
         Choice { statements: if varying.is_empty() { String::new() } else { statements }, varying }
-    }
-
-    /// The statement for every event, before all others.
-    pub(crate) fn start(&self) -> &'static str {
-        if self.varying.is_empty() { "" } else { "rules_for = \"\"\n" }
     }
 
     /// The statements; they use `tag` and the event, and are only needed where a varying category is asked for. Once is
@@ -87,7 +82,7 @@ impl Choice {
         self.varying
             .iter()
             .find(|name| **name == category)
-            .map(|name| format!("contains(rules_for, \"{name},\")"))
+            .map(|name| format!("contains(rules_known, \"\\n{name}\\n\")"))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) level: Option<u8>,
     /// Its place among all rules, best first.
     pub(crate) rank: usize,
-    /// Its name, as a string literal.
+    /// Its name between two tabs, as a string literal.
     name: String,
     /// What the best hit becomes: rank, name, score, its weights, category and description, so that the least is the best.
     key: String,
@@ -31,8 +31,8 @@ pub(crate) struct Entry {
     fields: Option<Condition>,
     /// File and line.
     place: (Arc<str>, usize),
-    /// Patterns of which none may match, for both texts.
-    unless: Vec<(Option<String>, String)>,
+    /// Patterns of which none may match, with what they are for, and for the message as it came.
+    unless: Vec<(String, Text, String)>,
 }
 
 /// A rule's own pattern.
@@ -66,7 +66,7 @@ impl Entry {
         for text in &rule.unless {
             let hir = pattern::parse(text)?;
             let (regex, kind) = pattern::translate(&hir)?;
-            unless.push(((kind == Text::Plain).then_some(regex), pattern::translate_original(&hir)?));
+            unless.push((regex, kind, pattern::translate_original(&hir)?));
         }
         let (name, score) = (&rule.name, rule.score);
         let weights = verdict::weights(settings, score);
@@ -75,7 +75,7 @@ impl Entry {
         let key = text::string(&key);
         let place = (Arc::clone(&rule.file), rule.line);
         let level = rule.level.map(|level| level as u8);
-        let name = text::string(&rule.name);
+        let name = text::string(&format!("\t{}\t", rule.name));
         Ok(Entry {
             category: Arc::clone(&rule.category),
             level,
@@ -95,11 +95,6 @@ impl Entry {
         self.matcher.as_ref().is_some_and(|matcher| matcher.pieces.is_some()) && !reads_level
     }
 
-    /// What the best hit becomes, as a string literal.
-    pub(crate) fn key(&self) -> &str {
-        &self.key
-    }
-
     /// Where it was written.
     pub(crate) fn place(&self) -> (Arc<str>, usize) {
         self.place.clone()
@@ -115,35 +110,47 @@ impl Entry {
         self.fields.as_ref().map_or(&[], |fields| &fields.names)
     }
 
-    /// What must hold: `first`, the rule's own conditions, and that it is not silenced if it can be; `plain` where there
-    /// is a text with stand-ins.
-    pub(crate) fn conditions(
-        &self,
-        first: Option<String>,
-        plain: bool,
-        can_be_silenced: bool,
-    ) -> Vec<String> {
-        let mut all: Vec<String> = first.into_iter().collect();
-        all.extend(self.unless.iter().map(|(with_stand_ins, original)| match with_stand_ins {
-            Some(regex) if plain => format!("!{}", matches(regex, Text::Plain)),
-            _ => format!("!{}", matches(original, Text::Original)),
+    /// What must hold: that no better rule has hit, `first`, the rule's own conditions, and that it is not silenced if it
+    /// can be; `has_stand_ins` where there are the texts with stand-ins.
+    ///
+    /// One `if` for all of it, and rules one after the other rather than in an `else` of the one before: a statement is
+    /// typed three times for each block around it.
+    fn conditions(&self, first: Option<String>, has_stand_ins: bool, can_be_silenced: bool) -> String {
+        let mut all = vec![format!("rules_best > \"{:05}\"", self.rank)];
+        all.extend(first);
+        all.extend(self.unless.iter().map(|(regex, text, original)| match has_stand_ins {
+            true => format!("!{}", matches(regex, *text)),
+            false => format!("!{}", matches(original, Text::Original)),
         }));
         all.extend(self.fields.iter().map(|fields| fields.text.clone()));
-        all.extend(can_be_silenced.then(|| format!("!includes(rules_silenced, {})", self.name)));
-        all
+        all.extend(can_be_silenced.then(|| self.is_heard()));
+        all.join(" && ")
+    }
+
+    /// An expression: that it is not silenced.
+    fn is_heard(&self) -> String {
+        format!("!contains(rules_known, {})", self.name)
+    }
+
+    /// The statement that records a hit behind a gate.
+    pub(crate) fn gated(&self, matcher: &Matcher, category: Option<String>, can_be_silenced: bool) -> String {
+        let first = matches(&matcher.regex, matcher.text);
+        let first = category.into_iter().fold(first, |all, category| format!("{all} && {category}"));
+        let all = self.conditions(Some(first), true, can_be_silenced);
+        format!("if {all} {{ rules_best = {} }}\n", self.key)
     }
 
     /// The statement that records a hit where `first` and the rule's own conditions hold.
     pub(crate) fn statement(&self, first: Option<String>, silenced: Silenced<'_>) -> String {
-        let record = format!("if {} < rules_best {{ rules_best = {} }}\n", self.key, self.key);
-        let unless = format!("if !includes(rules_silenced, {}) {{ {} }}\n", self.name, record.trim_end());
+        let record = format!("rules_best = {}\n", self.key);
         let record = match silenced {
-            Silenced::Never => record,
-            Silenced::Asked => unless,
-            Silenced::Ask(statements) => format!("{statements}{unless}"),
+            Silenced::Ask(statements) => {
+                format!("{statements}if {} {{ {} }}\n", self.is_heard(), record.trim_end())
+            }
+            Silenced::Never | Silenced::Asked => record,
         };
-        let all = self.conditions(first, false, false);
-        if all.is_empty() { record } else { format!("if {} {{\n{record}}}\n", all.join(" && ")) }
+        let all = self.conditions(first, false, matches!(silenced, Silenced::Asked));
+        format!("if {all} {{\n{record}}}\n")
     }
 }
 
@@ -193,8 +200,9 @@ pub(crate) fn matches(regex: &str, text: Text) -> String {
 }
 
 /// The local that has the text.
-pub(crate) fn local(text: Text) -> &'static str {
+fn local(text: Text) -> &'static str {
     match text {
+        Text::Lower => "rules_low",
         Text::Plain => "rules_text",
         Text::Original => "message",
     }

@@ -66,6 +66,8 @@ pub(crate) enum Depth {
 }
 
 /// Pieces of which each match contains at least one; `None` if the pattern promises nothing.
+///
+/// Written for a text in both cases, and as good for one in lower case.
 pub(crate) fn pieces(hir: &Hir, depth: Depth) -> Option<Vec<Piece>> {
     let facts = walk(hir, depth);
     let mut pieces = better(facts.exact, facts.required)?;
@@ -335,8 +337,8 @@ impl Gate {
     }
 
     /// The text of a regex literal, without its quotes.
-    pub(crate) fn regex(&self) -> String {
-        let mut out = String::from("(?i-u)");
+    pub(crate) fn regex(&self, text: Text) -> String {
+        let mut out = pattern::flags(text).to_owned();
         self.write(&mut out);
         out
     }
@@ -369,7 +371,7 @@ mod tests {
         for piece in pieces(&pattern::parse(pattern).unwrap(), Depth::Two).unwrap_or_default() {
             gate.add(&piece);
         }
-        assert_eq!(gate.regex(), format!("(?i-u){wanted}"), "{pattern}");
+        assert_eq!(gate.regex(Text::Lower), format!("(?-u){wanted}"), "{pattern}");
     }
 
     #[test]

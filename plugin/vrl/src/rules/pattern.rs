@@ -3,7 +3,8 @@
 //! The engine matches bytes, VRL matches characters and refuses patterns that could match half of one. The program
 //! therefore replaces each byte of a character that is not ASCII by [`STAND_IN`] before it matches, and a class has the
 //! stand-in where it had such bytes. All patterns are then ASCII: `.{0,60}` still counts bytes, and the automata are a
-//! tenth of those for UTF-8, which is what loading and matching hundreds of them costs.
+//! tenth of those for UTF-8, which is what loading and matching hundreds of them costs. Nearly all patterns ignore case: they
+//! are matched in lower case, where a letter is one byte and words are words to the regex, instead of a class for each letter.
 
 use regex_syntax::{
     ParserBuilder,
@@ -16,7 +17,9 @@ pub(crate) const STAND_IN: u8 = 0x1a;
 /// What a text must be to be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Text {
-    /// With stand-ins.
+    /// With stand-ins, in lower case.
+    Lower,
+    /// With stand-ins, because the pattern asks for letters of one case.
     Plain,
     /// As it came, because the pattern names characters that are not ASCII. Repetitions count characters.
     Original,
@@ -33,10 +36,19 @@ pub(crate) fn parse(pattern: &str) -> Result<Hir, String> {
 /// # Errors
 /// What the pattern asks that characters cannot answer.
 pub(crate) fn translate(hir: &Hir) -> Result<(String, Text), String> {
-    let text = if names_foreign(hir) { Text::Original } else { Text::Plain };
-    let mut out = String::from("(?i-u)");
+    let text = match () {
+        () if names_foreign(hir) => Text::Original,
+        () if is_cased(hir) => Text::Plain,
+        () => Text::Lower,
+    };
+    let mut out = flags(text).to_owned();
     write(hir, text, &mut out)?;
     Ok((out, text))
+}
+
+/// What a regex for such a text begins with.
+pub(super) fn flags(text: Text) -> &'static str {
+    if text == Text::Lower { "(?-u)" } else { "(?i-u)" }
 }
 
 /// The same for a text without stand-ins.
@@ -57,6 +69,18 @@ fn names_foreign(hir: &Hir) -> bool {
         HirKind::Capture(capture) => names_foreign(&capture.sub),
         HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(names_foreign),
         HirKind::Empty | HirKind::Class(_) | HirKind::Look(_) => false,
+    }
+}
+
+/// Whether it asks anywhere for letters of one case. Letters of both are classes, see [`parse`].
+fn is_cased(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Literal(literal) => literal.0.iter().any(u8::is_ascii_alphabetic),
+        HirKind::Class(class) => Bytes::of(class).is_ok_and(|bytes| bytes.is_cased()),
+        HirKind::Repetition(repetition) => is_cased(&repetition.sub),
+        HirKind::Capture(capture) => is_cased(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(is_cased),
+        HirKind::Empty | HirKind::Look(_) => false,
     }
 }
 
@@ -189,6 +213,11 @@ impl Bytes {
         }
     }
 
+    /// Whether it has a letter in one case and not in the other.
+    fn is_cased(&self) -> bool {
+        (b'a'..=b'z').any(|letter| self.has(letter) != self.has(letter.to_ascii_uppercase()))
+    }
+
     /// The letter, if these are its two cases and nothing else.
     fn letter(&self) -> Option<char> {
         let mut bytes = (0..=u8::MAX).filter(|byte| self.has(*byte));
@@ -198,7 +227,7 @@ impl Bytes {
     }
 }
 
-/// A class as it is written where case is ignored.
+/// A class as it is written where case is ignored, or where there are no capitals.
 pub(super) fn class(class: &Class, text: Text) -> Result<String, String> {
     let bytes = Bytes::of(class)?;
     let foreign = bytes.foreign()?;
@@ -206,7 +235,9 @@ pub(super) fn class(class: &Class, text: Text) -> Result<String, String> {
         return Ok(letter.to_string());
     }
     let has = |byte: u8| match text {
-        Text::Plain if byte == STAND_IN => foreign,
+        Text::Lower | Text::Plain if byte == STAND_IN => foreign,
+        // No capital is there to be matched: as it makes the fewest ranges.
+        Text::Lower if byte.is_ascii_uppercase() => bytes.has(b'@') && bytes.has(b'['),
         _ => bytes.has(byte),
     };
     let mut set = String::new();
@@ -226,8 +257,7 @@ pub(super) fn class(class: &Class, text: Text) -> Result<String, String> {
     if set.is_empty() {
         return Err("has a class that nothing is in".to_owned());
     }
-    let has_one_case = (b'a'..=b'z').any(|letter| has(letter) != has(letter.to_ascii_uppercase()));
-    Ok(if has_one_case { format!("(?-i:[{set}])") } else { format!("[{set}]") })
+    Ok(if text != Text::Lower && bytes.is_cased() { format!("(?-i:[{set}])") } else { format!("[{set}]") })
 }
 
 #[cfg(test)]
@@ -235,8 +265,8 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, wanted: &str) {
-        let (found, _) = translate(&parse(pattern).unwrap()).unwrap();
-        assert_eq!(found, format!("(?i-u){wanted}"), "{pattern}");
+        let (found, text) = translate(&parse(pattern).unwrap()).unwrap();
+        assert_eq!(found, format!("{}{wanted}", flags(text)), "{pattern}");
     }
 
     #[test]
@@ -257,8 +287,16 @@ mod tests {
     }
 
     #[test]
+    fn where_case_counts_it_is_matched_as_it_came() {
+        let text = |pattern: &str| translate(&parse(pattern).unwrap()).unwrap().1;
+        assert_eq!(["Error", "[a-f0-9]", "[^a]{2}"].map(text), [Text::Lower; 3]);
+        assert_eq!(["(?-i:ERR)or", "x(?-i:[a-f0-9])"].map(text), [Text::Plain; 2]);
+        check("[a-c1]", r"[\x31\x61-\x63]");
+    }
+
+    #[test]
     fn the_stand_in_is_where_other_bytes_were() {
-        check("[^a]", r"[\x00-\x40\x42-\x60\x62-\x7f]");
+        check("[^a]", r"[\x00-\x60\x62-\x7f]");
         check(r"[\x00-\x7f]", r"[\x00-\x19\x1b-\x7f]");
         check(r"[\x80-\xff]", r"[\x1a]");
     }

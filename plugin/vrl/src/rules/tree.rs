@@ -3,14 +3,14 @@
 
 use super::{
     categories::Choice,
-    entry::{Entry, local, matches},
+    entry::{Entry, Matcher, matches},
     gate::{self, ENOUGH, Gate},
     pattern::Text,
 };
 
 /// Branches of a gate.
 const BRANCHES: usize = 4;
-/// Rules that are tried one after the other.
+/// Rules that are tried one after the other, the best first.
 const LEAF: usize = 8;
 /// Rules behind one gate at the top. More would not fit the cache that an automaton builds its states in (2 MiB).
 const STRONG: usize = 240;
@@ -23,8 +23,30 @@ const MAX_SYMBOLS: usize = 120_000;
 
 /// Statements that find the best hit among these.
 pub(crate) fn write(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
-    let (plain, original): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| is_plain(entry));
-    let (weak, strong): (Vec<&Entry>, Vec<&Entry>) = plain.into_iter().partition(|entry| is_weak(entry));
+    let of = |text: Text| -> Vec<&Entry> {
+        let is_for = |matcher: &Matcher| matcher.text == text;
+        entries.iter().copied().filter(|entry| entry.matcher.as_ref().is_some_and(is_for)).collect()
+    };
+    let mut groups = by_pieces(of(Text::Lower));
+    let plain = of(Text::Plain);
+    if plain.len() > LEAF {
+        groups.extend(by_pieces(plain));
+    } else if !plain.is_empty() {
+        groups.push((exactly(&plain), plain));
+    }
+    groups.extend(of(Text::Original).chunks(LEAF).map(|group| (exactly(group), group.to_vec())));
+    for (gate, group) in groups {
+        // Which rules are silenced is asked here and not at the leaves: Vector compiles each statement anew for each gate
+        // around it, and before its tables are there it gives up a block whose first statement asks one.
+        out.push_str(&format!("if {gate} {{\n{silenced}{}", choice.statements()));
+        branch(&group, choice, !silenced.is_empty(), out);
+        out.push_str("}\n");
+    }
+}
+
+/// Rules for the same text with the gates at the top that they stand behind.
+fn by_pieces(entries: Vec<&Entry>) -> Vec<(String, Vec<&Entry>)> {
+    let (weak, strong): (Vec<&Entry>, Vec<&Entry>) = entries.into_iter().partition(|entry| is_weak(entry));
     let mut groups: Vec<(String, Vec<&Entry>)> = Vec::new();
     for (of, most, is_weak) in [(strong, STRONG, false), (weak, WEAK, true)] {
         let mut rest = of.as_slice();
@@ -35,19 +57,7 @@ pub(crate) fn write(entries: &[&Entry], choice: &Choice, silenced: &str, out: &m
             rest = after;
         }
     }
-    groups.extend(original.chunks(LEAF).map(|group| (exactly(group), group.to_vec())));
-    for (gate, group) in groups {
-        // Which rules are silenced is asked here and not at the leaves: Vector compiles each statement anew for each gate
-        // around it, and before its tables are there it gives up a block whose first statement asks one.
-        out.push_str(&format!("if {gate} {{\n{silenced}{}", choice.statements()));
-        branch(&group, choice, !silenced.is_empty(), out);
-        out.push_str("}\n");
-    }
-}
-
-/// Whether the rule is matched against the text with stand-ins.
-fn is_plain(entry: &Entry) -> bool {
-    entry.matcher.as_ref().is_some_and(|matcher| matcher.text == Text::Plain)
+    groups
 }
 
 fn is_weak(entry: &Entry) -> bool {
@@ -58,8 +68,10 @@ fn is_weak(entry: &Entry) -> bool {
 /// A gate for as many of these as it can have, and their count.
 fn top(entries: &[&Entry], most: usize, is_weak: bool) -> (String, usize) {
     let (mut gate, mut symbols, mut count) = (Gate::default(), 0usize, 0usize);
+    let mut text = Text::Lower;
     for entry in entries.iter().take(most) {
         let Some(matcher) = &entry.matcher else { continue };
+        text = matcher.text;
         let pieces = if is_weak { &matcher.pairs } else { matcher.pieces.as_deref().unwrap_or_default() };
         symbols = pieces.iter().fold(symbols, |sum, piece| sum.saturating_add(piece.len()));
         if symbols > MAX_SYMBOLS && count > 0 {
@@ -70,7 +82,7 @@ fn top(entries: &[&Entry], most: usize, is_weak: bool) -> (String, usize) {
             if is_weak { gate.add(piece) } else { gate.add(&gate::cut(piece, ENOUGH)) }
         }
     }
-    (matches(&gate.regex(), Text::Plain), count.max(1))
+    (matches(&gate.regex(text), text), count.max(1))
 }
 
 /// Rules that have passed a gate together.
@@ -89,23 +101,17 @@ fn branch(entries: &[&Entry], choice: &Choice, can_be_silenced: bool, out: &mut 
 /// Whether one of these matches.
 fn exactly(entries: &[&Entry]) -> String {
     let matchers: Vec<_> = entries.iter().filter_map(|entry| entry.matcher.as_ref()).collect();
-    let text = matchers.first().map_or(Text::Plain, |matcher| matcher.text);
+    let text = matchers.first().map_or(Text::Lower, |matcher| matcher.text);
     let all: Vec<String> = matchers.iter().map(|matcher| format!("(?:{})", matcher.regex)).collect();
     matches(&all.join("|"), text)
 }
 
-/// The best of a few, one after the other: the first that hits is told.
+/// A few, the best first.
 fn leaf(entries: &[&Entry], choice: &Choice, can_be_silenced: bool, out: &mut String) {
     let mut entries = entries.to_vec();
     entries.sort_by_key(|entry| entry.rank);
-    out.push_str("rules_hit = ");
     for entry in entries {
         let Some(matcher) = &entry.matcher else { continue };
-        let first = matches(&matcher.regex, matcher.text);
-        let mut conditions =
-            entry.conditions(Some(first), local(matcher.text) == local(Text::Plain), can_be_silenced);
-        conditions.extend(choice.local(&entry.category));
-        out.push_str(&format!("if {} {{\n{}\n}} else ", conditions.join(" && "), entry.key()));
+        out.push_str(&entry.gated(matcher, choice.local(&entry.category), can_be_silenced));
     }
-    out.push_str("{\n\"~\"\n}\nif rules_hit < rules_best { rules_best = rules_hit }\n");
 }
