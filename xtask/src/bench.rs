@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::artifacts;
-use crate::step::{print, run as run_step, say, shown};
+use crate::step::{output, print, run as run_step, say, shown};
 use crate::wasm;
 use crate::workspace::Workspace;
 use plan::Artifact;
@@ -48,7 +48,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     let benches = plan::selected(only);
     let ready = build(workspace, source, &benches);
-    show(format, &serde_json::json!({ "bench": "machine", "what": machine() }).to_string())?;
+    show(format, &serde_json::json!({ "bench": "machine", "what": machine(workspace) }).to_string())?;
     let mut place = 0_usize;
     let failed = each(&benches, |bench| {
         place += 1;
@@ -181,19 +181,24 @@ fn table(row: &str) -> String {
     std::iter::once(name).chain(rows).collect()
 }
 
-fn machine() -> String {
+/// The machine, what was measured, what built it, and when.
+fn machine(workspace: &Workspace) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown CPU");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let seconds =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    format!(
-        "{} x {}, oddline {}, Unix time {seconds}",
-        cores,
-        model.trim_start_matches([' ', '\t', ':']),
-        env!("CARGO_PKG_VERSION")
-    )
+    let told = |program: &str, arguments: &[&str]| output(workspace.command(program).args(arguments));
+    let version = env!("CARGO_PKG_VERSION");
+    let parts = [
+        std::thread::available_parallelism().ok().map(|cores| format!("{cores} cores")),
+        Some(model.trim_start_matches([' ', '\t', ':']).to_owned()),
+        Some(match told("git", &["describe", "--always", "--dirty"]) {
+            Some(commit) => format!("oddline {version} ({commit})"),
+            None => format!("oddline {version}"),
+        }),
+        told("rustc", &["--version"]),
+        told("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

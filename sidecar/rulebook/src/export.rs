@@ -236,7 +236,12 @@ mod tests {
             ..Draft::named("LOGIN_FAILED")
         };
         let slow = Draft { fields: vec!["ms > 500".to_owned()], score: 5.5, ..Draft::named("SLOW") };
-        let quiet = Draft { pattern: Some("quiet".to_owned()), score: 1.0, ..Draft::named("QUIET") };
+        let quiet = Draft {
+            pattern: Some("quiet".to_owned()),
+            level_only: true,
+            score: 1.0,
+            ..Draft::named("QUIET")
+        };
         [login, slow, quiet].into_iter().enumerate().map(|(n, rule)| (rule, format!("my.toml:{n}"))).collect()
     }
 
@@ -254,6 +259,7 @@ mod tests {
             --
             my.toml:0: LOGIN_FAILED: the text format has no category
             my.toml:1: SLOW: left out: it has no pattern, and the text format has no fields
+            my.toml:2: QUIET: the text format has no level_only
         "#]]
         .assert_eq(&told(Target::Text));
     }
