@@ -1,6 +1,7 @@
 //! CPU per record of the filters in the real Fluent Bit, against the same pipeline without one and against its own grep.
 //!
-//! `tail -> filter -> null` over a file of mixed lines, interleaved rounds, the lowest of each. Needs `fluent-bit`
+//! `tail -> filter -> null` over a file of mixed lines, interleaved rounds, the lowest of each. What a start takes (reading
+//! and compiling the rules, above all) is measured with a file of one line and told apart: a shipper starts once. Needs `fluent-bit`
 //! (`ODDLINE_FLUENT_BIT` or on the PATH) and the built filters (`cargo xtask bench` builds them); skips loudly without.
 //! With `ODDLINE_WAMRC`, Fluent Bit's `flb-wamrc` or WAMR's `wamrc` of the same version, the wasm filter is measured
 //! compiled ahead of time too. Prints one JSON line.
@@ -29,6 +30,8 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let input = folder.path().join("input.log");
     let records = cost::write_input(&input, 30)?;
+    let one = folder.path().join("one.log");
+    fs::write(&one, "an ordinary line\n")?;
     let native = std::env::var("ODDLINE_NATIVE_FILTER").ok();
     let wasm = std::env::var("ODDLINE_WASM_FILTER").ok();
     let mut cases: Vec<(&str, String, Option<String>)> =
@@ -53,28 +56,53 @@ fn main() -> anyhow::Result<()> {
             eprintln!("SKIPPED: the wasm filter compiled ahead of time, because ODDLINE_WAMRC is not set");
         }
     }
-    let mut best = vec![f64::INFINITY; cases.len()];
+    let mut best = vec![Seconds { start: f64::INFINITY, whole: f64::INFINITY }; cases.len()];
     for round in 0..ROUNDS {
         for (slot, (name, filter, library)) in best.iter_mut().zip(&cases) {
             let config = folder.path().join("fluent-bit.yaml");
-            fs::write(&config, configuration(&input, filter))?;
-            let seconds = cpu_seconds(&program, &config, library.as_deref())?;
-            eprintln!("round {round}: {name}: {seconds:.2} s of CPU for {records} records");
-            *slot = slot.min(seconds);
+            let seconds = |input: &Path| {
+                fs::write(&config, configuration(input, filter))?;
+                cpu_seconds(&program, &config, library.as_deref())
+            };
+            let (start, whole) = (seconds(&one)?, seconds(&input)?);
+            eprintln!(
+                "round {round}: {name}: {whole:.2} s of CPU for {records} records, {start:.2} s for one"
+            );
+            *slot = Seconds { start: slot.start.min(start), whole: slot.whole.min(whole) };
         }
     }
-    let base = best.first().copied().unwrap_or_default();
+    let base = best.first().context("there is a pipeline without a filter")?;
     let mut out = io::stdout().lock();
     write!(
         out,
         r#"{{"bench":"fluent-bit","records":{records},"pipeline_us":{:.2}"#,
-        base / records as f64 * 1e6
+        base.a_record(records) * 1e6
     )?;
     for ((name, ..), seconds) in cases.iter().zip(&best).skip(1) {
-        write!(out, r#","{name}_added_us":{:.2}"#, (seconds - base) / records as f64 * 1e6)?;
+        write!(
+            out,
+            r#","{name}_added_us":{:.2},"{name}_start_ms":{:.0}"#,
+            (seconds.a_record(records) - base.a_record(records)) * 1e6,
+            (seconds.start - base.start) * 1e3
+        )?;
     }
     writeln!(out, "}}")?;
     Ok(())
+}
+
+/// CPU time of a pipeline.
+#[derive(Clone, Copy)]
+struct Seconds {
+    /// With one record.
+    start: f64,
+    /// With all.
+    whole: f64,
+}
+
+impl Seconds {
+    fn a_record(&self, records: usize) -> f64 {
+        (self.whole - self.start) / records as f64
+    }
 }
 
 fn wasm_filter(module: &str, options: &Path) -> String {
