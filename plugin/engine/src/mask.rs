@@ -4,10 +4,12 @@
 //! variables that only punctuation joins are one (`10.0.0.1:80`, `2026-11-21T02:03:04Z`). What stays is the fixed text:
 //! masking twice equals masking once.
 
+mod class;
 mod number;
 
 use std::ops::Range;
 
+use class::{DIGIT, JOIN, WORD, class, ends_path, is_date_word, is_key, is_word, letters};
 use number::{unit_of, value_of};
 
 /// The placeholder of every variable part.
@@ -108,7 +110,10 @@ impl Masked {
             let start = at;
             at = at.saturating_add(taken.max(1));
             if self.emitted != Emitted::Nothing {
-                self.note_id(message, start, at);
+                let joined = std::mem::take(&mut self.emitted) == Emitted::Joined;
+                let found = std::mem::take(&mut self.is_id);
+                self.note_id(message, start..at, joined, found);
+                at = self.more_digits(message, at);
             }
         }
         self.longest_run = self.longest_run.max(at.saturating_sub(run));
@@ -120,18 +125,16 @@ impl Masked {
     }
 
     /// Remembers the variable that ends at `end` if it is an id; more of one that was remembered makes it longer.
-    fn note_id(&mut self, message: &[u8], start: usize, end: usize) {
-        let joined = std::mem::take(&mut self.emitted) == Emitted::Joined;
-        let found = std::mem::take(&mut self.is_id);
+    fn note_id(&mut self, message: &[u8], part: Range<usize>, joined: bool, found: bool) {
         if !joined {
-            self.variable_start = start;
+            self.variable_start = part.start;
         }
         let last = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last));
         let known = last.is_some_and(|last| joined && last.start == self.variable_start);
         if !found && !known {
             return;
         }
-        let range = self.variable_start..end;
+        let range = self.variable_start..part.end;
         let text = message.get(range.clone()).unwrap_or_default();
         let is_id = ID_BYTES.contains(&text.len())
             && text.iter().all(|byte| is_word(*byte) || *byte == b'-' || *byte == b'#');
@@ -150,6 +153,33 @@ impl Masked {
             }
             (false, false) => {}
         }
+    }
+
+    /// Takes what is joined to the variable at the end of the output by one character and is nothing but digits: the rest
+    /// of a date, a time or an address, in which each part by itself would take the way of a word. Gives where it ends.
+    fn more_digits(&mut self, message: &[u8], mut at: usize) -> usize {
+        while self.placeholder_end == self.text.len()
+            && self.text.len().saturating_add(1) < MAX_MASKED_BYTES
+            && let Some([joiner, rest @ ..]) = message.get(at..)
+            && class(*joiner) & (JOIN | WORD) == JOIN
+        {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let after = rest.get(digits..).unwrap_or_default();
+            if digits == 0 || after.first().is_some_and(|byte| is_word(*byte)) {
+                break;
+            }
+            if self.number_end.take() == Some(self.text.len()) {
+                self.count = self.count.saturating_sub(1);
+            }
+            let unit = unit_of(after).map_or(0, |(length, _)| length);
+            let start = at.saturating_add(1);
+            at = start.saturating_add(digits).saturating_add(unit);
+            let found = digits >= ID_DIGITS;
+            if found || self.id_count > 0 {
+                self.note_id(message, start..at, true, found);
+            }
+        }
+        at
     }
 
     /// A line drawn with dashes is the same line at any length: four of one character stand for more.
@@ -218,14 +248,14 @@ impl Masked {
 
     /// One run of letters, digits and underscores; parts with digits are variables.
     fn word(&mut self, rest: &[u8], at: usize) -> usize {
-        let (mut end, mut digits) = (0usize, 0usize);
-        for &byte in rest {
+        let (mut end, mut digits) = (letters(rest), 0usize);
+        for &byte in rest.get(end..).unwrap_or_default() {
             let class = class(byte);
             if class & WORD == 0 {
                 break;
             }
-            end = end.saturating_add(1);
-            digits = digits.saturating_add(usize::from(class & DIGIT) >> 1);
+            end += 1;
+            digits += usize::from(class & DIGIT) >> 1;
         }
         let word = rest.get(..end).unwrap_or_default();
         if digits == 0 {
@@ -418,12 +448,6 @@ impl Shape {
     }
 }
 
-const WORD: u8 = 1;
-const DIGIT: u8 = 2;
-/// Joins variables into one: `10.0.0.1:80`, `2026-11-21T02:03`.
-const JOIN: u8 = 4;
-/// Ends a path or a URL.
-const END: u8 = 8;
 /// Equal punctuation characters that are kept of a run.
 const LONGEST_DRAWN: usize = 4;
 /// Digits from which a number after `name_` is an id together with it.
@@ -432,54 +456,6 @@ const LONG_ID: usize = 8;
 const COPIED: usize = 16;
 /// Most joining characters between two variables that are one.
 const LONGEST_JOIN: usize = 4;
-
-/// The class of each byte: one look-up in the loop that sees every byte of every message.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "computed by the compiler, which would refuse an index out of range"
-)]
-static CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0u8;
-    loop {
-        let word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-        let join = matches!(byte, b'.' | b':' | b',' | b'-' | b'/' | b'+' | b'_' | b'@' | b'~' | b'#' | b'T');
-        let end = byte.is_ascii_whitespace()
-            || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'{' | b'}')
-            || matches!(byte, b'|' | b',' | b';' | b'=');
-        classes[byte as usize] =
-            word as u8 | (byte.is_ascii_digit() as u8) << 1 | (join as u8) << 2 | (end as u8) << 3;
-        if byte == u8::MAX {
-            break classes;
-        }
-        byte += 1;
-    }
-};
-
-fn class(byte: u8) -> u8 {
-    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
-}
-
-fn is_word(byte: u8) -> bool {
-    class(byte) & WORD != 0
-}
-
-/// Characters of the keys of JSON-like pairs.
-fn is_key(byte: u8) -> bool {
-    is_word(byte) || b".-@$".contains(&byte)
-}
-
-fn ends_path(byte: u8) -> bool {
-    class(byte) & END != 0
-}
-
-fn is_date_word(word: &[u8]) -> bool {
-    const WORDS: [&[u8]; 19] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-        b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
-    ];
-    WORDS.contains(&word)
-}
 
 fn trim_end(message: &[u8]) -> &[u8] {
     message.trim_ascii_end()

@@ -1,6 +1,6 @@
 //! Plain numbers: what the digits and the unit behind them are worth. Knows nothing of what surrounds them.
 
-use super::is_word;
+use super::class::is_word;
 
 /// The unit of size or time that stands apart after a number (` KB`, ` ms`): its length, and what one of it is in bytes or
 /// milliseconds. `free 900 B` and `free 3 KB` are one message with comparable values.

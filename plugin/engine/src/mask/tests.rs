@@ -30,6 +30,7 @@ fn variables() {
     check(r#"{"user":"bob","ms":12}"#, expect![[r#"{"user":"<*>","ms":<*>}"#]]);
     check("user1234 on node_7 at 0xdeadBEEF", expect!["user<*> on node_<*> at <*>"]);
     check("temp=-12.5 C", expect!["temp=<*> C"]);
+    check("at 10:20:30,123 x1:2 of 7.8.9/24 5-ab 6:7a", expect!["at <*> x<*> of <*>-ab <*>"]);
     check("a\t\tb  c\n", expect!["a b c"]);
     check("Progress (1): 0/1.9 MB, 12 kB of 3 Bob", expect!["Progress (<*>): <*>, <*> of <*> Bob"]);
     check("0\t+0", expect!["<*>"]);
@@ -79,6 +80,8 @@ fn ids_are_found_and_nothing_else() {
         ids("[instance: b9000564-fe1a-409b-b8cc-1e88b294cd1d] ok"),
         ["b9000564-fe1a-409b-b8cc-1e88b294cd1d"]
     );
+    let digits_only = "36951603-1234-4117-8056-825440990008";
+    assert_eq!(ids(&format!("of {digits_only} at 10:20:30.123, 123456789-1")), [digits_only, "123456789-1"]);
     assert_eq!(ids("trace=4bf92f3577b34da6a3ce929d0e0e4736 took 17ms"), ["4bf92f3577b34da6a3ce929d0e0e4736"]);
     for none in [
         "2026-11-21T02:03:04.123Z 10.0.0.1:8080 fe80::1ff:fe23:4567:890a",

@@ -1,0 +1,98 @@
+//! What a byte is to the scanner, and how many letters stand first. Knows nothing of what has been seen before.
+
+pub(super) const WORD: u8 = 1;
+pub(super) const DIGIT: u8 = 2;
+/// Joins variables into one: `10.0.0.1:80`, `2026-11-21T02:03`.
+pub(super) const JOIN: u8 = 4;
+/// Ends a path or a URL.
+const END: u8 = 8;
+
+/// The class of each byte: one look-up in the loop that sees every byte of every message.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "computed by the compiler, which would refuse an index out of range"
+)]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0u8;
+    loop {
+        let word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+        let join = matches!(byte, b'.' | b':' | b',' | b'-' | b'/' | b'+' | b'_' | b'@' | b'~' | b'#' | b'T');
+        let end = byte.is_ascii_whitespace()
+            || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'{' | b'}')
+            || matches!(byte, b'|' | b',' | b';' | b'=');
+        classes[byte as usize] =
+            word as u8 | (byte.is_ascii_digit() as u8) << 1 | (join as u8) << 2 | (end as u8) << 3;
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+pub(super) fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+pub(super) fn is_word(byte: u8) -> bool {
+    class(byte) & WORD != 0
+}
+
+/// Characters of the keys of JSON-like pairs.
+pub(super) fn is_key(byte: u8) -> bool {
+    is_word(byte) || b".-@$".contains(&byte)
+}
+
+pub(super) fn ends_path(byte: u8) -> bool {
+    class(byte) & END != 0
+}
+
+pub(super) fn is_date_word(word: &[u8]) -> bool {
+    pub(super) const WORDS: [&[u8]; 19] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+        b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
+    ];
+    WORDS.contains(&word)
+}
+
+/// How many ASCII letters stand first, as far as eight can be read at once: most of a message is letters.
+pub(super) fn letters(rest: &[u8]) -> usize {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
+    let mut end = 0;
+    while let Some(chunk) = rest.get(end..).and_then(<[u8]>::first_chunk) {
+        let bytes = u64::from_le_bytes(*chunk);
+        // In lower case and without the high bits, so that no sum runs over into the next byte.
+        let lower = (bytes | each(0x20)) & !HIGH;
+        let from_a = lower + each(0x80 - b'a');
+        let beyond_z = lower + each(0x80 - b'z' - 1);
+        let others = (!from_a | beyond_z | bytes) & HIGH;
+        if others != 0 {
+            return end + others.trailing_zeros() as usize / 8;
+        }
+        end += 8;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn letters_end_at_the_first_other_byte() {
+        assert_eq!([letters(b"azAZ@[`{"), letters(b"abcdefgh1-------"), letters(b"_bcdefgh")], [4, 8, 0]);
+        assert_eq!(letters(b"abcdefg"), 0, "too short to be read at once");
+    }
+
+    proptest! {
+        #[test]
+        fn letters_are_letters(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let first = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+            let found = letters(&text);
+            prop_assert!(found == first || found < first && found.is_multiple_of(8) && found + 8 > text.len());
+        }
+    }
+}
