@@ -1,8 +1,11 @@
 //! The contract of embedders, and what the check at the start finds.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use oddline_analyze::ports::{Embedder, FailureKind, MAX_EMBED_BATCH};
@@ -90,9 +93,20 @@ async fn openai_keeps_the_contract() {
 async fn a_real_ollama_keeps_the_contract() {
     let Some(url) = real_server("ODDLINE_OLLAMA_URL") else { return };
     let model = std::env::var("ODDLINE_OLLAMA_MODEL").unwrap_or_else(|_| "all-minilm".to_owned());
-    let timeout = std::time::Duration::from_secs(120);
+    let timeout = Duration::from_secs(120);
     let options = OllamaOptions { url, model, timeout, ..OllamaOptions::default() };
     let embedder = Checked::new(Arc::new(Ollama::new(options).unwrap()));
+    embedder.check().await.unwrap();
+    embedder_contract(&embedder).await;
+}
+
+#[tokio::test]
+async fn a_real_server_that_speaks_openai_keeps_the_contract() {
+    let Some(url) = real_server("ODDLINE_OPENAI_URL") else { return };
+    let defaults = OpenAiOptions { url, timeout: Duration::from_secs(120), ..OpenAiOptions::default() };
+    let model = std::env::var("ODDLINE_OPENAI_MODEL").unwrap_or_else(|_| defaults.model.clone());
+    let api_key = std::env::var("ODDLINE_OPENAI_API_KEY").ok();
+    let embedder = Checked::new(Arc::new(OpenAi::new(OpenAiOptions { model, api_key, ..defaults }).unwrap()));
     embedder.check().await.unwrap();
     embedder_contract(&embedder).await;
 }

@@ -1,5 +1,6 @@
 //! One suite per port, run against what is embedded, against honest fakes, and against the real servers when
-//! `ODDLINE_OLLAMA_URL` (model `ODDLINE_OLLAMA_MODEL`, default `all-minilm`) and `ODDLINE_QDRANT_URL` are set.
+//! `ODDLINE_OLLAMA_URL` (model `ODDLINE_OLLAMA_MODEL`, default `all-minilm`), `ODDLINE_OPENAI_URL` (model
+//! `ODDLINE_OPENAI_MODEL`, key `ODDLINE_OPENAI_API_KEY`) and `ODDLINE_QDRANT_URL` are set.
 
 mod bad_answers;
 mod embedder;
