@@ -29,7 +29,8 @@ pub(crate) fn silenced(settings: &Settings) -> String {
     format!(
         r#"if !contains(rules_known, "\t") {{
 feedback, _problem = {}
-rules_known = rules_known + "\t" + (join(array(feedback.value.silenced) ?? [], "\t") ?? "") + "\t"
+names = filter(array(feedback.value.silenced) ?? []) -> |_place, name| {{ is_string(name) }}
+rules_known = rules_known + "\t" + (join(names, "\t") ?? "") + "\t"
 }}
 "#,
         look_up(&format!("\"{RULES_KEY}\""))
