@@ -1,4 +1,5 @@
-//! Nanoseconds per line and bytes per template of the whole engine, over the mixed lines of a folder of logs.
+//! Nanoseconds per line and bytes per template of the whole engine, over the mixed lines of a folder of logs; and what a
+//! structured record costs, with and without a list that a rule looks into.
 //!
 //! `ODDLINE_DATA` names the folder (default `../shared/data`); only `loghub2k/*/*_2k.log` is read. Prints one JSON line.
 
@@ -11,7 +12,10 @@ mod allocator;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use allocator::live;
-use oddline_engine::{Engine, Record, Settings, UnixNanos, rules::RuleSet};
+use oddline_engine::{
+    Engine, Record, Scalar, Settings, UnixNanos, Visitor,
+    rules::{RuleSet, builtin_rules, parse},
+};
 
 fn main() {
     let data = std::env::var_os("ODDLINE_DATA").map_or_else(
@@ -43,18 +47,64 @@ fn main() {
         }
     }
     let templates = engine.counters().templates;
+    let structured = [0, 5, 50].map(structured);
     let growth = growth_in_an_hour(&mut engine, &lines, &mut now);
     let per_template = bytes_per_template(&mut engine, now);
     let total = live() - before;
     println!(
-        r#"{{"bench":"engine","lines":{},"mean_bytes":{},"ns_per_line":{:.0},"lines_per_second":{:.0},"templates":{templates},"growth_in_an_hour_bytes":{growth},"bytes_per_template":{per_template},"mib_with_20000_more":{:.1},"rules":{}}}"#,
+        r#"{{"bench":"engine","lines":{},"mean_bytes":{},"ns_per_line":{:.0},"lines_per_second":{:.0},"templates":{templates},"growth_in_an_hour_bytes":{growth},"bytes_per_template":{per_template},"mib_with_20000_more":{:.1},"rules":{},"structured_ns":{:.0},"structured_with_list_of_5_ns":{:.0},"structured_with_list_of_50_ns":{:.0}}}"#,
         lines.len(),
         bytes / lines.len(),
         best * 1e9 / lines.len() as f64,
         lines.len() as f64 / best,
         total as f64 / f64::from(1 << 20),
         rules.len(),
+        structured[0],
+        structured[1],
+        structured[2],
     );
+}
+
+/// Nanoseconds to pick and judge a record of an audit log with a list of so many elements, or none. One rule more than the
+/// built-in ones looks into it.
+fn structured(elements: usize) -> f64 {
+    const RECORDS: usize = 20_000;
+    let mut rules = builtin_rules();
+    let own = "[[rules]]\nname = \"OWN\"\nfields = \"roles == 'owner'\"\n";
+    rules.extend(parse("own.toml", own).rules);
+    let rules = RuleSet::compile(rules).set;
+    let mut engine = Engine::new(Settings::default(), Arc::new(rules));
+    let picker = engine.picker();
+    let texts: [(&[u8], &[u8]); 8] = [
+        (b"message", b"policy was read by an account of the service"),
+        (b"level", b"info"),
+        (b"eventName", b"GetPolicyVersion"),
+        (b"eventSource", b"iam.example.org"),
+        (b"sourceIPAddress", b"203.0.113.9"),
+        (b"userAgent", b"example-cli/2.1 Linux/6.1"),
+        (b"region", b"eu-central-1"),
+        (b"requestId", b"7b1c0a5e-1f2d-4c3b-8a9e-0d1f2e3c4b5a"),
+    ];
+    let mut best = f64::INFINITY;
+    let mut now = 0i64;
+    for _ in 0..5 {
+        let start = Instant::now();
+        for _ in 0..RECORDS {
+            now += 1_000_000;
+            let mut picking = picker.start(b"audit");
+            for (key, text) in &texts {
+                picking.scalar(key, Scalar::Text((*text).into()));
+            }
+            picking.scalar(b"status", Scalar::Int(200));
+            if elements > 0 && picking.enter_list(b"roles") {
+                (0..elements).for_each(|_| picking.item(Scalar::Text((&b"reader"[..]).into())));
+                picking.leave();
+            }
+            std::hint::black_box(engine.observe(&picking.finish(), UnixNanos(now)));
+        }
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best * 1e9 / RECORDS as f64
 }
 
 /// An hour of the same lines, fifty replays long: what is held at its end beyond what was held after the first replay.
