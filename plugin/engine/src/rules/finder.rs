@@ -9,19 +9,17 @@
 
 pub(super) mod window;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use aho_corasick::{Anchored, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
+use hashbrown::HashSet;
 
 use self::window::{FEW, Key, MANY, MOST, SOME, Windows};
 
 /// Whether a text is a word that ordinary log lines are full of.
 pub fn is_ordinary(text: &[u8]) -> bool {
     // Asked of every literal of every pattern while a set is compiled.
-    static WORDS: LazyLock<BTreeSet<&[u8]>> =
+    static WORDS: LazyLock<HashSet<&[u8]>> =
         LazyLock::new(|| window::ORDINARY.split_ascii_whitespace().map(str::as_bytes).collect());
     WORDS.contains(text)
 }

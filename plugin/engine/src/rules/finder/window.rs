@@ -5,7 +5,9 @@
 //! compared. Literals with the same eight bytes are one key, so that the branches of a pattern (`failed`, `failure`)
 //! cost one comparison. Must not know what a literal speaks for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use hashbrown::HashMap;
 
 /// Words of the tables: 1 KiB for a field's few values, 64 KiB for a set of ordinary size (a smaller one costs more in
 /// what it marks wrongly than it saves in cache), and what four and sixteen times as many rules need.
@@ -57,30 +59,43 @@ pub(super) const ORDINARY: &str = "the request from user for session connection 
     restarted recovered recovery backup restore snapshot image images pull pulled push pushed build built deploy test \
     tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames";
 
-/// How often ordinary text has one byte after another.
-struct Pairs(BTreeMap<(u8, u8), u32>);
+/// How likely text has one byte after another, as a power of two; one entry a pair, because all windows of all literals are
+/// weighed by it when a set is compiled.
+struct Pairs(Vec<u8>);
 
 impl Pairs {
+    /// Letters as often as [`ORDINARY`] words have them. Numbers and the signs around them, of which there is no list, are
+    /// taken to be everywhere beside each other, and now and then beside others.
     fn of_ordinary_words() -> Pairs {
-        let mut times = BTreeMap::new();
-        for pair in ORDINARY.as_bytes().windows(2).filter_map(<[u8]>::first_chunk) {
-            let [first, second] = *pair;
-            *times.entry((first, second)).or_insert(0) += 1;
-        }
-        Pairs(times)
-    }
-
-    /// How likely the bytes are, as a power of two: a sum over their pairs. Numbers and the signs around them, of which
-    /// there is no list, are taken to be everywhere beside each other, and now and then beside others.
-    fn likely(&self, text: &[u8]) -> u32 {
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b' ';
         let is_number = |byte: u8| byte.is_ascii_digit() || b" .:,/-=_()[]".contains(&byte);
-        let of_pair = |first: u8, second: u8| match (is_word(first), is_word(second)) {
-            (true, true) => self.0.get(&(first, second)).map_or(0, |times| times.ilog2() + 1),
+        let of_pair = |(first, second): (u8, u8)| match (is_word(first), is_word(second)) {
+            (true, true) => 0,
             _ if is_number(first) && is_number(second) => 6,
             _ => 4,
         };
-        text.iter().zip(text.iter().skip(1)).map(|(first, second)| of_pair(*first, *second)).sum()
+        let all = (0..=u8::MAX).flat_map(|first| (0..=u8::MAX).map(move |second| (first, second)));
+        let mut likely: Vec<u8> = all.map(of_pair).collect();
+        let mut times: BTreeMap<usize, u32> = BTreeMap::new();
+        for pair in ORDINARY.as_bytes().windows(2).filter_map(<[u8]>::first_chunk) {
+            *times.entry(Pairs::place(*pair)).or_insert(0) += 1;
+        }
+        for (place, times) in times {
+            if let Some(likely) = likely.get_mut(place) {
+                *likely = times.ilog2() as u8 + 1;
+            }
+        }
+        Pairs(likely)
+    }
+
+    fn place([first, second]: [u8; 2]) -> usize {
+        usize::from(first) << 8 | usize::from(second)
+    }
+
+    /// A sum over the bytes' pairs.
+    fn likely(&self, text: &[u8]) -> u32 {
+        let pairs = text.windows(2).filter_map(<[u8]>::first_chunk);
+        pairs.map(|pair| self.0.get(Pairs::place(*pair)).map_or(0, |likely| u32::from(*likely))).sum()
     }
 }
 
@@ -119,19 +134,27 @@ impl Key {
 /// window that ordinary log lines have least and few other keys have; of equals one that already speaks for just the same
 /// numbers, so that a message that has a key rarely lacks the text.
 pub(super) fn keys(spoken_for: &BTreeMap<Vec<u8>, Vec<u32>>) -> BTreeMap<Key, Vec<u32>> {
-    let mut usual: Vec<u32> = ORDINARY.as_bytes().windows(4).filter_map(window).collect();
-    usual.sort_unstable();
-    let times = |window| usual.partition_point(|it| *it <= window) - usual.partition_point(|it| *it < window);
-    let pairs = Pairs::of_ordinary_words();
+    // Asked for every field that rules look into, too.
+    static USUAL: LazyLock<HashMap<u32, u32>> = LazyLock::new(|| {
+        let mut times = HashMap::new();
+        let windows = ORDINARY.as_bytes().windows(4).filter_map(window);
+        windows.for_each(|window| *times.entry(window).or_insert(0) += 1);
+        times
+    });
+    static PAIRS: LazyLock<Pairs> = LazyLock::new(Pairs::of_ordinary_words);
+    let (usual, pairs) = (&*USUAL, &*PAIRS);
+    let times = |window: u32| usual.get(&window).copied().unwrap_or(0);
     let (mut keys, mut shared) = (BTreeMap::<Key, Vec<u32>>::new(), BTreeMap::<u32, u32>::new());
     for (text, numbers) in spoken_for {
         let choices = (0..).zip(text.windows(4));
-        let best = choices.min_by_key(|(at, bytes)| {
+        let weighed = choices.map(|(at, bytes)| {
             let window = window(bytes).unwrap_or_default();
-            let is_new = keys.get(&key(text, *at)) != Some(numbers);
             let share = shared.get(&window).copied().unwrap_or(0);
-            (times(window), share / SHARED, pairs.likely(bytes), is_new)
+            (at, (times(window), share / SHARED, pairs.likely(bytes)))
         });
+        let is_new = |at: usize| keys.get(&key(text, at)) != Some(numbers);
+        let best = weighed
+            .min_by(|left, right| left.1.cmp(&right.1).then_with(|| is_new(left.0).cmp(&is_new(right.0))));
         let key = key(text, best.map_or(0, |(at, _)| at));
         let all = keys.entry(key).or_default();
         if all.is_empty() {
