@@ -86,12 +86,12 @@ if row != null {{
 pub(crate) fn heartbeat() -> String {
     let beat = look_up(&format!("\"{HEARTBEAT_KEY}\""));
     format!(
-        r#"  is_open = false
-  if class == null && !bare {{
-    beat, _problem = {beat}
-    age = to_float(to_unix_timestamp(now(), unit: "milliseconds")) / 1000.0 - (to_float(beat.value.at) ?? 0.0)
-    is_open = age <= {HEARTBEAT_SECONDS}.0
-  }}
+        r#"is_open = false
+if class == null && !bare {{
+  beat, _problem = {beat}
+  age = to_float(to_unix_timestamp(now(), unit: "milliseconds")) / 1000.0 - (to_float(beat.value.at) ?? 0.0)
+  is_open = age <= {HEARTBEAT_SECONDS}.0
+}}
 "#
     )
 }

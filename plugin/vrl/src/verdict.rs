@@ -35,23 +35,22 @@ const LEVELS: [(f32, Level); 4] =
 pub(crate) fn section(settings: &Settings, quiet: &str, told: &str) -> String {
     let is_asked = advice::is_asked(settings);
     let nothing = if is_asked {
-        r#"rule == null && !is_odd && (class == "normal" || class == "seen") && !bare"#
+        r#"rule == null && !is_odd && !bare && (class == "normal" || class == "seen" || class == null && !is_open)"#
     } else {
         "rule == null && !bare"
     };
-    let (prepare, evidence) = if is_asked {
-        let ready =
-            advice::heartbeat() + "  if class == \"exception\" {\n    rule = null\n    is_odd = false\n  }\n";
-        (ready, evidence() + &rate())
+    let (heartbeat, prepare, evidence) = if is_asked {
+        let excused = "  if class == \"exception\" {\n    rule = null\n    is_odd = false\n  }\n";
+        (advice::heartbeat(), excused, evidence() + &rate())
     } else {
-        (String::new(), String::new())
+        (String::new(), "", String::new())
     };
     let levels = LEVELS.iter().map(|(least, level)| {
         (format!("score >= {}", float((*least).into())), format!("level = {:?}", level.as_str()))
     });
     format!(
         r#"# The verdict.
-if {nothing} {{
+{heartbeat}if {nothing} {{
 {quiet}}} else {{
 {prepare}  score = 0.0
   level = "none"

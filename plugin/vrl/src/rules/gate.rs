@@ -27,6 +27,9 @@ const MAX_NARROW: usize = 12;
 const MAX_SYMBOLS: usize = 24;
 /// A piece that tells as much as this needs no other beside it.
 const STRONG: usize = 8;
+/// What the first of two pieces must tell. Once it is seen, each state of an automaton is another one for the rest of the
+/// message; several that are often seen fill its cache again and again.
+const HEAD: usize = 2;
 /// What a piece must tell in a gate of many rules.
 pub(crate) const ENOUGH: usize = 9;
 /// Anything between two pieces.
@@ -192,6 +195,9 @@ fn strongest(runs: &[Run], depth: Depth) -> Option<Vec<Piece>> {
         return Some(best.pieces.clone());
     };
     let (first, last) = if best.from < second.from { (best, second) } else { (second, best) };
+    if self::worth(&first.pieces) < HEAD {
+        return Some(best.pieces.clone());
+    }
     let with_gap: Vec<Piece> =
         first.pieces.iter().map(|piece| piece.iter().cloned().chain([GAP.to_owned()]).collect()).collect();
     Some(product(&with_gap, &last.pieces).unwrap_or_else(|| best.pieces.clone()))

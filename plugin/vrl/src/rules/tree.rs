@@ -15,7 +15,7 @@ const LEAF: usize = 8;
 /// Rules behind one gate at the top. More would not fit the cache that an automaton builds its states in (2 MiB).
 const STRONG: usize = 240;
 /// The same for rules whose single pieces tell little: their gates ask for two pieces, and that takes more states.
-const WEAK: usize = 45;
+const WEAK: usize = 24;
 /// A rule whose pieces tell less than this is weak.
 const TELLING: usize = 5;
 /// Largest gate, in symbols: well below what a regex may take (10 MiB).
