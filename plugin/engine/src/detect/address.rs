@@ -256,6 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_common_to_be_flagged_counts_by_how_little_it_says() {
+        let attempts = |name: &str, score: f32| {
+            let (mut addresses, mut before) = (Addresses::default(), Told::default());
+            let rule = rule(name, "network", score);
+            (1..100).find(|_| {
+                let mut signals = Signals::default();
+                let time = (0, 60 * SECOND);
+                addresses.observe((7, &mut before), &rule, b"from 203.0.113.9", time, &mut signals);
+                !signals.evidence.is_empty()
+            })
+        };
+        assert_eq!(attempts("HTTP_CLIENT_REFUSED", 1.8), Some(6), "as many as of what is flagged");
+        assert_eq!(attempts("HTTP_NOT_FOUND", 0.8), Some(12));
+        assert_eq!(attempts("HTTP_OK", 1.8), None);
+    }
+
+    #[test]
     fn the_table_is_bounded_and_keeps_the_strong() {
         let mut addresses = Addresses::default();
         let count = |addresses: &mut Addresses, number: u32| {

@@ -4,7 +4,7 @@
 //! `2026/11/21 10:00:00`), syslog and ctime (`Nov 21 10:00:00`, `Sat Nov 21 10:00:00 2026`), access logs
 //! (`[21/Nov/2026:10:00:00 +0000]`), seconds or milliseconds since 1970; of a JSON object, the field that is called so.
 //! Only differences count, so a zone that is not named does no harm. A line without a time comes a millisecond after the
-//! one before it; one from another time altogether is no neighbour of it, and comes an hour after it.
+//! one before it; one from another time altogether is no neighbour of it, and comes five minutes after it.
 
 use oddline_engine::UnixNanos;
 
@@ -14,8 +14,9 @@ const STEP: i64 = 1_000_000;
 const LATE: i64 = 3_600_000_000_000;
 /// A gap of more than this says that the file was cut or another one begins; a day.
 const LONGEST_GAP: i64 = 24 * LATE;
-/// What lies between the end of one file and the beginning of another, for whoever asks what came within minutes.
-const ELSEWHERE: i64 = 3_600_000_000_000;
+/// What lies between the end of one file and the beginning of another: enough for what comes within minutes to be over, and
+/// too little to make a habit of anything. Five minutes.
+const ELSEWHERE: i64 = 300_000_000_000;
 /// Bytes in which a time may begin.
 const HEAD: usize = 48;
 /// The same for access logs, where address and user stand before it.
