@@ -35,8 +35,8 @@ fn every_example_of_the_built_in_rules_has_the_same_best_rule() {
         examples += 1;
         let event = event(example);
         let (engine, program) = both.of(&event);
-        // Into lists it does not look, as its README says: there it may find less, and nothing else.
-        if !(program.is_none() && event.values().any(has_list)) {
+        // Into lists it does not look, as its README says: there it finds nothing, or a rule that needs none.
+        if !event.values().any(has_list) {
             assert_eq!(program, engine, "{event:?}");
         }
         hits += usize::from(program.is_some());
