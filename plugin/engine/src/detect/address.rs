@@ -268,7 +268,6 @@ mod tests {
             })
         };
         assert_eq!(attempts("HTTP_CLIENT_REFUSED", 1.8), Some(6), "as many as of what is flagged");
-        assert_eq!(attempts("HTTP_NOT_FOUND", 0.8), Some(12));
         assert_eq!(attempts("HTTP_OK", 1.8), None);
     }
 
