@@ -317,6 +317,8 @@ impl Builder {
             })
         };
         self.set.finder = built(self.literals);
+        self.hooks.sort_by_key(|(slot, ..)| !slot.has_stand_in());
+        self.set.hooks_with_stand_in = self.hooks.iter().take_while(|(slot, ..)| slot.has_stand_in()).count();
         let hooks = self.hooks.into_iter();
         self.set.hooks =
             hooks.map(|(slot, there, literals)| Hook { slot, there, finder: built(literals) }).collect();

@@ -59,7 +59,10 @@ pub struct RuleSet {
     /// All patterns that are matched one by one; rules refer to them by number.
     pub(super) matchers: Vec<Matcher>,
     pub(super) finder: Finder,
+    /// First those that a record without fields can have something for.
     pub(super) hooks: Vec<Hook>,
+    /// How many those are.
+    pub(super) hooks_with_stand_in: usize,
     /// Entries that have to be tried on every record.
     pub(super) always: Vec<u32>,
     /// The matcher of the patterns without a required literal, and their entries.
@@ -315,7 +318,8 @@ impl RuleSet {
         }
         let view = self.view(subject);
         let is_bare = view.values.is_empty();
-        for hook in self.hooks.iter().filter(|hook| !is_bare || hook.slot.has_stand_in()) {
+        let bare = if is_bare { self.hooks_with_stand_in } else { self.hooks.len() };
+        for hook in self.hooks.iter().take(bare) {
             hook.slot.with_text(view, |text| {
                 hook.there.iter().for_each(|number| list(*number, 0));
                 // A place in a field is none in the message.
