@@ -20,8 +20,9 @@ const ENOUGH: f32 = 5.0;
 const AGAIN: f32 = 4.0;
 /// Half of the points is forgotten in this time; five minutes.
 const HALF_LIFE_NANOS: f64 = 300e9;
-/// Points below which an address begins anew: fewer than the least that counts, or that would never add up.
-const FORGOTTEN: f32 = 0.3;
+/// Points below which an address begins anew. What counts for less, a request for what is not there, does not add up by
+/// itself: programs that poll each other's interfaces get such answers all day. It only adds to what is more.
+const FORGOTTEN: f32 = 0.5;
 /// Severity from which a hit counts in full: refused logins in the words of single programs, too common to be flagged.
 const IN_FULL: f32 = 1.8;
 /// A rule below this severity says that all is well (a login, a logout).
@@ -268,7 +269,7 @@ mod tests {
             })
         };
         assert_eq!(attempts("HTTP_CLIENT_REFUSED", 1.8), Some(6), "as many as of what is flagged");
-        assert_eq!(attempts("HTTP_NOT_FOUND", 0.8), Some(12), "somebody looks for what is not there");
+        assert_eq!(attempts("HTTP_NOT_FOUND", 0.8), None, "ordinary between programs");
         assert_eq!(attempts("HTTP_OK", 1.8), None);
     }
 
