@@ -7,6 +7,7 @@
 //! watcher.rs     a thread that looks at rules, advice, secret and heartbeat twice a second
 //! properties.rs  the host's properties become checked settings
 //! filter.rs      a chunk in, a chunk out
+//! allocator.rs   memory, aligned as Fluent Bit's malloc does not
 //! ```
 //!
 //! What happens to one record is in `oddline-shell`, shared with the other shells. Must not hold a detection rule, and
@@ -22,6 +23,11 @@
     )
 )]
 
+/// For everything in this library.
+#[global_allocator]
+static MEMORY: allocator::Aligned = allocator::Aligned(std::alloc::System);
+
+pub mod allocator;
 // Not in unit tests: they run without a host, and its symbols would be missing. tests/native_filter.rs loads it all.
 #[cfg(not(test))]
 pub mod ffi;
