@@ -125,13 +125,17 @@ impl Addresses {
 /// The address that a message is about: the first that follows a word such as `from` or `client`, or else the first.
 fn find(message: &[u8]) -> Option<IpAddr> {
     let mut first = None;
-    let mut at = 0usize;
-    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
+    let mut from = 0usize;
+    // Most of a message is letters: what has no sign of an address in it is not looked at.
+    while let Some(sign) = memchr::memchr2(b'.', b':', message.get(from..).unwrap_or_default()) {
+        let sign = from.saturating_add(sign);
+        let before = message.get(from..sign).unwrap_or_default();
+        let at = sign.saturating_sub(before.iter().rev().take_while(|byte| is_part(**byte)).count());
+        let rest = message.get(at..).unwrap_or_default();
         let length = rest.iter().take_while(|byte| is_part(**byte)).count();
         let token = rest.get(..length).unwrap_or_default();
-        // Most of a message is letters: nothing more is asked of them.
+        from = at.saturating_add(length);
         if length < SHORTEST {
-            at = at.saturating_add(length.max(1));
             continue;
         }
         let glued =
@@ -150,7 +154,6 @@ fn find(message: &[u8]) -> Option<IpAddr> {
             }
             first = first.or(Some(address));
         }
-        at = at.saturating_add(length);
     }
     first
 }

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Cells of the table of grams. A byte each, because a bit takes longer to set.
-const CELLS: usize = 1 << 12;
+const CELLS: usize = 1 << 13;
 /// Grams of a text that are asked for.
 const GRAMS: usize = 4;
 /// Bytes of a gram; shorter texts are taken to be everywhere.
