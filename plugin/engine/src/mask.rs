@@ -266,7 +266,7 @@ impl Masked {
         };
         self.is_id = shape == Shape::Id || digits >= ID_DIGITS;
         if shape == Shape::Number && !self.joined() {
-            return self.number(rest, at, end);
+            return self.number(rest, at, end, digits);
         }
         let unit = if shape == Shape::Number { rest.get(end..).and_then(unit_of) } else { None };
         self.variable(end.saturating_add(unit.map_or(0, |(length, _)| length)))
@@ -377,21 +377,16 @@ impl Masked {
         follows || precedes
     }
 
-    /// Remembers a plain number, with a fraction if one follows and without its unit.
-    fn number(&mut self, rest: &[u8], at: usize, end: usize) -> usize {
-        let digits = |at: usize| {
-            rest.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
-        };
-        let whole = digits(0);
-        let fraction = end.saturating_add(1);
-        let decimals = if whole == end && rest.get(end) == Some(&b'.') { digits(fraction) } else { 0 };
-        let (length, mut taken) = match decimals {
-            0 => (whole, end),
-            _ => (fraction.saturating_add(decimals), fraction.saturating_add(decimals)),
-        };
-        let unit = rest.get(taken..).unwrap_or_default().iter().take_while(|byte| is_word(**byte)).count();
-        if unit <= 4 {
-            taken = taken.saturating_add(unit);
+    /// Remembers a plain number, the digits before `whole`, with a fraction if one follows and without its unit.
+    fn number(&mut self, rest: &[u8], at: usize, end: usize, whole: usize) -> usize {
+        let (mut length, mut taken) = (whole, end);
+        if whole == end
+            && let Some([b'.', after @ ..]) = rest.get(end..)
+            && let decimals @ 1.. = after.iter().take_while(|byte| byte.is_ascii_digit()).count()
+        {
+            length = end.saturating_add(1).saturating_add(decimals);
+            let unit = after.iter().skip(decimals).take_while(|byte| is_word(**byte)).count();
+            taken = if unit <= 4 { length.saturating_add(unit) } else { length };
         }
         // `85214531829232bd` is an id that happens to begin with digits, not a number with a unit.
         let is_hex = |word: &[u8]| word.iter().all(u8::is_ascii_hexdigit);
