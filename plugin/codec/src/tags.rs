@@ -88,6 +88,26 @@ impl Tags {
         }
     }
 
+    /// How many fields [`Tags::fields`] gives, without a look at each.
+    pub(crate) fn count(&self, detail: Detail) -> usize {
+        let number = |value: Option<f64>| value.is_some_and(f64::is_finite);
+        let always = [self.status.is_some(), self.is_flagged(), self.rule.is_some(), self.reason.is_some()];
+        let in_full = [
+            self.category.is_some(),
+            number(self.rule_score),
+            self.template.is_some(),
+            number(self.similarity),
+            self.nearest.is_some(),
+            number(self.expected),
+            number(self.actual),
+            self.model.is_some(),
+        ];
+        let present = |fields: &[bool]| fields.iter().map(|is_there| usize::from(*is_there)).sum::<usize>();
+        let in_full = if detail == Detail::Full { present(&in_full) } else { 0 };
+        // Score, level and template id are always there.
+        present(&always).saturating_add(in_full).saturating_add(3)
+    }
+
     /// The fields that are present at a detail, in the order of the contract.
     pub(crate) fn fields(&self, detail: Detail) -> impl Iterator<Item = (Field, Value<'_>)> {
         let number = |value: Option<f64>| value.filter(|value| value.is_finite()).map(Value::Number);
@@ -293,6 +313,22 @@ mod tests {
         let tags = Tags::of(&quiet, &"oddline/1 rules:2".into());
         expect_test::expect![[r#"{"score":0.12,"level":"none","template_id":"0000000000000000"}"#]]
             .assert_eq(&serde_json::to_string(&tags).unwrap());
+    }
+
+    #[test]
+    fn fields_are_as_many_as_are_counted() {
+        let whole = Tags::of(&verdict(), &"m".into());
+        let same = |tags: &Tags| {
+            for detail in [Detail::Full, Detail::Minimal] {
+                assert_eq!(tags.count(detail), tags.fields(detail).count(), "{detail:?}: {tags:?}");
+            }
+        };
+        same(&whole);
+        same(&Tags::default());
+        same(&Tags { status: None, ..whole.clone() });
+        same(&Tags { rule: None, category: None, rule_score: None, ..whole.clone() });
+        same(&Tags { expected: Some(f64::NAN), similarity: None, nearest: None, ..whole.clone() });
+        same(&Tags { level: Level::None, status: None, reason: None, template: None, model: None, ..whole });
     }
 
     #[test]
