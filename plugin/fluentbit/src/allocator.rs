@@ -143,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn the_library_uses_it() {
+        #[repr(align(16))]
+        struct Wide([u8; 48]);
+        let block = std::hint::black_box(Box::new(Wide([7; 48])));
+        let start = (&raw const *block).cast::<u8>();
+        // SAFETY: the bytes before a block of 16's alignment are ours, and of any other allocator's they are its own
+        // note of the block's size; nothing is written.
+        let before = unsafe { start.sub(TRUSTED).cast::<usize>().read_unaligned() };
+        let range = start.addr() - 16..start.addr();
+        assert!(range.contains(&before) && block.0[47] == 7, "{before:#x} is not the block's beginning");
+    }
+
+    #[test]
     fn what_is_no_block_is_refused() {
         let layout = Layout::from_size_align(isize::MAX as usize - 15, 16).unwrap();
         // SAFETY: the size is not 0, and nothing is read.

@@ -1,8 +1,8 @@
 //! Levels: how often a source calls its own records errors, and so how little one more of them says.
 //!
-//! The rules that read nothing but a record's level (`level_only`) say of a source that hardly ever has an error that something is wrong.
-//! Of one that calls every tenth record an error they only say how it talks: their score then sinks, by the width of a level
-//! for each power of ten above one in a hundred. Rules that know what the message means are not touched.
+//! The rules that read nothing but a record's level (`level_only`) say of a source that hardly ever has an error that
+//! something is wrong. Of one that calls every tenth record an error they only say how it talks: their score then sinks, by
+//! the width of a level for each power of ten above one in a hundred. Rules that know what the message means are not touched.
 
 use crate::record::Severity;
 

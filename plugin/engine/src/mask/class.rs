@@ -48,7 +48,7 @@ pub(super) fn ends_path(byte: u8) -> bool {
 }
 
 pub(super) fn is_date_word(word: &[u8]) -> bool {
-    pub(super) const WORDS: [&[u8]; 19] = [
+    const WORDS: [&[u8]; 19] = [
         b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
         b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
     ];

@@ -124,8 +124,8 @@ impl Finder {
     }
 }
 
-/// Calls `found` with the number of every literal that occurs, each time it does, and where it ends. By hand over the automaton's table,
-/// because the crate's overlapping iterator starts anew after every match.
+/// Calls `found` with the number of every literal that occurs, each time it does, and where it ends. By hand over
+/// the automaton's table, because the crate's overlapping iterator starts anew after every match.
 fn literals_in(automaton: &impl Automaton, message: &[u8], mut found: impl FnMut(usize, usize)) {
     let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
     for (place, byte) in (1..).zip(message) {
