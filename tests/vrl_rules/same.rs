@@ -34,22 +34,25 @@ fn every_example_of_the_built_in_rules_has_the_same_best_rule() {
     for example in builtin.iter().flat_map(|rule| rule.matches.iter().chain(&rule.misses)) {
         examples += 1;
         let event = event(example);
-        let (engine, program) = both.of(&event);
-        // Into lists it does not look, as its README says: there it finds nothing, or a rule that needs none.
-        if !event.values().any(has_list) {
-            assert_eq!(program, engine, "{event:?}");
-        }
+        let (_, program) = both.of(&event);
+        // Into lists it does not look, as its README says: it finds what the engine finds where they are opaque.
+        let (engine, _) = both.of(&without_lists(event.clone()));
+        assert_eq!(program, engine, "{event:?}");
         hits += usize::from(program.is_some());
     }
     assert!(examples > 1_500 && hits > 700, "{examples} examples, {hits} hits");
 }
 
-fn has_list(value: &Value) -> bool {
-    match value {
-        Value::Array(_) => true,
-        Value::Object(fields) => fields.values().any(has_list),
-        _ => false,
+/// The same without what stands in lists: they are there, and empty.
+fn without_lists(mut event: Map<String, Value>) -> Map<String, Value> {
+    for value in event.values_mut() {
+        match value {
+            Value::Array(list) => list.clear(),
+            Value::Object(fields) => *fields = without_lists(std::mem::take(fields)),
+            _ => {}
+        }
     }
+    event
 }
 
 /// Lines as machines write them, put together from the rules' own words: most nearly hit something.
