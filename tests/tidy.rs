@@ -50,7 +50,12 @@ const DIRECTIONS: &[Row] = &[
         ],
         &[],
     ),
-    // Leaves: they measure what ships, and nothing may use them.
+    // Leaves: they measure and try what ships, and nothing may use them.
+    (
+        "oddline-oracles",
+        &["oddline-codec", "oddline-engine", "oddline-ingest", "oddline-rulebook", "oddline-shell"],
+        NO_BACKEND,
+    ),
     ("oddline-peers", &["oddline-engine"], SYNCHRONOUS),
     ("oddline-quality", &["oddline", "oddline-codec", "oddline-engine"], &[]),
     ("xtask", &[], &["tokio"]),

@@ -17,7 +17,7 @@ pub enum EventKind<'a> {
     Other,
     /// There is nothing in it: readers stumble over it.
     Empty,
-    /// Cut short, or two in one.
+    /// Cut short, two in one, or in the place of an event and of another type.
     Broken,
 }
 
@@ -35,7 +35,7 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// Whether Vector can read it: see `check.rs`. One that it cannot read would take its whole batch along.
     pub fn is_sound(&self) -> bool {
-        super::check::is_sound(self.inner)
+        self.kind != EventKind::Broken && super::check::is_sound(self.inner)
     }
 
     /// Appends the event with another log in place of its own.
@@ -73,12 +73,13 @@ impl<'a> Iterator for Events<'a> {
                 self.at = field.end;
                 let raw = rest.get(..field.end.saturating_sub(field.start)).unwrap_or_default();
                 let inner = field.bytes_of(EVENT);
-                // Another field of the batch is of a newer version.
-                Ok(Event {
-                    raw,
-                    kind: inner.map_or(EventKind::Other, kind),
-                    inner: inner.unwrap_or_default(),
-                })
+                let kind = match inner {
+                    Some(event) => kind(event),
+                    None if field.number == EVENT => EventKind::Broken,
+                    // Another field of the batch is of a newer version.
+                    None => EventKind::Other,
+                };
+                Ok(Event { raw, kind, inner: inner.unwrap_or_default() })
             }
         })
     }

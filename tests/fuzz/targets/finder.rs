@@ -1,0 +1,4 @@
+//! Glue: hands libFuzzer's bytes to `oddline_oracles::finder`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oddline_oracles::finder::check(data));

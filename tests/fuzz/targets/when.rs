@@ -1,0 +1,4 @@
+//! Glue: hands libFuzzer's bytes to `oddline_oracles::when`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oddline_oracles::when::check(data));
