@@ -11,6 +11,7 @@ pub(crate) mod levels;
 pub(crate) mod novelty;
 pub(crate) mod rate;
 pub(crate) mod repeat;
+pub(crate) mod scan;
 pub(crate) mod sequence;
 pub(crate) mod told;
 pub(crate) mod value;

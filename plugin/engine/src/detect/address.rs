@@ -3,7 +3,8 @@
 //! A failed login is no news; a dozen of them from one address is somebody guessing. Counted are only lines that a
 //! rule of the family has hit (see [`weight`]), so that ordinary lines cost nothing: the address is looked for in those
 //! alone. Each has points that fade by half in five minutes; more than five of them are told, and again at four times as
-//! many. One address after the other at a service that the world can reach is what such a service lives with: as with
+//! many. What says too little for that, a request for what is not there or a packet that a firewall dropped, counts by how
+//! many different things it was about (see [`scan`](super::scan)). One address after the other at a service that the world can reach is what such a service lives with: as with
 //! everything that is told (see [`Told`]), the next ones are told more softly, and loud ones still heard.
 //!
 //! The table has a fixed size: an address that is new where its eight places are taken replaces the one with the fewest
@@ -11,7 +12,11 @@
 
 use core::net::IpAddr;
 
-use super::{Signals, told::Told};
+use super::{
+    Signals,
+    scan::{self, Things},
+    told::Told,
+};
 use crate::verdict::{Flag, RuleHit};
 
 /// Points above which an address is told: more than a person needs who mistypes a password.
@@ -52,14 +57,31 @@ struct Counted {
     count: u32,
     first: i64,
     last: i64,
+    /// Different things that it was refused.
+    things: Things,
+}
+
+/// What is worth telling of an address: how many times as much as is told first, and how that is said.
+struct Due {
+    excess: f32,
+    words: String,
 }
 
 /// What a hit counts, 0 to 1; `None` if it is not of the family: refusals and attacks (category `security`), logins and
 /// requests that a service of another kind refuses (rules that are called so).
 fn weight(rule: &RuleHit) -> Option<f32> {
+    // There the address is that of who refuses, and who asked is the program that writes the line.
+    if &*rule.name == "CONNECTION_REFUSED" {
+        return None;
+    }
     let named = || ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word));
     let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || named());
     counts.then_some((rule.score / IN_FULL).min(1.0))
+}
+
+/// Whether a hit is a packet that a firewall dropped. One alone says nothing: networks are full of them.
+fn is_packet(rule: &RuleHit) -> bool {
+    matches!(&*rule.name, "FIREWALL_DROP" | "DEVICE_DENIED")
 }
 
 impl Addresses {
@@ -73,18 +95,22 @@ impl Addresses {
         (now, window_nanos): (i64, i64),
         signals: &mut Signals,
     ) {
-        let Some(weight) = weight(rule) else { return };
-        let Some(address) = find(message.get(..SEARCHED).unwrap_or(message)) else { return };
-        let Some((points, count, nanos)) = self.count(source, address, weight, now) else { return };
-        let strength = (0.65 + 0.05 * (points / ENOUGH).log2()).clamp(0.65, 0.8);
+        let weight = weight(rule);
+        if weight.is_none() && !is_packet(rule) {
+            return;
+        }
+        let message = message.get(..SEARCHED).unwrap_or(message);
+        let Some(address) = find(message) else { return };
+        let thing = if weight.is_some() { scan::page(message) } else { scan::port(message) };
+        let Some(counted) = self.counted(source, address, now) else { return };
+        let Some(due) = counted.count(address, weight, thing, now) else { return };
+        let strength = (0.65 + 0.05 * due.excess.log2()).clamp(0.65, 0.8);
         let strength = (strength - told.again(0, now, window_nanos)).max(0.5);
-        let seconds = nanos.checked_div(1_000_000_000).unwrap_or_default().max(1);
-        let words = format!("{count} refused or suspicious attempts from {address} in {seconds} s");
-        signals.add(Flag::Burst, strength, words);
+        signals.add(Flag::Burst, strength, due.words);
     }
 
-    /// Points, count and time since the first, if that is to be told.
-    fn count(&mut self, source: u64, address: IpAddr, weight: f32, now: i64) -> Option<(f32, u32, i64)> {
+    /// What is counted of an address; it makes room for itself.
+    fn counted(&mut self, source: u64, address: IpAddr, now: i64) -> Option<&mut Counted> {
         if self.sets.is_empty() {
             self.sets = vec![Default::default(); SETS as usize];
         }
@@ -93,32 +119,62 @@ impl Addresses {
             IpAddr::V6(address) => twox_hash::XxHash3_64::oneshot_with_seed(source, &address.octets()),
         };
         let set = self.sets.get_mut(usize::try_from(key % SETS).ok()?)?;
-        let fade = |counted: &Counted| {
-            let passed = now.saturating_sub(counted.last).max(0) as f64;
-            counted.points * (-passed / HALF_LIFE_NANOS).exp2() as f32
-        };
         let place = match set.iter().position(|counted| counted.key == key) {
             Some(place) => place,
             None => {
-                let points = set.iter().map(fade).enumerate();
-                points.min_by(|left, right| left.1.total_cmp(&right.1)).map(|(place, _)| place)?
+                let strengths = set.iter().map(|counted| counted.strength(now)).enumerate();
+                let weakest = strengths.min_by(|left, right| left.1.total_cmp(&right.1));
+                weakest.map(|(place, _)| place)?
             }
         };
         let counted = set.get_mut(place)?;
-        let points = fade(counted);
-        if counted.key != key || points < FORGOTTEN {
-            *counted = Counted { key, due: ENOUGH, first: now, ..Counted::default() };
+        if counted.key != key {
+            *counted = Counted { key, ..Counted::default() };
+        }
+        Some(counted)
+    }
+}
+
+impl Counted {
+    /// The points that are left.
+    fn points(&self, now: i64) -> f32 {
+        let passed = now.saturating_sub(self.last).max(0) as f64;
+        self.points * (-passed / HALF_LIFE_NANOS).exp2() as f32
+    }
+
+    /// How near it is, or was when it was last heard of, to being told.
+    fn strength(&self, now: i64) -> f32 {
+        (self.points(now) / ENOUGH).max(self.things.share(now))
+    }
+
+    /// Counts a hit of this weight about this thing.
+    fn count(&mut self, address: IpAddr, weight: Option<f32>, thing: Option<u64>, now: i64) -> Option<Due> {
+        let points = self.points(now);
+        if points < FORGOTTEN {
+            *self =
+                Counted { key: self.key, due: ENOUGH, first: now, things: self.things, ..Counted::default() };
         } else {
-            counted.points = points;
+            self.points = points;
         }
-        counted.points += weight;
-        counted.count = counted.count.saturating_add(1);
-        counted.last = now;
-        if counted.points <= counted.due {
-            return None;
+        self.last = now;
+        let seconds = |nanos: i64| nanos.checked_div(1_000_000_000).unwrap_or_default().max(1);
+        let many = thing.and_then(|thing| self.things.note(thing, now));
+        if let Some(weight) = weight {
+            self.points += weight;
+            self.count = self.count.saturating_add(1);
         }
-        counted.due = counted.points * AGAIN;
-        Some((counted.points, counted.count, now.saturating_sub(counted.first)))
+        if self.points > self.due {
+            self.due = self.points * AGAIN;
+            let (count, seconds) = (self.count, seconds(now.saturating_sub(self.first)));
+            let words = format!("{count} refused or suspicious attempts from {address} in {seconds} s");
+            return Some(Due { excess: self.points / ENOUGH, words });
+        }
+        let (about, nanos) = many?;
+        let seconds = seconds(nanos);
+        let words = format!(
+            "about {about:.0} different things that {address} asked for in {seconds} s are not there or not for it"
+        );
+        Some(Due { excess: scan::excess(about), words })
     }
 }
 
@@ -276,11 +332,55 @@ mod tests {
         assert_eq!(attempts("HTTP_OK", 1.8), None);
     }
 
+    /// What is told of one address whose lines hit this rule, one a second.
+    fn told_of(rule: &RuleHit, lines: impl IntoIterator<Item = String>) -> Vec<String> {
+        let (mut addresses, mut before) = (Addresses::default(), Told::default());
+        let words = lines.into_iter().enumerate().filter_map(|(second, line)| {
+            let mut signals = Signals::default();
+            let time = (second as i64 * SECOND, 60 * SECOND);
+            addresses.observe((7, &mut before), rule, line.as_bytes(), time, &mut signals);
+            signals.evidence.pop().map(|evidence| evidence.words)
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn many_different_pages_that_are_not_there_are_a_scan_and_the_same_ones_are_not() {
+        let missing = rule("HTTP_NOT_FOUND", "network", 0.8);
+        let asked = |page: &str| format!("203.0.113.9 - - [-] \"GET /{page} HTTP/1.1\" 404 9");
+        let letters = |number: u32| -> String {
+            number.to_string().bytes().map(|digit| (digit + b'a') as char).collect()
+        };
+        let scan = told_of(&missing, (0..40).map(|number| asked(&letters(number))));
+        assert_eq!(scan.len(), 1, "{scan:?}");
+        assert!(scan[0].starts_with("about 16 different things that 203.0.113.9 asked for in 1"), "{scan:?}");
+        assert!(told_of(&missing, (0..400).map(|number| asked(&letters(number % 12)))).is_empty());
+        assert!(told_of(&missing, (0..400).map(|number| asked(&format!("users/{number}")))).is_empty());
+    }
+
+    #[test]
+    fn dropped_packets_are_a_scan_where_they_are_for_many_ports() {
+        let dropped = rule("FIREWALL_DROP", "network", 1.5);
+        let packet = |port: u32| format!("[UFW BLOCK] IN=eth0 OUT= SRC=203.0.113.9 DST=10.0.0.1 DPT={port}");
+        assert_eq!(told_of(&dropped, (1..40).map(packet)).len(), 1);
+        assert!(told_of(&dropped, (1..400).map(|_| packet(22))).is_empty());
+        assert!(told_of(&dropped, (40_000..40_400).map(packet)).is_empty(), "answers that came too late");
+    }
+
+    #[test]
+    fn who_refuses_is_not_who_tries() {
+        let refused = rule("CONNECTION_REFUSED", "network", 4.0);
+        let lines = (0..40).map(|_| "dial tcp 10.0.0.5:5432: connect: connection refused".to_owned());
+        assert!(told_of(&refused, lines).is_empty());
+    }
+
     #[test]
     fn the_table_is_bounded_and_keeps_the_strong() {
         let mut addresses = Addresses::default();
         let count = |addresses: &mut Addresses, number: u32| {
-            addresses.count(7, IpAddr::V4(number.into()), 1.0, 0).is_some()
+            let address = IpAddr::V4(number.into());
+            let counted = addresses.counted(7, address, 0);
+            counted.and_then(|counted| counted.count(address, Some(1.0), None, 0)).is_some()
         };
         (0..5).for_each(|_| assert!(!count(&mut addresses, 1)));
         (0..100_000).for_each(|number| assert!(!count(&mut addresses, 1_000 + number)));
