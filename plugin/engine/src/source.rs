@@ -145,6 +145,9 @@ impl Source {
         } else if placement.is_new && warm {
             novelty::new(signals, share, placement.nearest, severity);
         }
+        if let Some(filled) = placement.filled_before {
+            novelty::emptied(signals, self.miner.emptied(), filled);
+        }
         self.records = self.records.saturating_add(1);
         self.last_seen = context.now;
 

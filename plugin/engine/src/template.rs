@@ -6,10 +6,12 @@
 //! enough where the text itself says that a name or a value stands there: `rhost=db` and `rhost=web`, `for user ann` and
 //! `for user bob`.
 
+mod empty;
 mod words;
 
 use std::sync::Arc;
 
+use empty::Places;
 use words::{
     WILDCARD, accepts, covers, general_text, group, hash_key, hash_word, level_word, names_something, words,
 };
@@ -28,6 +30,8 @@ const MIN_DISTINCT: usize = 4;
 const MIN_VALUES: usize = 2;
 /// Templates of a group that one new message is compared with, the most recent first.
 const MAX_CANDIDATES: usize = 256;
+/// Messages with a value in a place after which one without is odd: fewer prove no habit.
+const ALWAYS_FILLED: u64 = 8;
 /// Masked texts remembered per template slot, for the fast path. Past it the memory of variants is emptied and fills anew.
 const VARIANTS_PER_TEMPLATE: usize = 8;
 
@@ -52,6 +56,8 @@ pub(crate) struct Template {
     pub(crate) usual_run: u32,
     pub(crate) since_summary: u32,
     pub(crate) rule_hits: u32,
+    /// Where it was empty at some time.
+    empties: Places,
 }
 
 impl Template {
@@ -61,6 +67,7 @@ impl Template {
             words: words(text.as_bytes()).map(hash_word).collect(),
             keys: words(text.as_bytes()).map(hash_key).collect(),
             severity: level_word(&text),
+            empties: empty::empty_in(&text),
             text,
             count: 0,
             first_seen: now,
@@ -106,6 +113,14 @@ pub(crate) struct Placement {
     pub(crate) nearest: f32,
     /// A template was generalised to take it in: [`Miner::renamed`] has the old ids.
     pub(crate) renamed: bool,
+    /// It has nothing in a place where so many messages all had something: [`Miner::emptied`] has the place in words.
+    pub(crate) filled_before: Option<u64>,
+}
+
+impl Placement {
+    fn known(slot: u32) -> Placement {
+        Placement { slot, is_new: false, nearest: 1.0, renamed: false, filled_before: None }
+    }
 }
 
 /// Templates that other nodes or the state file know, used to give a shape the text (and so the id) it has elsewhere.
@@ -148,6 +163,8 @@ pub(crate) struct Miner {
     keys: Vec<u64>,
     /// Old ids of the template that the last placement generalised, and of those it took in.
     renamed: Vec<TemplateId>,
+    /// What the last message that had nothing in a place had there, in words.
+    emptied: String,
 }
 
 impl Miner {
@@ -180,6 +197,11 @@ impl Miner {
         &self.renamed
     }
 
+    /// The place of [`Placement::filled_before`] in words.
+    pub(crate) fn emptied(&self) -> &str {
+        &self.emptied
+    }
+
     /// Makes room for one more; gives what was forgotten.
     pub(crate) fn evict(&mut self) -> Option<Template> {
         let (slot, template) = self.templates.evict()?;
@@ -189,7 +211,8 @@ impl Miner {
 
     /// Adds a template as it was saved.
     pub(crate) fn restore(&mut self, text: &str, now: i64) -> Option<(u32, &mut Template)> {
-        let slot = self.add(Template::new(text.into(), now));
+        // It is not saved where it was empty.
+        let slot = self.add(Template { empties: Places::ALL, ..Template::new(text.into(), now) });
         Some((slot, self.templates.get_mut(slot)?))
     }
 
@@ -200,7 +223,7 @@ impl Miner {
             && let Some(template) = self.templates.touch(*slot)
             && template.id == *id
         {
-            return Placement { slot: *slot, is_new: false, nearest: 1.0, renamed: false };
+            return Placement::known(*slot);
         }
         let placement = self.search(masked, similarity, seeds, now);
         if self.variants.len() >= self.templates.len().saturating_mul(VARIANTS_PER_TEMPLATE).max(1_024) {
@@ -241,7 +264,7 @@ impl Miner {
             }
         }
         if let Some((_, slot)) = accepted {
-            return Placement { slot, is_new: false, nearest: 1.0, renamed: false };
+            return Placement { filled_before: self.empties(slot, masked), ..Placement::known(slot) };
         }
         near.sort_by_key(|&(equal, slot)| (std::cmp::Reverse(equal), slot));
         if let Some(&(_, best)) = near.first()
@@ -249,13 +272,28 @@ impl Miner {
         {
             let text = general_text(masked, &general, &self.keys);
             self.merge(best, &near, general, text);
-            return Placement { slot: best, is_new: false, nearest: 1.0, renamed: true };
+            return Placement { renamed: true, ..Placement::known(best) };
         }
         let nearest = near.first().map_or(0.0, |&(equal, _)| equal as f32 / words.len().max(1) as f32);
-        let seeded = seeds.find(words, &self.keys).cloned();
+        let filled_before = near.first().and_then(|&(_, slot)| self.empties(slot, masked));
+        let seeded = seeds.find(&self.words, &self.keys).cloned();
         let text = seeded.unwrap_or_else(|| String::from_utf8_lossy(masked).into());
         let slot = self.add(Template::new(text, now));
-        Placement { slot, is_new: true, nearest, renamed: false }
+        Placement { slot, is_new: true, nearest, renamed: false, filled_before }
+    }
+
+    /// How many messages of a template had something wherever this one, which is like them, has nothing; `None` if there is
+    /// no such place, or if they were too few to say that it is always filled.
+    fn empties(&mut self, slot: u32, masked: &[u8]) -> Option<u64> {
+        if !empty::may_be_empty(masked) {
+            return None;
+        }
+        let template = self.templates.get_mut(slot)?;
+        let place = template.empties.learn(empty::emptied(&template.text, masked)?)?;
+        (template.count >= ALWAYS_FILLED).then(|| {
+            self.emptied = empty::shown(masked, place);
+            template.count
+        })
     }
 
     /// The words of `best` with wildcards where it differs from the message at hand, if every such place has had enough
@@ -317,6 +355,7 @@ impl Miner {
         template.text = text;
         template.words = general;
         for other in taken {
+            template.empties.learn(other.empties);
             template.count = template.count.saturating_add(other.count);
             template.first_seen = template.first_seen.min(other.first_seen);
             template.since_summary = template.since_summary.saturating_add(other.since_summary);

@@ -82,6 +82,24 @@ fn a_burst_a_drop_and_an_outlier_are_told_with_numbers() {
 }
 
 #[test]
+fn a_value_that_was_always_there_is_missed() {
+    let mut engine = settled(|_| {});
+    let answer =
+        |status: &str, id: i64| format!("answer {{\"id\": {id}, \"status\": {status}, \"host\": null}}");
+    for second in 600..620 {
+        see(&mut engine, &answer("\"available\"", second), second);
+    }
+    let empty = see(&mut engine, &answer("null", 7), 620);
+    assert!(empty.level >= Level::Medium && empty.flags.contains(Flag::Value), "{empty:?}");
+    let reason = empty.reason.unwrap();
+    assert!(reason.contains("nothing where a value always stood (20 times): \"status\": null"), "{reason}");
+    let again = see(&mut engine, &answer("null", 8), 621);
+    assert!(!again.flags.contains(Flag::Value), "{again:?}");
+    let number = see(&mut engine, "cache refreshed, NaN entries", 622);
+    assert!(number.flags.contains(Flag::New) && !number.flags.contains(Flag::Value), "unnamed: {number:?}");
+}
+
+#[test]
 fn statuses_follow_the_detour() {
     let odd = "CRITICAL: Failed to connect to primary database after 5 retries.";
     let status = |engine: &mut Engine| see(engine, odd, 700).status;

@@ -81,6 +81,16 @@ pub(crate) fn first_burst(strength: f32, severity: Option<Severity>) -> f32 {
     }
 }
 
+/// A place that so many messages have filled is empty. The more there were, the less it is chance.
+pub(crate) fn emptied(signals: &mut Signals, place: &str, filled: u64) {
+    let strength = (0.6 + 0.05 * (filled as f32).log10()).clamp(0.65, 0.75);
+    signals.add(
+        Flag::Value,
+        strength,
+        format!("nothing where a value always stood ({filled} times): {place}"),
+    );
+}
+
 /// Known, but seen a few times only, and long ago.
 pub(crate) fn rare(signals: &mut Signals, count: u64, gap_windows: i64) {
     if count <= RARE_COUNT && gap_windows >= RARE_GAP {
