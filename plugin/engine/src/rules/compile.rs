@@ -17,7 +17,7 @@ use super::{
         test::{Check, Needs, Slot},
     },
     finder::Literals,
-    literal,
+    literal::{self, Texts},
     outline::Outline,
     pattern::{self, Matcher},
     set::{Entry, Hook, Pattern, RuleSet},
@@ -154,7 +154,8 @@ impl Builder {
             let matcher = pattern::parse(text).and_then(|hir| self.matcher(&hir));
             unless.push(matcher.map_err(|reason| ("unless", reason))?);
         }
-        let outline = hir.as_ref().map(|hir| Outline::of(hir, required.as_ref())).unwrap_or_default();
+        let outlines = hir.as_ref().zip(required.as_ref());
+        let outlines = outlines.map(|(hir, required)| Outline::by_literals(hir, required));
         let pattern = match &hir {
             None => Pattern::None,
             Some(hir) if required.is_some() || needs != Needs::Nothing => {
@@ -168,9 +169,10 @@ impl Builder {
                 Pattern::Open
             }
         };
-        self.file_under(required.map(|required| required.texts), needs, pattern, rule)?;
+        self.file_under(outlines, needs, pattern, rule)?;
         if let (Pattern::Open, Some(hir)) = (pattern, hir) {
-            self.set.open_entries.push(self.next());
+            let way = self.way(rule, Outline::default());
+            self.set.open_ways.push(way);
             self.open.push(hir);
         }
         self.digest.push_str(&format!(
@@ -184,25 +186,30 @@ impl Builder {
             rule.level,
             rule.level_only
         ));
-        let number = self.next();
-        self.set.levels.extend(rule.level.map(|level| (level, number)));
-        self.set.selectors.push(Categories::of(&rule.category));
+        if let Some(level) = rule.level {
+            let way = self.way(rule, Outline::default());
+            self.set.levels.push((level, way));
+        }
         self.set.entries.push(Entry {
             name: Arc::clone(&rule.name),
             category: Arc::clone(&rule.category),
             description: Arc::clone(&rule.description),
             score: rule.score,
             pattern,
-            outline,
             fields,
             unless: unless.into_boxed_slice(),
         });
         Ok(())
     }
 
-    /// The number of the rule that is being added.
-    fn next(&self) -> u32 {
-        u32::try_from(self.set.entries.len()).unwrap_or(u32::MAX)
+    /// A new way to the rule that is being added; its number.
+    fn way(&mut self, rule: &Rule, outline: Outline) -> u32 {
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let way = number(self.set.ways.len());
+        self.set.ways.push(outline);
+        self.set.selectors.push(Categories::of(&rule.category));
+        self.set.owners.push(number(self.set.entries.len()));
+        way
     }
 
     fn fields(&mut self, rule: &Rule) -> Result<Conditions, String> {
@@ -245,16 +252,19 @@ impl Builder {
     /// Files the rule under the texts that its pattern requires, else under what its fields need.
     fn file_under(
         &mut self,
-        texts: Option<Vec<Vec<u8>>>,
+        outlines: Option<BTreeMap<Texts, Outline>>,
         needs: Needs,
         pattern: Pattern,
         rule: &Rule,
     ) -> Result<(), Refusal> {
-        let number = self.next();
-        if let Some(texts) = texts {
-            let bytes = texts.iter().map(Vec::len).sum::<usize>().saturating_mul(LITERAL_BYTE_COST);
+        if let Some(outlines) = outlines {
+            let texts = outlines.keys().flatten().map(Vec::len);
+            let bytes = texts.sum::<usize>().saturating_mul(LITERAL_BYTE_COST);
             charge(&mut self.bytes, bytes, MAX_SET_BYTES, "").map_err(|reason| ("pattern", reason))?;
-            self.literals.add(texts, number);
+            for (texts, outline) in outlines {
+                let way = self.way(rule, outline);
+                self.literals.add(texts, way);
+            }
             return Ok(());
         }
         match needs {
@@ -262,6 +272,7 @@ impl Builder {
                 let texts = needs.iter().flat_map(|need| &need.text);
                 let bytes = texts.map(Vec::len).sum::<usize>().saturating_mul(LITERAL_BYTE_COST);
                 charge(&mut self.bytes, bytes, MAX_SET_BYTES, "").map_err(|reason| ("fields", reason))?;
+                let way = self.way(rule, Outline::default());
                 for need in needs {
                     let known = self.hooks.iter().position(|(slot, ..)| *slot == need.slot);
                     let place = known.unwrap_or_else(|| {
@@ -270,9 +281,9 @@ impl Builder {
                     });
                     let Some((_, there, literals)) = self.hooks.get_mut(place) else { continue };
                     match need.text {
-                        Some(text) => literals.add(vec![text], number),
-                        None if there.last() == Some(&number) => {}
-                        None => there.push(number),
+                        Some(text) => literals.add(vec![text], way),
+                        None if there.last() == Some(&way) => {}
+                        None => there.push(way),
                     }
                 }
             }
@@ -287,7 +298,8 @@ impl Builder {
                         ),
                     ));
                 }
-                self.set.always.push(number);
+                let way = self.way(rule, Outline::default());
+                self.set.always.push(way);
             }
             Needs::Nothing => {}
         }

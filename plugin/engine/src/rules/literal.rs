@@ -29,7 +29,7 @@ pub(super) fn of_text(text: &str) -> Option<Vec<u8>> {
     (literal.len() >= MIN_LITERAL).then_some(literal)
 }
 
-type Texts = Vec<Vec<u8>>;
+pub(super) type Texts = Vec<Vec<u8>>;
 
 /// Texts of which each match contains at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,17 +79,19 @@ fn plus(one: Option<usize>, other: Option<usize>) -> Option<usize> {
     one.zip(other).and_then(|(one, other)| one.checked_add(other))
 }
 
-/// Most sets of a branch, and most texts of a set, that are kept.
+/// Most sets of a branch besides its trigger, and most texts of a set, that are kept.
 const MAX_SETS: usize = 3;
 const MAX_SET: usize = 48;
 
 /// A way through a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Branch {
-    /// Sets of lower-case literals: a match that goes this way contains one literal of each. None if it promises nothing.
+    /// Those of the pattern's [`required`] literals of which a match that goes this way contains one.
+    pub(super) trigger: Texts,
+    /// More sets of lower-case literals: such a match contains one literal of each.
     pub(super) sets: Vec<Texts>,
-    /// Most bytes from where such a match begins to where the first of the pattern's [`required`] literals ends; `None`
-    /// if there is no limit.
+    /// Most bytes from where such a match begins to where the first of the trigger's literals ends; `None` if there is no
+    /// limit.
     pub(super) reach: Option<usize>,
 }
 
@@ -132,13 +134,15 @@ impl Branch {
             texts.dedup();
         }
         let is_listed = |set: &&Required| set.texts.iter().all(|text| listed.binary_search(text).is_ok());
-        let reach = all.iter().filter(is_listed).filter_map(|set| set.reach).min();
+        let trigger = all.iter().filter(is_listed).max_by_key(|set| (set.reach.is_some(), worth(&set.texts)));
+        let (trigger, reach) =
+            trigger.map_or_else(|| (listed.to_vec(), None), |set| (set.texts.clone(), set.reach));
         let mut sets: Vec<Texts> = all.into_iter().map(|set| set.texts).collect();
-        sets.retain(|texts| texts.len() <= MAX_SET && worth(texts).is_some());
+        sets.retain(|texts| texts.len() <= MAX_SET && worth(texts).is_some() && *texts != trigger);
         sets.sort_by_cached_key(|texts| (std::cmp::Reverse(worth(texts)), texts.clone()));
         sets.dedup();
         sets.truncate(MAX_SETS);
-        Branch { sets, reach }
+        Branch { trigger, sets, reach }
     }
 }
 

@@ -7,11 +7,13 @@
 //! pattern is only run if for one of its branches every required set has a text whose grams are all there. Ignores
 //! ASCII case. Must not know rules; may say yes too often (grams in another order, two grams in one cell), never no.
 
+use std::collections::BTreeMap;
+
 use regex_syntax::hir::Hir;
 
 use super::{
-    finder::window::{hash, window},
-    literal::{self, Branch, Required},
+    finder::window::{KEY, hash, window},
+    literal::{self, Branch, Required, Texts},
 };
 
 /// Cells of the table of grams. A byte each, because a bit takes longer to set.
@@ -96,47 +98,43 @@ fn cell(hash: u32) -> usize {
 
 /// Any branch, every set, any text: for each branch its reach, the length of what it takes, for each of its sets the number
 /// of its texts, for each text the cells of a few grams, spread over it. One list, because it is read rarely enough to be
-/// far away.
+/// far away. The branches that reach farthest come first.
 #[derive(Clone, Debug)]
-pub(super) struct Outline {
-    /// The branches that reach farthest come first; none if one of them promises nothing.
-    list: Box<[u16]>,
-    /// That of a pattern without a list.
-    reach: u16,
-}
+pub(super) struct Outline(Box<[u16]>);
 
 /// The reach of what has no limit.
 const FAR: u16 = u16::MAX;
 
-/// Reads everything: what promises nothing.
+/// Asks for nothing, and lets a match begin anywhere.
 impl Default for Outline {
     fn default() -> Outline {
-        Outline { list: Box::default(), reach: FAR }
+        Outline(Box::new([FAR, 0]))
     }
 }
 
 impl Outline {
-    /// The outline of a pattern that is looked for by these literals; one that promises nothing can always match.
-    pub(super) fn of(hir: &Hir, required: Option<&Required>) -> Outline {
+    /// The outlines of a pattern's branches by the literals, of those that the pattern requires, by which they are found:
+    /// whoever sees one of these has to ask no other branch.
+    pub(super) fn by_literals(hir: &Hir, required: &Required) -> BTreeMap<Texts, Outline> {
+        let mut found: BTreeMap<Texts, Vec<Branch>> = BTreeMap::new();
+        for branch in literal::branches(hir, &required.texts) {
+            found.entry(branch.trigger.clone()).or_default().push(branch);
+        }
+        found.into_iter().map(|(texts, branches)| (texts, Outline::of(branches))).collect()
+    }
+
+    fn of(mut branches: Vec<Branch>) -> Outline {
         let far = |reach: Option<usize>| reach.and_then(|reach| u16::try_from(reach).ok()).unwrap_or(FAR);
-        let (listed, reach) = match required {
-            Some(required) => (&*required.texts, far(required.reach)),
-            None => (&[][..], FAR),
-        };
-        let mut branches = literal::branches(hir, listed);
-        for branch in &mut branches {
-            branch.sets.retain(|texts| texts.iter().all(|text| text.len() >= GRAM));
-        }
-        if branches.iter().any(|branch| branch.sets.is_empty()) {
-            return Outline { list: Box::default(), reach };
-        }
         branches.sort_by_key(|branch| std::cmp::Reverse(far(branch.reach)));
         let mut list = Vec::new();
         // The literals' own limits are far below what a number of the list can be.
         let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-        for Branch { mut sets, reach } in branches {
-            // The best set is the one that made the rule a candidate: it is there, most likely.
-            sets.rotate_left(1);
+        for Branch { trigger, mut sets, reach } in branches {
+            // Of the trigger a key was seen; there may be more of it.
+            if trigger.iter().any(|text| text.len() > KEY) {
+                sets.push(trigger);
+            }
+            sets.retain(|texts| texts.iter().all(|text| text.len() >= GRAM));
             list.push(far(reach));
             list.push(count(sets.iter().map(|texts| 1 + texts.len() * GRAMS).sum()));
             for texts in sets {
@@ -144,25 +142,21 @@ impl Outline {
                 texts.iter().for_each(|text| list.extend(trace(text)));
             }
         }
-        Outline { list: list.into_boxed_slice(), reach }
+        Outline(list.into_boxed_slice())
     }
 
     /// Where a match begins at the earliest, if the first of the literals was seen at a place of the message; `None` if
     /// there can be no match. The message must be the one that the grams were last told to forget for.
     pub(super) fn first(&self, grams: &mut Grams, message: &[u8], place: usize) -> Option<usize> {
-        let before = |reach: u16| if reach == FAR { 0 } else { place.saturating_sub(reach.into()) };
-        if self.list.is_empty() {
-            return Some(before(self.reach));
-        }
         if !grams.is_noted {
             grams.note_all(message);
         }
-        let mut rest = &*self.list;
+        let mut rest = &*self.0;
         while let [reach, length, after @ ..] = rest {
             let Some((branch, after)) = after.split_at_checked(usize::from(*length)) else { return Some(0) };
             rest = after;
             if grams.have_all(branch) {
-                return Some(before(*reach));
+                return Some(if *reach == FAR { 0 } else { place.saturating_sub((*reach).into()) });
             }
         }
         None
@@ -188,10 +182,25 @@ mod tests {
         *,
     };
 
+    /// Whether one of the ways into a pattern is seen and open.
     fn fits(pattern: &str, message: &str) -> bool {
         let hir = parse(pattern).unwrap();
-        let required = literal::required(&hir);
-        Outline::of(&hir, required.as_ref()).first(&mut Grams::default(), message.as_bytes(), 0).is_some()
+        let Some(required) = literal::required(&hir) else { return true };
+        let message = message.to_ascii_lowercase();
+        let ways = Outline::by_literals(&hir, &required);
+        let is_seen = |texts: &Texts| {
+            texts.iter().any(|text| message.contains(std::str::from_utf8(text).unwrap()))
+        };
+        let mut open = ways.iter().filter(|(texts, _)| is_seen(texts));
+        open.any(|(_, way)| way.first(&mut Grams::default(), message.as_bytes(), 0).is_some())
+    }
+
+    /// The one way into a pattern.
+    fn only_way(pattern: &str) -> Outline {
+        let hir = parse(pattern).unwrap();
+        let ways = Outline::by_literals(&hir, &literal::required(&hir).unwrap());
+        assert_eq!(ways.len(), 1);
+        ways.into_values().next().unwrap()
     }
 
     #[test]
@@ -212,17 +221,34 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_is_not_asked_for_what_another_is_found_by() {
+        let hir = parse(r"\x{202e}|\.(?:pdf|doc) {3,9}\.exe\b").unwrap();
+        let ways = Outline::by_literals(&hir, &literal::required(&hir).unwrap());
+        let by_name = ways.get(&vec![b".exe".to_vec()]).unwrap();
+        let opens = |message: &[u8]| by_name.first(&mut Grams::default(), message, 0).is_some();
+        assert_eq!((ways.len(), opens(b"chrome.exe"), opens(b"a.pdf    .exe")), (2, false, true));
+    }
+
+    #[test]
+    fn what_is_longer_than_its_key_is_asked_for_as_a_whole() {
+        assert!(!fits("authentication failure", "authentication error; failure"));
+        let way = only_way("authentication failure");
+        assert!(way.first(&mut Grams::default(), b"failure of it", 0).is_none());
+        assert!(way.first(&mut Grams::default(), b"an authentication failure", 0).is_some());
+    }
+
+    #[test]
     fn texts_too_short_for_a_gram_are_taken_to_be_there() {
-        assert!(fits("oom.*killed", "was killed"));
-        assert!(!fits("oom.*killed", "oom"));
-        assert!(fits("oom|killed", "nothing of it"));
+        assert!(fits("(?:oom|zap).*hypervisor", "the hypervisor"));
+        assert!(!fits("(?:oom|zap).*hypervisor", "zap"));
+        assert!(fits("oom|killed", "an oom"));
     }
 
     #[test]
     fn a_message_before_is_not_taken_for_this_one_when_numbers_come_again() {
-        let outline = Outline::of(&parse("failed").unwrap(), None);
+        let outline = only_way("it failed in the end");
         let mut grams = Grams::default();
-        assert!(outline.first(&mut grams, b"it failed", 0).is_some());
+        assert!(outline.first(&mut grams, b"it failed in the end", 0).is_some());
         for _ in 0..600 {
             grams.forget();
             assert!(outline.first(&mut grams, b"it ended", 0).is_none());
@@ -231,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_message_is_noted_anew_only_after_the_last_is_forgotten() {
-        let outline = Outline::of(&parse("failed").unwrap(), None);
+        let outline = only_way("it failed in the end");
         let mut grams = Grams::default();
-        assert!(outline.first(&mut grams, b"it failed", 0).is_some());
+        assert!(outline.first(&mut grams, b"it failed in the end", 0).is_some());
         grams.forget();
         assert!(outline.first(&mut grams, b"it ended", 0).is_none());
     }

@@ -54,8 +54,12 @@ impl<'r> From<&'r [u8]> for Subject<'r> {
 pub struct RuleSet {
     /// Highest score first, then by name: the first that hits is the best.
     pub(super) entries: Vec<Entry>,
+    /// The ways by which the entries' patterns are found, in the entries' order.
+    pub(super) ways: Vec<Outline>,
     /// The categories of each, apart because they are asked of every candidate.
     pub(super) selectors: Vec<Categories>,
+    /// The entry of each.
+    pub(super) owners: Vec<u32>,
     /// All patterns that are matched one by one; rules refer to them by number.
     pub(super) matchers: Vec<Matcher>,
     pub(super) finder: Finder,
@@ -63,12 +67,12 @@ pub struct RuleSet {
     pub(super) hooks: Vec<Hook>,
     /// How many those are.
     pub(super) hooks_with_stand_in: usize,
-    /// Entries that have to be tried on every record.
+    /// The ways of entries that have to be tried on every record.
     pub(super) always: Vec<u32>,
-    /// The matcher of the patterns without a required literal, and their entries.
+    /// The matcher of the patterns without a required literal, and their ways.
     pub(super) open: Option<usize>,
-    pub(super) open_entries: Vec<u32>,
-    /// Entries for which a record's own level is as good as a match.
+    pub(super) open_ways: Vec<u32>,
+    /// The ways of entries for which a record's own level is as good as a match.
     pub(super) levels: Vec<(Severity, u32)>,
     /// The names of rules that read nothing but a record's level.
     pub(super) level_only: BTreeSet<Arc<str>>,
@@ -83,8 +87,6 @@ pub(super) struct Entry {
     pub(super) description: Arc<str>,
     pub(super) score: f32,
     pub(super) pattern: Pattern,
-    /// What a message needs for a pattern of its own to match.
-    pub(super) outline: Outline,
     pub(super) fields: Option<Box<Expr<Check>>>,
     /// Matchers of which none may match.
     pub(super) unless: Box<[u32]>,
@@ -113,16 +115,16 @@ pub(super) struct Hook {
 #[derive(Debug, Default)]
 pub struct Scratch {
     candidates: Vec<Candidate>,
-    /// One bit an entry: whether it is among the candidates.
+    /// One bit a way: whether it is among the candidates.
     listed: Vec<u64>,
-    /// One bit an entry: whether its pattern need not be matched any more.
+    /// One bit a way: whether the pattern need not be matched any more.
     settled: Vec<u64>,
     open: Option<PatternSet>,
     grams: Grams,
     tries: Tries,
 }
 
-/// An entry that may hit, and the first place of the message where one of its literals was seen.
+/// A way by which its entry may hit, and the first place of the message where one of its literals was seen.
 type Candidate = (u32, usize);
 
 /// The matchers' memory, and how much may still be read.
@@ -225,9 +227,9 @@ impl RuleSet {
         self.search(subject, categories, scratch);
         let Scratch { candidates, settled, grams, tries, .. } = scratch;
         let view = self.view(subject);
-        for candidate in candidates.iter() {
-            let entry = self.entry(candidate.0)?;
-            if self.hits(*candidate, entry, view, settled, grams, tries) && !silenced(&entry.name) {
+        for own in candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other)) {
+            let entry = self.entry(own)?;
+            if self.hits(own, entry, view, settled, grams, tries) && !silenced(&entry.name) {
                 return Some(entry.hit());
             }
             if tries.left == 0 {
@@ -243,15 +245,21 @@ impl RuleSet {
         let Scratch { candidates, settled, grams, tries, .. } = scratch;
         tries.left = ALL_BYTES;
         let view = self.view(subject);
-        let entries = candidates.iter().filter_map(|candidate| Some((*candidate, self.entry(candidate.0)?)));
+        let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
         entries
-            .filter(|(candidate, entry)| self.hits(*candidate, entry, view, settled, grams, tries))
+            .filter_map(|own| Some((own, self.entry(own)?)))
+            .filter(|(own, entry)| self.hits(own, entry, view, settled, grams, tries))
             .map(|(_, entry)| entry.hit())
             .collect()
     }
 
-    fn entry(&self, number: u32) -> Option<&Entry> {
-        self.entries.get(number as usize)
+    fn owner(&self, (way, _): Candidate) -> Option<u32> {
+        self.owners.get(way as usize).copied()
+    }
+
+    /// The entry to which the ways lead.
+    fn entry(&self, ways: &[Candidate]) -> Option<&Entry> {
+        self.entries.get(self.owner(*ways.first()?)? as usize)
     }
 
     fn view<'r>(&self, subject: Subject<'r>) -> View<'r> {
@@ -262,19 +270,23 @@ impl RuleSet {
 
     fn hits(
         &self,
-        (number, place): Candidate,
+        ways: &[Candidate],
         entry: &Entry,
         view: View<'_>,
         settled: &[u64],
         grams: &mut Grams,
         tries: &mut Tries,
     ) -> bool {
+        let is_settled = || ways.iter().any(|(way, _)| has_bit(settled, *way));
+        let mut first = |(way, place): &Candidate| {
+            self.ways.get(*way as usize)?.first(grams, view.message, *place)
+        };
         let matches = match entry.pattern {
             Pattern::None => true,
-            Pattern::Open => has_bit(settled, number),
+            Pattern::Open => is_settled(),
             Pattern::Own(matcher) => {
-                has_bit(settled, number)
-                    || entry.outline.first(grams, view.message, place).is_some_and(|first| {
+                is_settled()
+                    || ways.iter().filter_map(&mut first).min().is_some_and(|first| {
                         tries.is_match_from(&self.matchers, matcher, view.message, first)
                     })
             }
@@ -288,7 +300,7 @@ impl RuleSet {
             && tries.left > 0
     }
 
-    /// Lists the entries that can hit, best first, and notes whose patterns are settled already.
+    /// Lists the ways by which entries can hit, best first, and notes whose patterns are settled already.
     fn search(&self, subject: Subject<'_>, categories: Categories, scratch: &mut Scratch) {
         let Scratch { candidates, listed, settled, open, grams, tries } = scratch;
         grams.forget();
@@ -333,7 +345,7 @@ impl RuleSet {
             };
             set.clear();
             tries.caches.which_match(number, matcher, subject.message, set);
-            for number in set.iter().filter_map(|pattern| self.open_entries.get(pattern.as_usize())) {
+            for number in set.iter().filter_map(|pattern| self.open_ways.get(pattern.as_usize())) {
                 set_bit(settled, *number);
                 list(*number, 0);
             }

@@ -29,7 +29,7 @@ const PART: usize = 60;
 const BEFORE: usize = 4;
 const BEFORE_BITS: u32 = u8::BITS * BEFORE as u32;
 /// Bytes of a key; a literal of fewer has all of its own.
-const KEY: usize = 8;
+pub(in crate::rules) const KEY: usize = 8;
 /// What may follow a literal of three bytes, once it is made lower case.
 const FOURTHS: usize = 128;
 
