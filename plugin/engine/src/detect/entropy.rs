@@ -30,8 +30,8 @@ pub(crate) struct Entropy {
 /// What a prefix's bytes add to the sum of `n log2 n` over how often each byte occurs.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
-    /// What the `n`-th of equal bytes adds, in [`UNIT`]s: whole numbers, because a sum of fractions waits for each.
-    steps: [u32; PREFIX + 1],
+    /// What one more of equal bytes adds after so many, in [`UNIT`]s: whole numbers, because a sum of fractions waits for each.
+    steps: [u32; PREFIX],
     /// `log2 n`.
     logs: [f32; PREFIX + 1],
 }
@@ -41,13 +41,12 @@ const UNIT: f64 = 65_536.0;
 
 impl Table {
     pub(crate) fn new() -> Table {
-        let (mut steps, mut logs) = ([0; PREFIX + 1], [0.0; PREFIX + 1]);
         let whole = |count: f64| if count > 0.0 { count * count.log2() * UNIT } else { 0.0 };
-        for (count, (step, log)) in (0u16..).map(f64::from).zip(steps.iter_mut().zip(&mut logs)).skip(1) {
-            *step = (whole(count).round() - whole(count - 1.0).round()) as u32;
-            *log = count.log2() as f32;
+        let step = |count: f64| (whole(count + 1.0).round() - whole(count).round()) as u32;
+        Table {
+            steps: std::array::from_fn(|count| step(count as f64)),
+            logs: std::array::from_fn(|count| (count as f64).log2() as f32),
         }
-        Table { steps, logs }
     }
 
     /// Bits per byte of the first bytes of a message; `None` if it is too short to tell.
@@ -56,11 +55,12 @@ impl Table {
         if prefix.len() < SHORTEST {
             return None;
         }
-        let (mut counts, mut sum) = ([0u16; 256], 0u32);
+        // A count of a byte never is more than 255 before the last of the prefix.
+        let (mut counts, mut sum) = ([0u8; 256], 0u32);
         for &byte in prefix {
             if let Some(count) = counts.get_mut(usize::from(byte)) {
-                *count = count.wrapping_add(1);
                 sum = sum.wrapping_add(self.steps.get(usize::from(*count)).map_or(0, |step| *step));
+                *count = count.wrapping_add(1);
             }
         }
         let log = f64::from(*self.logs.get(prefix.len())?);

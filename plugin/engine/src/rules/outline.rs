@@ -188,9 +188,8 @@ mod tests {
         let Some(required) = literal::required(&hir) else { return true };
         let message = message.to_ascii_lowercase();
         let ways = Outline::by_literals(&hir, &required);
-        let is_seen = |texts: &Texts| {
-            texts.iter().any(|text| message.contains(std::str::from_utf8(text).unwrap()))
-        };
+        let is_seen =
+            |texts: &Texts| texts.iter().any(|text| message.contains(std::str::from_utf8(text).unwrap()));
         let mut open = ways.iter().filter(|(texts, _)| is_seen(texts));
         open.any(|(_, way)| way.first(&mut Grams::default(), message.as_bytes(), 0).is_some())
     }

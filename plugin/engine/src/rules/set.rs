@@ -278,9 +278,8 @@ impl RuleSet {
         tries: &mut Tries,
     ) -> bool {
         let is_settled = || ways.iter().any(|(way, _)| has_bit(settled, *way));
-        let mut first = |(way, place): &Candidate| {
-            self.ways.get(*way as usize)?.first(grams, view.message, *place)
-        };
+        let mut first =
+            |(way, place): &Candidate| self.ways.get(*way as usize)?.first(grams, view.message, *place);
         let matches = match entry.pattern {
             Pattern::None => true,
             Pattern::Open => is_settled(),
