@@ -10,12 +10,15 @@ use std::{collections::BTreeMap, fmt};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::verdict::TemplateId;
+use crate::{plain::plain, verdict::TemplateId};
 
 /// The format this build writes; it reads this one only.
 pub const ADVICE_VERSION: u32 = 1;
 /// Largest advice file that is read, in bytes.
 pub const MAX_ADVICE_BYTES: usize = 64 << 20;
+
+/// Most of a fault in a body that is told.
+const MAX_TOLD_BYTES: usize = 400;
 
 /// What the sidecar thinks of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +114,13 @@ pub enum AdviceError {
     Body(String),
 }
 
+impl AdviceError {
+    /// The parser repeats what it found, whatever that is.
+    pub(crate) fn body(error: &serde_json::Error) -> AdviceError {
+        AdviceError::Body(plain(&error.to_string(), MAX_TOLD_BYTES))
+    }
+}
+
 /// Frames a body with header line and checksum.
 pub(crate) fn frame(word: &str, version: u32, body: &[u8]) -> Vec<u8> {
     let mut out = header(word, version, twox_hash::XxHash3_64::oneshot(body)).into_bytes();
@@ -166,8 +176,7 @@ impl Advice {
     /// If it is too large, of another version, cut short, altered, or not valid.
     pub fn parse(bytes: &[u8]) -> Result<Advice, AdviceError> {
         let body = unframe("oddline-advice", ADVICE_VERSION, MAX_ADVICE_BYTES, bytes)?;
-        let advice: Advice =
-            serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
+        let advice: Advice = serde_json::from_slice(body).map_err(|error| AdviceError::body(&error))?;
         if !(-0.5..=0.5).contains(&advice.threshold_offset) {
             return Err(AdviceError::Body(format!(
                 "threshold_offset is {}, not within -0.5..=0.5",

@@ -337,9 +337,13 @@ impl Engine {
         key
     }
 
-    /// All sources past the limit share one (its key cannot be that of a tag: it is checked like any other hash).
+    /// The key of the source that all past the limit share (it cannot be that of a tag: it is checked like any other hash).
+    pub(crate) fn other_key() -> u64 {
+        twox_hash::XxHash3_64::oneshot_with_seed(0x0dd1, b"_other")
+    }
+
     fn other_source(&mut self, now: i64) -> u64 {
-        let key = twox_hash::XxHash3_64::oneshot_with_seed(0x0dd1, b"_other");
+        let key = Engine::other_key();
         self.sources
             .entry(key)
             .or_insert_with(|| Box::new(Source::new("_other".into(), Categories::ALL, now)));

@@ -2,7 +2,8 @@
 //!
 //! The scanner sees words (runs without white space or brackets). A part of a word with a digit in it is a variable;
 //! variables that only punctuation joins are one (`10.0.0.1:80`, `2026-11-21T02:03:04Z`). What stays is the fixed text:
-//! masking twice equals masking once.
+//! masking twice equals masking once, but where masking made a quotation short enough to be one, or put a placeholder
+//! behind a line drawn with `<`.
 
 mod class;
 mod number;
@@ -16,6 +17,8 @@ use number::{unit_of, value_of};
 pub const PLACEHOLDER: &str = "<*>";
 /// Masked text is cut here: templates are short, and a record's tail passes untouched anyway.
 pub const MAX_MASKED_BYTES: usize = 1_024;
+/// What is quoted is a variable if it and its closing quote are no longer than this.
+pub const MAX_QUOTED_BYTES: usize = 256;
 /// Numbers remembered per record for the value detector.
 pub const MAX_VALUES: usize = 4;
 /// Ids remembered per record for the sequence detector.
@@ -210,7 +213,7 @@ impl Masked {
         let inner = rest.get(1..).unwrap_or_default();
         let opens = self.text.last().is_none_or(|byte| !is_word(*byte))
             && !self.text.ends_with(PLACEHOLDER.as_bytes());
-        let window = inner.get(..inner.len().min(256)).unwrap_or_default();
+        let window = inner.get(..inner.len().min(MAX_QUOTED_BYTES)).unwrap_or_default();
         match memchr::memchr2(quote, b'\n', window) {
             Some(end) if opens && end > 0 && window.get(end) == Some(&quote) => {
                 let inner = window.get(..end).unwrap_or_default();

@@ -83,7 +83,7 @@ pub fn parse(file: &str, content: &str) -> Parsed {
     if content.len() > MAX_FILE_BYTES {
         let reason =
             format!("has {} bytes, more than the limit of {MAX_FILE_BYTES}; split it", content.len());
-        return Parsed { rules: Vec::new(), problems: vec![RuleProblem::of_file(&name, 1, reason)] };
+        return Parsed { rules: Vec::new(), problems: vec![RuleProblem::of_file(&name, 1, &reason)] };
     }
     // Some editors begin a file with a byte order mark.
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
@@ -103,7 +103,7 @@ pub fn parse_bytes(file: &str, content: &[u8]) -> Parsed {
             Err(error) => {
                 let byte = error.valid_up_to().saturating_add(1);
                 let reason = format!("byte {byte} of the line is not UTF-8 text; save the file as UTF-8");
-                problems.push(RuleProblem::of_file(&name, number, reason));
+                problems.push(RuleProblem::of_file(&name, number, &reason));
                 text.push('\n');
             }
         }

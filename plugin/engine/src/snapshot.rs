@@ -163,8 +163,7 @@ impl Engine {
             Err(AdviceError::Version { found: OLDER_VERSION, .. }) => of_version(OLDER_VERSION)?,
             body => body?,
         };
-        let state: State =
-            serde_json::from_slice(body).map_err(|error| AdviceError::Body(error.to_string()))?;
+        let state: State = serde_json::from_slice(body).map_err(|error| AdviceError::body(&error))?;
         self.sources.clear();
         self.templates = 0;
         self.flows = 0;
@@ -176,7 +175,13 @@ impl Engine {
             (settings.max_templates_per_source, settings.max_templates, settings.max_sources)
         };
         let window_nanos = self.settings().window_nanos.max(1);
-        for saved in state.sources.into_iter().take(most) {
+        // The one that those past the limit share is there beside them.
+        let (shared, mut sources) = (Engine::other_key(), most);
+        for saved in state.sources {
+            if saved.key.0 != shared {
+                let Some(left) = sources.checked_sub(1) else { continue };
+                sources = left;
+            }
             let room = per_source.min(total.saturating_sub(self.templates));
             let pairs = MAX_ALL_PAIRS.saturating_sub(self.pairs);
             let source = load(&saved, (room, pairs), window_nanos);

@@ -144,13 +144,7 @@ pub fn check_examples(rule: &Rule) -> Vec<RuleProblem> {
 }
 
 fn problem(rule: &Rule, key: &str, reason: String) -> RuleProblem {
-    RuleProblem {
-        file: rule.file.clone(),
-        line: rule.line,
-        rule: Some(rule.name.clone()),
-        key: key.to_owned(),
-        reason,
-    }
+    RuleProblem::of(rule, key, &reason)
 }
 
 #[cfg(test)]

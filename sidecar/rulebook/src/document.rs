@@ -189,20 +189,22 @@ pub fn write(drafts: &[Draft], above: &str) -> String {
         document.insert("rules", Item::ArrayOfTables(rules));
     }
     let mut text = String::new();
-    for line in above.lines() {
-        text.push_str(&format!("# {line}\n"));
-    }
+    above.lines().for_each(|line| comment(line, &mut text));
     text.push_str(&document.to_string());
     text
+}
+
+/// Appends a line for people. TOML has no way to say control characters there: they become blanks.
+fn comment(line: &str, out: &mut String) {
+    let line = line.replace(|c: char| c.is_control() && c != '\t', " ");
+    out.push_str(&format!("# {line}\n"));
 }
 
 /// One rule as a table. Keys at their defaults are left out, and so is the file's own category.
 fn table(draft: &Draft, category: Option<&str>) -> Table {
     let mut table = Table::new();
     let mut above = String::from("\n");
-    for line in &draft.comments {
-        above.push_str(&format!("# {line}\n"));
-    }
+    draft.comments.iter().for_each(|line| comment(line, &mut above));
     table.decor_mut().set_prefix(above);
     table.insert("name", value(draft.name.as_str()));
     if let Some(pattern) = &draft.pattern {
@@ -359,6 +361,18 @@ mod tests {
         assert!(matches!(Document::read("rules = [").unwrap_err(), ChangeError::NotToml(_)));
         let mut shape = Document::read("rules = 3\n").unwrap();
         assert_eq!(shape.put(&Draft::named("A")).unwrap_err(), ChangeError::Shape);
+    }
+
+    /// Found by fuzzing: such a comment made the whole file unreadable.
+    #[test]
+    fn comments_are_of_letters_only() {
+        let mut draft = Draft::named("A");
+        draft.pattern = Some("abc".to_owned());
+        draft.comments = vec!["grok: a\0b\u{1b}[2J\r\n[[rules]]".to_owned()];
+        let text = write(&[draft], "made\u{7f}");
+        assert!(text.starts_with("# made \n\n# grok: a b [2J  [[rules]]\n[[rules]]\n"), "{text}");
+        let parsed = rules::parse("a.toml", &text);
+        assert_eq!((parsed.problems.len(), parsed.rules.len()), (0, 1), "{text}");
     }
 
     #[test]

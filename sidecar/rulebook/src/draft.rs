@@ -2,8 +2,14 @@
 
 use std::fmt;
 
-use oddline_engine::rules::{self, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, Rule};
+use oddline_engine::{
+    plain,
+    rules::{self, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, Rule},
+};
 use serde::Serialize;
+
+/// Most of a reason that is told.
+const MAX_TOLD_BYTES: usize = 1_000;
 
 /// A rule as its file says it; only what differs from the defaults is written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,11 +94,12 @@ pub struct Remark {
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Name and reason repeat what the file says, whatever that is.
         write!(f, "{}: ", self.file)?;
         if let Some(rule) = &self.rule {
-            write!(f, "{rule}: ")?;
+            write!(f, "{}: ", plain(rule, MAX_DESCRIPTION_BYTES))?;
         }
-        f.write_str(&self.reason)
+        f.write_str(&plain(&self.reason, MAX_TOLD_BYTES))
     }
 }
 

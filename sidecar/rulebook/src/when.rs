@@ -10,7 +10,7 @@ mod scan;
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use oddline_engine::{Scalar, Visitor, rules::MAX_WHEN_BYTES};
+use oddline_engine::{Scalar, Visitor, plain, rules::MAX_WHEN_BYTES};
 use vrl::{
     compiler::{
         CompileConfig, Program, TargetValueRef, TimeZone, TypeState, compile_with_state,
@@ -22,6 +22,8 @@ use vrl::{
     value::{KeyString, Secrets, Value},
 };
 
+/// Most of what the compiler says that is told: it repeats the source.
+const MAX_TOLD_BYTES: usize = 1_000;
 /// Steps that one evaluation may take: a condition of the greatest length has fewer.
 const MAX_STEPS: u32 = 20_000;
 /// Put around a condition whose evaluation can fail: a failure then shows as null.
@@ -121,7 +123,7 @@ fn told(source: &str, diagnostics: &DiagnosticList) -> String {
             text.push_str(&label.message);
         }
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    plain(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_TOLD_BYTES)
 }
 
 /// A whole record, as conditions see it.
@@ -285,6 +287,13 @@ mod tests {
         assert_eq!(ask(&source), Ok(Answer::Not));
         let nested = format!("{}true{}", "(".repeat(1_000), ")".repeat(1_000));
         assert!(ask(&nested).unwrap_err().contains("nested"), "{nested}");
+    }
+
+    /// Found by fuzzing: the compiler repeats what it stumbles over.
+    #[test]
+    fn a_fault_is_told_in_one_plain_line() {
+        let told = Condition::compile(".message == \"a\\\0\"").unwrap_err();
+        assert!(told.contains("invalid escape") && !told.contains(char::is_control), "{told:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! our keys. What is no event, and all behind it, passes as it came.
 
 use oddline_codec::{MARKER_KEY, TagStyle, msgpack};
+use oddline_engine::Status;
 use rmpv::ValueRef;
 
 use crate::{
@@ -14,15 +15,15 @@ use crate::{
 pub fn check(data: &[u8]) {
     let Some((choice, chunk)) = data.split_first() else { return };
     let plugin = plugin(*choice);
-    let style = plugin.style().clone();
+    let (style, pending) = (plugin.style().clone(), plugin.pending_style().clone());
     let mut filter = Filter::new(plugin);
     let once = filter.chunk(TAG, chunk, NOW).unwrap_or(chunk).to_vec();
-    compare(chunk, &once, &style);
+    compare(chunk, &once, &style, &pending);
     let twice = filter.chunk(TAG, &once, NOW).unwrap_or(&once).to_vec();
-    compare(&once, &twice, &style);
+    compare(&once, &twice, &style, &pending);
 }
 
-fn compare(mut before: &[u8], mut after: &[u8], style: &TagStyle) {
+fn compare(mut before: &[u8], mut after: &[u8], style: &TagStyle, pending: &TagStyle) {
     while !before.is_empty() {
         let event = match Event::read(before) {
             Read::Event(event) => event,
@@ -34,7 +35,11 @@ fn compare(mut before: &[u8], mut after: &[u8], style: &TagStyle) {
             Some(body) => {
                 let rest = after.strip_prefix(event.head).expect("time and metadata stay");
                 let written = length(rest).expect("a record is written whole");
-                record(body, &rest[..written], style);
+                let record = &rest[..written];
+                // On the detour other keys are ours; what poses as the rest of them is moved on the way back.
+                let is_pending = msgpack::read_tags(record, &style.key)
+                    .is_some_and(|tags| tags.status == Some(Status::Pending));
+                compare_record(body, record, if is_pending { pending } else { style });
                 &rest[written..]
             }
             None => after.strip_prefix(event.raw).expect("what is no record passes as it is"),
@@ -44,7 +49,7 @@ fn compare(mut before: &[u8], mut after: &[u8], style: &TagStyle) {
 }
 
 /// One record before and after.
-fn record(before: &[u8], after: &[u8], style: &TagStyle) {
+fn compare_record(before: &[u8], after: &[u8], style: &TagStyle) {
     let (Some(came), Some(went)) = (pairs(before), pairs(after)) else {
         panic!("a map stays a map");
     };

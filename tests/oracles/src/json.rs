@@ -22,6 +22,8 @@ pub fn check(data: &[u8]) {
     let style = plugin.style().clone();
     let mut out = Vec::new();
     match plugin.record::<Json>(TAG, text, NOW, &mut out) {
+        // On the detour other keys are ours; what poses as the rest of them is moved on the way back.
+        Outcome::Judged(verdict) if verdict.is_pending() => compare(text, &out, plugin.pending_style()),
         Outcome::Judged(_) => compare(text, &out, &style),
         Outcome::Returned => {
             let (came, went) = (pairs(text), pairs(&out));

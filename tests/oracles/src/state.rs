@@ -59,7 +59,7 @@ fn state(choice: u8, file: &[u8]) {
         assert_eq!(engine.counters().sources, 0, "what is refused changes nothing");
     }
     let counters = engine.counters();
-    assert!(counters.sources <= 4 && counters.templates <= 40, "{counters:?}");
+    assert!(counters.sources <= 5 && counters.templates <= 40, "{counters:?}");
     use_it(&mut engine);
     let saved = engine.snapshot();
     Engine::new(settings(choice >> 3), Arc::new(RuleSet::default()))

@@ -53,13 +53,13 @@ pub(super) fn compile(rules: Vec<Rule>) -> Compiled {
         if rule.when.is_some() {
             let reason = "is VRL, which runs in the sidecar and in `oddline scan`, not in the shipper: the rule is left \
                           out here; write the condition into `fields` to have it here too";
-            left_out.push(RuleProblem::of(&rule, "when", reason.to_owned()));
+            left_out.push(RuleProblem::of(&rule, "when", reason));
             continue;
         }
         let before = builder.mark();
         if let Err((key, reason)) = builder.add(&rule) {
             builder.back_to(before);
-            problems.push(RuleProblem::of(&rule, key, reason));
+            problems.push(RuleProblem::of(&rule, key, &reason));
         }
     }
     let mut set = builder.finish(&mut problems);
@@ -78,7 +78,7 @@ fn choose(rules: Vec<Rule>, problems: &mut Vec<RuleProblem>) -> Vec<Rule> {
             Some(earlier) => {
                 let reason =
                     format!("is already used by the rule at {}:{}; rename one", earlier.file, earlier.line);
-                problems.push(RuleProblem::of(&rule, "name", reason));
+                problems.push(RuleProblem::of(&rule, "name", &reason));
             }
             None => {
                 places.insert(Arc::clone(&rule.name), chosen.len());
@@ -92,7 +92,7 @@ fn choose(rules: Vec<Rule>, problems: &mut Vec<RuleProblem>) -> Vec<Rule> {
             "there are {} rules, more than the limit of {MAX_RULES}; this one and what follows is left out",
             chosen.len()
         );
-        problems.push(RuleProblem::of(first, "rules", reason));
+        problems.push(RuleProblem::of(first, "rules", &reason));
         chosen.truncate(MAX_RULES);
     }
     chosen
@@ -358,11 +358,5 @@ fn charge(used: &mut usize, bytes: usize, limit: usize, kind: &str) -> Result<()
 }
 
 fn whole(reason: &str) -> RuleProblem {
-    RuleProblem {
-        file: Arc::from("rules"),
-        line: 0,
-        rule: None,
-        key: "pattern".to_owned(),
-        reason: format!("all rules together: {reason}"),
-    }
+    RuleProblem::new(&Arc::from("rules"), 0, None, "pattern", &format!("all rules together: {reason}"))
 }

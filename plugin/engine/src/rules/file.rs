@@ -126,10 +126,8 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, at: usize, rule: Option<Arc<str>>, key: &str, reason: String) {
-        let (file, line) = (Arc::clone(self.file), self.lines.at(at));
-        // The key is a user's text of any length.
-        let key = key.chars().take(MAX_NAME_BYTES).collect();
-        self.parsed.problems.push(RuleProblem { file, line, rule, key, reason });
+        let problem = RuleProblem::new(self.file, self.lines.at(at), rule.as_deref(), key, &reason);
+        self.parsed.problems.push(problem);
     }
 }
 
@@ -348,6 +346,25 @@ mod tests {
                 "my.toml:14: rule lower: name: `lower` is not a name in capitals, digits and `_`, such as DB_CONNECT_FAILED",
                 "my.toml:15: rule lower: pattern: is a integer, not a string",
             ]
+        );
+    }
+
+    /// Found by fuzzing: a key, a name and an example may be anything that a string can hold.
+    #[test]
+    fn faults_are_told_in_one_plain_line() {
+        let name = "N".repeat(3_000);
+        let (_, found) = problems(&format!(
+            "\"\" = 1\n\"a\\u001b[2J\\n\" = 2\n[[rules]]\nname = \"{name}\"\npattern = 'abc'\nseverity = \"b\\u0000{name}\"\n"
+        ));
+        assert!(found[0].starts_with("my.toml:1: \"\": is not a key"), "{found:?}");
+        assert!(found[1].starts_with("my.toml:2: a\\u{1b}[2J\\n: is not a key"), "{found:?}");
+        assert!(found[2].ends_with("has 3000 bytes, more than the limit of 64"), "{found:?}");
+        assert!(found[3].contains(": severity: `b\\u{0}NNN") && found[3].len() < 1_200, "{found:?}");
+        let example = "[[rules]]\nname = \"A\"\npattern = 'abc'\nmatch = [\"x\\u0007y\"]\n";
+        let told = parse("my.toml", example).rules[0].check_examples();
+        assert_eq!(
+            told[0].to_string(),
+            "my.toml:1: rule A: match: the rule does not hit its example `x\\u{7}y`"
         );
     }
 

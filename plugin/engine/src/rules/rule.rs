@@ -4,12 +4,18 @@ use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
-use super::{BUILTIN_PREFIX, Compiled, DEFAULT_CATEGORY, DEFAULT_SCORE, RuleSet, Scratch, Subject};
+use super::{
+    BUILTIN_PREFIX, Compiled, DEFAULT_CATEGORY, DEFAULT_SCORE, MAX_NAME_BYTES, RuleSet, Scratch, Subject,
+};
 use crate::{
     pick::Picker,
+    plain::plain,
     record::{MAX_ITEMS, Scalar, Severity, Visitor},
     settings::Settings,
 };
+
+/// Most of a reason that is told: patterns and examples in it may be long.
+const MAX_REASON_BYTES: usize = 1_000;
 
 /// One rule, as written.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,14 +173,14 @@ impl Rule {
             found.push(RuleProblem::of(
                 self,
                 "match",
-                format!("the rule does not hit its example `{example}`"),
+                &format!("the rule does not hit its example `{example}`"),
             ));
         }
         for example in self.misses.iter().filter(|example| hits(example)) {
             found.push(RuleProblem::of(
                 self,
                 "miss",
-                format!("the rule hits its counter-example `{example}`"),
+                &format!("the rule hits its counter-example `{example}`"),
             ));
         }
         found
@@ -202,13 +208,25 @@ pub struct RuleProblem {
 }
 
 impl RuleProblem {
-    pub(super) fn of_file(file: &Arc<str>, line: usize, reason: String) -> Self {
-        RuleProblem { file: Arc::clone(file), line, rule: None, key: "file".to_owned(), reason }
+    /// A problem at a place. Name, key and what the reason repeats may be any text of the file's: they come out plain, and
+    /// no longer than a line for people.
+    pub fn new(file: &Arc<str>, line: usize, rule: Option<&str>, key: &str, reason: &str) -> Self {
+        RuleProblem {
+            file: Arc::clone(file),
+            line,
+            rule: rule.map(|name| plain(name, MAX_NAME_BYTES).into()),
+            key: if key.is_empty() { "\"\"".to_owned() } else { plain(key, MAX_NAME_BYTES) },
+            reason: plain(reason, MAX_REASON_BYTES),
+        }
     }
 
-    pub(super) fn of(rule: &Rule, key: &str, reason: String) -> Self {
-        let (file, name) = (Arc::clone(&rule.file), Some(Arc::clone(&rule.name)));
-        RuleProblem { file, line: rule.line, rule: name, key: key.to_owned(), reason }
+    pub(super) fn of_file(file: &Arc<str>, line: usize, reason: &str) -> Self {
+        RuleProblem::new(file, line, None, "file", reason)
+    }
+
+    /// A problem of a rule, where that begins.
+    pub fn of(rule: &Rule, key: &str, reason: &str) -> Self {
+        RuleProblem::new(&rule.file, rule.line, Some(&rule.name), key, reason)
     }
 }
 

@@ -26,16 +26,8 @@ pub(super) fn parse(file: &Arc<str>, content: &str) -> Parsed {
         match rule(file, number, line) {
             Ok(rule) => parsed.rules.push(rule),
             Err((key, reason)) => {
-                let name =
-                    line.split_whitespace().next().filter(|name| check_name(name).is_ok()).map(Arc::from);
-                let problem = RuleProblem {
-                    file: Arc::clone(file),
-                    line: number,
-                    rule: name,
-                    key: key.to_owned(),
-                    reason,
-                };
-                parsed.problems.push(problem);
+                let name = line.split_whitespace().next().filter(|name| check_name(name).is_ok());
+                parsed.problems.push(RuleProblem::new(file, number, name, key, &reason));
             }
         }
     }
