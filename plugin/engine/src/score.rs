@@ -1,7 +1,7 @@
 //! Evidence becomes one score: the only place where signals are weighed against each other.
 
 use crate::{
-    detect::{Evidence, Signals},
+    detect::{Evidence, Signals, told::STEP},
     verdict::{Flag, RuleHit},
 };
 
@@ -69,6 +69,10 @@ pub fn of_rule_on(severity: f32, is_known: bool) -> f32 {
 
 /// Where a raw score is worth flagging.
 pub(crate) const FLAGGED: f32 = 0.5;
+/// Where `medium` begins.
+const MEDIUM: f32 = 0.65;
+/// Severity from which a rule alone is critical.
+const RULE_CRITICAL: f32 = 7.0;
 
 /// What evidence loses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,19 +83,21 @@ pub(crate) struct Lost {
     pub(crate) level: f32,
 }
 
-/// The raw score of a record's evidence and rule. Of what was told before, a grave rule loses nothing; another sinks at
-/// most to just below where it is flagged, so that it still ranks above what no rule minds; what is unfamiliar stays just
-/// flagged.
+/// What a rule still says that was told before and loses this much by it. An ordinary one sinks at most to just below where
+/// it is flagged, so that it still ranks above what no rule minds. A grave one is told twice in full; then it fades too, and
+/// stays two levels below its own at least: flagged, and `medium` if it is critical.
+fn told(severity: f32, strength: f32, lost: f32) -> f32 {
+    if severity < RULE_OVER_KNOWN {
+        return strength.min((strength - lost).max(0.48 + 0.02 * strength));
+    }
+    let floor = if severity < RULE_CRITICAL { FLAGGED } else { MEDIUM };
+    strength.min((strength - (lost - STEP).max(0.0)).max(floor + 0.02 * strength))
+}
+
+/// The raw score of a record's evidence and rule. Of what was told before, what is unfamiliar stays just flagged.
 pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool, lost: Lost) -> f32 {
     let Lost { told: lost, level } = lost;
-    let rule = rule.map(|rule| {
-        let strength = (of_rule_on(rule.score, is_known) - level).max(0.0);
-        if rule.score < RULE_OVER_KNOWN {
-            strength.min((strength - lost).max(0.48 + 0.02 * strength))
-        } else {
-            strength
-        }
-    });
+    let rule = rule.map(|rule| told(rule.score, (of_rule_on(rule.score, is_known) - level).max(0.0), lost));
     let strengths = signals.evidence.iter().map(|evidence| match evidence.flag {
         Flag::New | Flag::Semantic => evidence.strength.min((evidence.strength - lost).max(FLAGGED)),
         _ => evidence.strength,
@@ -148,6 +154,22 @@ mod tests {
         assert_eq!(level(7.0), Level::Critical);
         assert_eq!(level(10.0), Level::Critical);
         assert_eq!(level(f32::NAN), Level::Critical, "never from a checked rule file");
+    }
+
+    #[test]
+    fn a_grave_rule_is_told_twice_in_full_and_fades_by_two_levels_at_most() {
+        let levels = |severity: f32| -> Vec<Level> {
+            (0..6)
+                .map(|doublings| Level::of(told(severity, of_rule(severity), doublings as f32 * STEP)))
+                .collect()
+        };
+        assert_eq!(levels(4.0)[..3], [Level::Medium, Level::Low, Level::None]);
+        assert_eq!(
+            levels(6.0),
+            [Level::High, Level::High, Level::Medium, Level::Low, Level::Low, Level::Low]
+        );
+        assert_eq!(levels(10.0)[..3], [Level::Critical, Level::Critical, Level::High]);
+        assert_eq!(levels(10.0)[3..], [Level::Medium; 3]);
     }
 
     #[test]

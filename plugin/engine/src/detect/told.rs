@@ -13,7 +13,7 @@ const HALF_LIFE_NANOS: f64 = 604_800e9;
 /// Episodes that weigh as much as one finding that was told a moment ago.
 const SELDOM: f32 = 8.0;
 /// What one doubling takes away: about the width of a level.
-const STEP: f32 = 0.15;
+pub(crate) const STEP: f32 = 0.15;
 
 /// [`Told`] as it is saved: rule, episode, habit, time.
 pub(crate) type SavedTold = (u64, u32, f32, i64);
