@@ -44,6 +44,21 @@ fn saved(path: &Path, before: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn two_instances_do_not_keep_one_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, other] = ["state", "other"].map(|name| dir.path().join(name).display().to_string());
+    let first = start(&[("state_file", &path)]);
+    let refused = Native::start(&[("state_file", &path)]).err().expect("two on one file");
+    let told = format!(
+        "state_file `{path}` is kept by another instance of this filter; give each a file of its own"
+    );
+    assert!(refused.iter().any(|line| line.contains(&told)), "{refused:?}");
+    drop(start(&[("state_file", &other)]));
+    drop(first);
+    drop(start(&[("state_file", &path)]));
+}
+
+#[test]
 fn a_sudden_end_forgets_at_most_what_was_learned_since_the_last_interval() {
     let dir = tempfile::tempdir().unwrap();
     let (path, copy) = (dir.path().join("state"), dir.path().join("copy"));

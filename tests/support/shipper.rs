@@ -56,6 +56,8 @@ pub(crate) struct Run {
     mode: String,
     /// Whether it holds records in memory for a moment that it has taken out of the stream.
     keeps_in_memory: bool,
+    /// The logs that it tails.
+    inputs: &'static [&'static str],
     shipper: Shipper,
     sidecar: Option<Child>,
     process: Child,
@@ -71,7 +73,10 @@ impl Run {
         for name in ["advice", "buffer", "out", "state"] {
             fs::create_dir(at(name)).unwrap();
         }
-        fs::write(at("input.log"), b"").unwrap();
+        // One file sets two inputs up.
+        let both = &["input.log", "second.log"];
+        let inputs = if configuration == "native-divert-processors" { &both[..] } else { &both[..1] };
+        inputs.iter().for_each(|name| fs::write(at(name), b"").unwrap());
         let ports = Ports::free();
         match shipper {
             Shipper::FluentBit(_) => fluent_bit::configure(configuration, folder.path(), &ports),
@@ -86,6 +91,7 @@ impl Run {
             ports,
             mode,
             keeps_in_memory,
+            inputs,
             shipper,
             sidecar: Some(sidecar),
             process,
@@ -97,18 +103,21 @@ impl Run {
         run
     }
 
-    /// Appends records of these sequence numbers to the log that is tailed. `{letters}` is the number in letters: a new
-    /// message every time.
+    /// Appends records of these sequence numbers to the logs that are tailed, to one after the other. `{letters}` is the
+    /// number in letters: a new message every time.
     pub(crate) fn write(&self, lines: &[&str], range: Range<usize>) {
         let line = |number: usize| {
             let text = lines[number % lines.len()].replace("{letters}", &letters(number));
             format!("{text} seq={number}\n")
         };
-        self.append(&range.map(line).collect::<String>());
+        for (place, name) in self.inputs.iter().enumerate() {
+            let its_own = range.clone().filter(|number| number % self.inputs.len() == place);
+            self.append(name, &its_own.map(line).collect::<String>());
+        }
     }
 
-    fn append(&self, text: &str) {
-        let mut input = fs::OpenOptions::new().append(true).open(self.at("input.log")).unwrap();
+    fn append(&self, name: &str, text: &str) {
+        let mut input = fs::OpenOptions::new().append(true).open(self.at(name)).unwrap();
         input.write_all(text.as_bytes()).unwrap();
     }
 
@@ -143,7 +152,7 @@ impl Run {
         let mut probes = 0usize;
         while !visited(self) {
             if probes.is_multiple_of(8) {
-                self.append(&format!("{PROBE} {}\n", letters(probes)));
+                self.append(self.inputs[0], &format!("{PROBE} {}\n", letters(probes)));
             }
             probes += 1;
             self.wait_a_little("the detour opens", deadline);

@@ -2,8 +2,8 @@
 //!
 //! The scanner sees words (runs without white space or brackets). A part of a word with a digit in it is a variable;
 //! variables that only punctuation joins are one (`10.0.0.1:80`, `2026-11-21T02:03:04Z`). What stays is the fixed text:
-//! masking twice equals masking once, but where masking made a quotation short enough to be one, or put a placeholder
-//! behind a line drawn with `<`.
+//! masking twice equals masking once, but where masking made a quotation short enough to be one, cut the digits off a word
+//! of hex letters, or put a placeholder behind a line drawn with `<`. Nothing is masked twice.
 
 mod class;
 mod number;

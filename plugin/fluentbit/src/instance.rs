@@ -16,6 +16,7 @@ use oddline_engine::UnixNanos;
 use oddline_shell::{Changes, Plugin, StateFile, Watch};
 
 use crate::{
+    claim::Claim,
     filter::Filter,
     properties,
     saver::{KEEPING, Saver, hold},
@@ -39,6 +40,7 @@ pub struct Instance {
     filter: Arc<Mutex<Filter>>,
     watcher: Option<Watcher>,
     saver: Option<Saver>,
+    _claim: Option<Claim>,
     panics: AtomicU64,
     log: fn(Log, &str),
 }
@@ -53,9 +55,11 @@ impl Instance {
     /// Checks the properties, restores the state, reads rules and advice, and starts the watcher.
     ///
     /// # Errors
-    /// One line that names every property that is wrong, or the reason why no thread could be started.
+    /// One line that names every property that is wrong, or a state file that another instance keeps, or the reason why no
+    /// thread could be started.
     pub fn new(log: fn(Log, &str), property: impl Fn(&str) -> Option<String>) -> Result<Instance, String> {
         let settings = properties::settings(property)?;
+        let claim = settings.state_file().map(Claim::new).transpose()?.flatten();
         let mut watch = Watch::new(&settings);
         let state_file = StateFile::new(&settings, KEEPING);
         let mut filter = Filter::new(Plugin::new(settings));
@@ -69,7 +73,7 @@ impl Instance {
         let watcher = if watch.is_idle() { None } else { Some(Watcher::start(watch, now)?) };
         let filter = Arc::new(Mutex::new(filter));
         let saver = state_file.map(|file| Saver::start(file, Arc::clone(&filter), now)).transpose()?;
-        Ok(Instance { filter, watcher, saver, panics: AtomicU64::new(0), log })
+        Ok(Instance { filter, watcher, saver, _claim: claim, panics: AtomicU64::new(0), log })
     }
 
     /// One chunk. `give` gets the filtered bytes; `None` if the chunk stays as it is.

@@ -28,6 +28,7 @@
 static MEMORY: allocator::Aligned = allocator::Aligned(std::alloc::System);
 
 pub mod allocator;
+pub mod claim;
 // Not in unit tests: they run without a host, and its symbols would be missing. tests/native_filter.rs loads it all.
 #[cfg(not(test))]
 pub mod ffi;

@@ -91,12 +91,13 @@ fn edited(text: &str) {
         assert!(document.contains(&rule.name));
         document.delete(&rule.name).expect("it is there");
     }
-    if let Ok(text) = document.finish() {
-        let left = rules::parse("file.toml", &text);
-        let gone: Vec<_> = parsed.rules.iter().take(2).map(|rule| &rule.name).collect();
-        let names: BTreeSet<_> = left.rules.iter().map(|rule| &rule.name).collect();
-        let again = |name| parsed.rules.iter().filter(|rule| &rule.name == name).count() > 1;
-        assert!(gone.into_iter().all(|name| !names.contains(name) || again(name)));
+    let Ok(left) = document.finish() else { return };
+    let names: BTreeSet<_> =
+        rules::parse("file.toml", &left).rules.into_iter().map(|rule| rule.name).collect();
+    for rule in parsed.rules.iter().take(2) {
+        // Of several with one name only the first has left, whether it was sound or not.
+        let told = |text: &str| text.matches(&*rule.name).count();
+        assert!(!names.contains(&rule.name) || told(text) > 1, "{} is still there", rule.name);
     }
 }
 

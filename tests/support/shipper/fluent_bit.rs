@@ -23,12 +23,17 @@ pub(super) fn configure(configuration: &str, folder: &Path, ports: &Ports) {
         ("ODDLINE_RETURN_PORT", ports.back.to_string()),
         ("ODDLINE_MONITOR_PORT", ports.monitor.to_string()),
         ("ODDLINE_INPUT", at("input.log")),
+        ("ODDLINE_SECOND_INPUT", at("second.log")),
         ("ODDLINE_OUTPUT", at("out")),
         ("ODDLINE_BUFFER_DIR", at("buffer")),
         ("ODDLINE_ADVICE_DIR", at("advice")),
     ];
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for (name, value) in values {
+        // Only where a configuration has two.
+        if name == "ODDLINE_SECOND_INPUT" && !text.contains(name) {
+            continue;
+        }
         let line = lines.iter_mut().find(|line| line.starts_with(&format!("  {name}: ")));
         *line.unwrap_or_else(|| panic!("{configuration}.yaml does not set {name}")) =
             format!("  {name}: {value}");
