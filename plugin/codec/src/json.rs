@@ -170,6 +170,9 @@ pub fn append(text: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out
     true
 }
 
+/// The nested object of [`Tags::are_ordinary`], up to the digits of the id.
+const ORDINARY: &[u8] = br#":{"score":0.0,"level":"none","template_id":""#;
+
 fn append_tags(style: &TagStyle, tags: &Tags, comma: bool, out: &mut Vec<u8>) {
     let nested = style.profile == Profile::Nested;
     if comma {
@@ -177,6 +180,12 @@ fn append_tags(style: &TagStyle, tags: &Tags, comma: bool, out: &mut Vec<u8>) {
     }
     if nested {
         write::text(&style.key, out);
+        if tags.are_ordinary(style.detail) {
+            out.extend_from_slice(ORDINARY);
+            out.extend_from_slice(&tags.template_id.hex());
+            out.extend_from_slice(b"\"}");
+            return;
+        }
         out.extend_from_slice(b":{");
     }
     for (index, (field, value)) in tags.fields(style.detail).enumerate() {

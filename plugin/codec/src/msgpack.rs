@@ -196,9 +196,17 @@ fn added(style: &TagStyle, tags: &Tags) -> usize {
     if style.profile == Profile::Nested { 1 } else { tags.count(style.detail) }
 }
 
+/// The nested object of [`Tags::are_ordinary`], up to the digits of the id.
+const ORDINARY: &[u8] = b"\x83\xa5score\xcb\0\0\0\0\0\0\0\0\xa5level\xa4none\xabtemplate_id\xb0";
+
 fn append_tags(style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) {
     if style.profile == Profile::Nested {
         write_text(&style.key, out);
+        if tags.are_ordinary(style.detail) {
+            out.extend_from_slice(ORDINARY);
+            out.extend_from_slice(&tags.template_id.hex());
+            return;
+        }
         map_header(u32::try_from(tags.count(style.detail)).unwrap_or_default(), out);
     }
     for (field, value) in tags.fields(style.detail) {

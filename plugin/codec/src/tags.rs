@@ -88,6 +88,12 @@ impl Tags {
         }
     }
 
+    /// Whether they are those of a record without any signal, as most are: the same in all of them but for the id. Codecs
+    /// write such tags at once.
+    pub(crate) fn are_ordinary(&self, detail: Detail) -> bool {
+        self.score.to_bits() == 0 && self.level == Level::None && self.count(detail) == 3
+    }
+
     /// How many fields [`Tags::fields`] gives, without a look at each.
     pub(crate) fn count(&self, detail: Detail) -> usize {
         let number = |value: Option<f64>| value.is_some_and(f64::is_finite);
@@ -313,6 +319,18 @@ mod tests {
         let tags = Tags::of(&quiet, &"oddline/1 rules:2".into());
         expect_test::expect![[r#"{"score":0.12,"level":"none","template_id":"0000000000000000"}"#]]
             .assert_eq(&serde_json::to_string(&tags).unwrap());
+    }
+
+    #[test]
+    fn ordinary_tags_have_nothing_but_an_id_to_tell() {
+        let ordinary = Tags { template_id: TemplateId(7), ..Tags::default() };
+        let is_ordinary = |tags: Tags| tags.are_ordinary(Detail::Full);
+        assert!(is_ordinary(ordinary.clone()));
+        assert!(!is_ordinary(Tags { score: 0.12, ..ordinary.clone() }));
+        assert!(!is_ordinary(Tags { score: -0.0, ..ordinary.clone() }));
+        assert!(!is_ordinary(Tags { level: Level::Low, ..ordinary.clone() }));
+        let with_category = Tags { category: Some("system".into()), ..ordinary };
+        assert!(with_category.are_ordinary(Detail::Minimal) && !is_ordinary(with_category));
     }
 
     #[test]

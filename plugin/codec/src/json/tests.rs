@@ -4,7 +4,7 @@ use oddline_engine::{Annotate, Detail};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::msgpack::tests::{flagged, quiet};
+use crate::msgpack::tests::{flagged, ordinary, quiet};
 
 fn style(profile: Profile) -> TagStyle {
     TagStyle { key: "anomaly".into(), annotate: Annotate::All, detail: Detail::Full, profile }
@@ -119,9 +119,15 @@ fn a_field_that_poses_as_ours_is_moved_even_if_its_key_is_escaped() {
 }
 
 #[test]
+fn ordinary_tags_are_as_serde_json_writes_them() {
+    let written = spliced("{}", &Edit::tag(&style(Profile::Nested), &ordinary()));
+    assert_eq!(written, format!("{{\"anomaly\":{}}}", serde_json::to_string(&ordinary()).unwrap()));
+}
+
+#[test]
 fn tags_come_back_in_every_profile() {
     for profile in [Profile::Nested, Profile::Flat, Profile::Otel, Profile::Ecs] {
-        for tags in [flagged(), quiet()] {
+        for tags in [flagged(), quiet(), ordinary()] {
             let style = style(profile);
             let out = spliced(r#"{"log":"ok"}"#, &Edit::tag(&style, &tags));
             assert_eq!(read_styled_tags(out.as_bytes(), &style).as_ref(), Some(&tags), "{profile:?}: {out}");

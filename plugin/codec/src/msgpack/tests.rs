@@ -32,6 +32,26 @@ pub(crate) fn quiet() -> Tags {
     Tags::of(&Verdict { score: 0.125, ..Verdict::default() }, &Arc::from("m"))
 }
 
+pub(crate) fn ordinary() -> Tags {
+    Tags { template_id: TemplateId(0x0123_4567_89ab_cdef), ..Tags::default() }
+}
+
+#[test]
+fn ordinary_tags_are_written_at_once_as_field_by_field() {
+    for detail in [Detail::Full, Detail::Minimal] {
+        let (style, tags) = (TagStyle { detail, ..style(Profile::Nested) }, ordinary());
+        let (mut at_once, mut one_by_one) = (Vec::new(), Vec::new());
+        append_tags(&style, &tags, &mut at_once);
+        write_text("anomaly", &mut one_by_one);
+        map_header(3, &mut one_by_one);
+        for (field, value) in tags.fields(detail) {
+            write_text(field.as_str(), &mut one_by_one);
+            write_value(value, &mut one_by_one);
+        }
+        assert_eq!(at_once, one_by_one);
+    }
+}
+
 /// Shows a body as lines, to compare.
 #[derive(Default)]
 struct Lines(Vec<String>, bool);
@@ -184,7 +204,7 @@ fn the_header_grows_with_the_map() {
 #[test]
 fn tags_come_back_in_every_profile() {
     for profile in [Profile::Nested, Profile::Flat, Profile::Otel, Profile::Ecs] {
-        for tags in [flagged(), quiet()] {
+        for tags in [flagged(), quiet(), ordinary()] {
             let style = style(profile);
             let out = spliced(b"\x81\xa3log\xa2ok", &Edit::tag(&style, &tags));
             assert_eq!(read_styled_tags(&out, &style).as_ref(), Some(&tags), "{profile:?}");
