@@ -183,6 +183,41 @@ fn source_files_are_short_and_introduced() {
 }
 
 #[test]
+fn links_in_texts_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let mut faults = Faults::default();
+    for path in files().filter(|path| path.extension().is_some_and(|it| it == "md")) {
+        let text = read(&root().join(&path));
+        let targets = link.captures_iter(&text).map(|found| found[1].to_owned());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (place, heading) = target.split_once('#').unwrap_or((&target, ""));
+            let folder = root().join(&path).parent().unwrap().to_owned();
+            let mut place = if place.is_empty() { root().join(&path) } else { folder.join(place) };
+            if !place.exists() {
+                faults.add(path.display(), &format!("links to {target}, which is not there"));
+                continue;
+            }
+            if place.is_dir() {
+                place.push("README.md");
+            }
+            if !heading.is_empty() && !headings(&read(&place)).contains(heading) {
+                faults.add(path.display(), &format!("links to {target}, where there is no such heading"));
+            }
+        }
+    }
+    faults.none();
+}
+
+/// The anchors of a text's headings, as forges make them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let anchor = |title: &str| {
+        let kept = title.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|it| it.is_alphanumeric() || "-_".contains(*it)).collect()
+    };
+    text.lines().filter_map(|line| Some(anchor(line.trim_start_matches('#').strip_prefix(' ')?))).collect()
+}
+
+#[test]
 fn open_ends_carry_an_issue_number() {
     let note = Regex::new(&format!(r"\b({}|{}|XXX)\b(\(#\d+\))?", concat!("TO", "DO"), concat!("FIX", "ME")))
         .unwrap();
