@@ -12,7 +12,7 @@ use crate::{
     ansi,
     detect::{
         Signals,
-        address::Addresses,
+        address::{self, Addresses},
         entropy::Table,
         sequence::{MAX_ALL_FLOWS, MAX_ALL_PAIRS},
     },
@@ -221,6 +221,14 @@ impl Engine {
         if let Some(rule) = &rule {
             self.signals.flags.insert(Flag::Pattern);
             let time = (now.0, self.settings.window_nanos);
+            // A refusal that is written as an error is one all the same.
+            let is_kind = |hit: &RuleHit| address::counts(hit) && !is_silenced(&hit.name);
+            let under = if address::counts(rule) {
+                None
+            } else {
+                self.rules.next_best(subject, rule, is_kind, &mut self.scratch)
+            };
+            let rule = under.as_ref().unwrap_or(rule);
             self.addresses.observe((key, &mut source.told), rule, message, time, &mut self.signals);
         }
         let verdict = self.judge(key, placed, rule, seconds, now.0);

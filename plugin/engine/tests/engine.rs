@@ -100,6 +100,18 @@ fn a_value_that_was_always_there_is_missed() {
 }
 
 #[test]
+fn a_refusal_that_is_written_as_an_error_counts_for_its_address() {
+    let mut engine = engine(|_| {});
+    let line =
+        r#"{"level":"error","msg":"handled request","client_ip":"203.0.113.9","uri":"/","status":401}"#;
+    let verdicts: Vec<Verdict> = (0..6).map(|second| see(&mut engine, line, second)).collect();
+    assert!(verdicts.iter().all(|verdict| &*verdict.rule.as_ref().unwrap().name == "SEVERITY_ERROR"));
+    assert!(verdicts[..5].iter().all(|verdict| !verdict.flags.contains(Flag::Burst)));
+    let reason = verdicts[5].reason.as_ref().unwrap();
+    assert!(reason.contains("6 refused or suspicious attempts from 203.0.113.9 in 5 s"), "{reason}");
+}
+
+#[test]
 fn statuses_follow_the_detour() {
     let odd = "CRITICAL: Failed to connect to primary database after 5 retries.";
     let status = |engine: &mut Engine| see(engine, odd, 700).status;

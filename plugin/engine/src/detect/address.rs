@@ -79,6 +79,11 @@ fn weight(rule: &RuleHit) -> Option<f32> {
     counts.then_some((rule.score / IN_FULL).min(1.0))
 }
 
+/// Whether a hit counts for the address in its message.
+pub(crate) fn counts(rule: &RuleHit) -> bool {
+    weight(rule).is_some() || is_packet(rule)
+}
+
 /// Whether a hit is a packet that a firewall dropped. One alone says nothing: networks are full of them.
 fn is_packet(rule: &RuleHit) -> bool {
     matches!(&*rule.name, "FIREWALL_DROP" | "DEVICE_DENIED")

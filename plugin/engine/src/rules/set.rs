@@ -239,6 +239,27 @@ impl RuleSet {
         None
     }
 
+    /// The best rule of a kind among those that score less than the one that [`RuleSet::best`] has just given for this
+    /// subject with this scratch: what else is to be known of a record. Rules of other kinds are not tried.
+    pub(crate) fn next_best(
+        &self,
+        subject: Subject<'_>,
+        best: &RuleHit,
+        is_kind: impl Fn(&RuleHit) -> bool,
+        scratch: &mut Scratch,
+    ) -> Option<RuleHit> {
+        let Scratch { candidates, settled, grams, tries, .. } = scratch;
+        let view = self.view(subject);
+        let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
+        let hits = entries.filter_map(|own| Some((own, self.entry(own)?)));
+        let mut below = hits.skip_while(|(_, entry)| entry.name != best.name).skip(1);
+        below.find_map(|(own, entry)| {
+            let hit = entry.hit();
+            let is_wanted = tries.left > 0 && is_kind(&hit);
+            (is_wanted && self.hits(own, entry, view, settled, grams, tries)).then_some(hit)
+        })
+    }
+
     /// Every rule that hits, best first: for people who ask why, not for the hot path.
     pub fn matches(&self, subject: Subject<'_>, scratch: &mut Scratch) -> Vec<RuleHit> {
         self.search(subject, Categories::ALL, scratch);
