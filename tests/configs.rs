@@ -1,7 +1,7 @@
 //! Holds what people copy: every configuration file loads, with the settings that keep records safe, and every command
 //! in a README exists. Takes the files and, where there is one, the real Fluent Bit; gives all faults at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,6 +32,20 @@ fn unsafe_settings_are_seen() {
     assert_eq!(faults("service: {http_server: on}").len(), 1);
     assert_eq!(faults("service: {http_server: on, http_listen: 127.0.0.1, storage.checksum: on}").len(), 1);
     assert_eq!(faults("pipeline: {filters: [{name: wasm}]}").len(), 3);
+    let two = |first: &str, second: &str| {
+        let input =
+            |options: &str| format!("{{name: dummy, processors: {{logs: [{{name: oddline, {options}}}]}}}}");
+        faults(&format!("pipeline: {{inputs: [{}, {}]}}", input(first), input(second))).len()
+    };
+    assert_eq!(two("node: a, state_file: /a", "node: b, state_file: /b"), 0);
+    assert_eq!(
+        (two("mode: divert", "mode: divert"), two("mode: divert", "summary_interval_seconds: 0")),
+        (1, 0)
+    );
+    assert_eq!(
+        two("node: a, state_file: /a, emitter_name: x", "node: a, state_file: /a, emitter_name: x"),
+        3
+    );
     assert_eq!(faults("pipeline: {inputs: [{name: tail, processors: {logs: [{name: wasm}]}}]}").len(), 3);
 }
 
@@ -105,7 +119,9 @@ fn unsafe_settings(configuration: &Value) -> Vec<String> {
     if is(&service, "storage.checksum", ON) {
         faults.push("storage.checksum loses acknowledged records when the shipper is killed".to_owned());
     }
-    for (kind, plugin) in plugins(&configuration["pipeline"]) {
+    let all = plugins(&configuration["pipeline"]);
+    faults.extend(shared_names(&all));
+    for (kind, plugin) in all {
         let name = plugin.get("name").map(String::as_str).unwrap_or_default();
         let mut needs = |setting: &str, fine: bool| {
             if !fine {
@@ -132,6 +148,27 @@ fn unsafe_settings(configuration: &Value) -> Vec<String> {
                 needs("accessible_paths", plugin.contains_key("accessible_paths"));
             }
             _ => {}
+        }
+    }
+    faults
+}
+
+/// Names that each instance must have for itself: Fluent Bit refuses a second emitter of a name, the sidecar tells plugins
+/// apart by their nodes, and two that keep their state in one file forget each other's.
+fn shared_names(plugins: &[(&str, BTreeMap<String, String>)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let reports = |plugin: &BTreeMap<String, String>| {
+        plugin.get("name").is_some_and(|name| name == "oddline")
+            && plugin.get("summary_interval_seconds").is_none_or(|seconds| seconds != "0")
+    };
+    let mut taken = BTreeSet::new();
+    for (_, plugin) in plugins {
+        let node = reports(plugin).then(|| ("node", plugin.get("node").cloned().unwrap_or_default()));
+        let named = ["emitter_name", "state_file", "db"].map(|key| Some((key, plugin.get(key)?.clone())));
+        for (key, name) in named.into_iter().flatten().chain(node) {
+            if !taken.insert((key, name.clone())) {
+                faults.push(format!("two instances share {key} `{name}`"));
+            }
         }
     }
     faults
