@@ -8,7 +8,7 @@ use prost::Message;
 use crate::{
     setup::plugin,
     value::Lines,
-    vector_event::{EventWrapper, Kind, Log, PushEventsRequest, Value},
+    vector_event::{Kind, Log, PushEventsRequest, Value},
 };
 
 /// The first byte says how tags are written, and whether the rest is a batch or one log.
@@ -18,10 +18,7 @@ pub fn check(data: &[u8]) {
     batch(bytes, &style);
     log(bytes, &style);
     // As one event's log: most batches that are made at random hold nothing.
-    let (mut event, mut whole) = (Vec::new(), Vec::new());
-    prost::encoding::bytes::encode(1, &bytes.to_vec(), &mut event);
-    prost::encoding::bytes::encode(1, &event, &mut whole);
-    batch(&whole, &style);
+    batch(&alone(bytes), &style);
 }
 
 fn batch(bytes: &[u8], style: &TagStyle) {
@@ -97,11 +94,15 @@ fn log(bytes: &[u8], style: &TagStyle) {
 }
 
 fn is_sound(log: &[u8]) -> bool {
-    let Ok(log) = Log::decode(log) else { return false };
-    let batch = PushEventsRequest {
-        events: vec![EventWrapper { event: Some(crate::vector_event::Event::Log(log)) }],
-    };
-    protobuf::events(&batch.encode_to_vec()).all(|event| event.is_ok_and(|event| event.is_sound()))
+    protobuf::events(&alone(log)).all(|event| event.is_ok_and(|event| event.is_sound()))
+}
+
+/// A batch of one event, which is this log.
+fn alone(log: &[u8]) -> Vec<u8> {
+    let (mut event, mut batch) = (Vec::new(), Vec::new());
+    prost::encoding::bytes::encode(1, &log.to_vec(), &mut event);
+    prost::encoding::bytes::encode(1, &event, &mut batch);
+    batch
 }
 
 /// Tags lie two messages deep: in a log that is as deep as may be they are still in the first level.
