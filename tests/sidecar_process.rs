@@ -124,6 +124,25 @@ fn bad_usage_and_bad_configuration_end_with_64_and_every_fault() {
     assert_eq!(code, Some(1));
     assert!(error.contains("state.dir /dev/null/x cannot be made"), "{error}");
     assert_eq!(run(&["run", "--set", "state.dir=/tmp", "--check"]), (Some(0), String::new()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("oddline.toml");
+    let refused = |content: &[u8]| {
+        std::fs::write(&path, content).unwrap();
+        let (code, error) = run(&["run", "--check", "--config", path.to_str().unwrap()]);
+        assert_eq!(code, Some(64), "{error}");
+        error.replace(path.to_str().unwrap(), "FILE")
+    };
+    let text = "oddline: configuration FILE: byte 9 is not UTF-8 text; save the file as UTF-8\n";
+    assert_eq!(refused(b"[engine]\n\xff\0"), text);
+    assert!(
+        refused(&vec![b'#'; 10 << 20])
+            .contains("configuration FILE: has 10485760 bytes, more than the limit")
+    );
+    let (code, error) = run(&["run", "--config", "/nonexistent/oddline.toml"]);
+    assert_eq!(
+        (code, error.contains("configuration /nonexistent/oddline.toml: No such file")),
+        (Some(64), true)
+    );
 }
 
 #[test]

@@ -82,17 +82,17 @@ pub async fn publish(directory: Arc<AdviceDir>, analyzer: Arc<Analyzer>, clock: 
             not_before = Instant::now() + Duration::from_secs(u64::from(rows / ROWS_PER_SECOND));
             unwritten = Some(advice);
         }
-        let (directory, now) = (Arc::clone(&directory), clock.unix_nanos());
+        let (writer, now) = (Arc::clone(&directory), clock.unix_nanos());
         let advice = unwritten.take();
         // The advice first: whoever sees a fresh heartbeat finds what belongs to it.
         let written = tokio::task::spawn_blocking(move || {
             if let Some(advice) = &advice
-                && let Err(error) = replace(&directory.path.join("advice"), &advice.to_bytes())
+                && let Err(error) = replace(&writer.path.join("advice"), &advice.to_bytes())
             {
-                let _ = directory.beat(now);
+                let _ = writer.beat(now);
                 return Err((error, Some(advice.clone())));
             }
-            directory.beat(now).map_err(|error| (error, None))
+            writer.beat(now).map_err(|error| (error, None))
         });
         match written.await {
             Ok(Ok(())) => failures = 0,
@@ -100,7 +100,8 @@ pub async fn publish(directory: Arc<AdviceDir>, analyzer: Arc<Analyzer>, clock: 
                 unwritten = advice;
                 failures = failures.saturating_add(1);
                 if failures.is_power_of_two() {
-                    tracing::warn!(%error, failures, "advice directory cannot be written; tried again every second");
+                    let path = directory.path.display();
+                    tracing::warn!(%path, %error, failures, "advice.dir cannot be written; tried again every second");
                 }
             }
             Err(error) => tracing::error!(%error, "advice was not written"),

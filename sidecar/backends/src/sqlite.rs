@@ -214,6 +214,9 @@ fn failure(path: &Path, error: &rusqlite::Error) -> BackendError {
             | ErrorCode::SystemIoFailure
             | ErrorCode::OutOfMemory,
         ) => BackendError::unavailable(message),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => BackendError::rejected(format!(
+            "{message}; move it away, and what it held is learned anew, or put a copy of it back"
+        )),
         Some(_) => BackendError::rejected(message),
         None => BackendError::bug(message),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     App,
-    config::{Config, Sources, defaults_text},
+    config::{Config, ConfigErrors, Sources, defaults_text},
 };
 
 /// Largest configuration file that is read, in bytes.
@@ -117,15 +117,25 @@ impl Configured {
         let Some(path) = self.config.clone().or_else(|| usual.into_iter().find(|path| path.is_file())) else {
             return Ok(None);
         };
-        let name = path.display().to_string();
-        let bytes = std::fs::metadata(&path).with_context(|| format!("configuration {name}"))?.len();
-        anyhow::ensure!(
-            bytes <= MAX_FILE_BYTES,
-            "configuration {name} has {bytes} bytes, the limit is {MAX_FILE_BYTES}"
-        );
-        let text = std::fs::read_to_string(&path).with_context(|| format!("configuration {name}"))?;
-        Ok(Some((name, text)))
+        let text = configuration(&path);
+        Ok(Some(
+            text.map_err(|fault| ConfigErrors(vec![format!("configuration {}: {fault}", path.display())]))?,
+        ))
     }
+}
+
+/// Name and text of a configuration file, or what is wrong with it as a file.
+fn configuration(path: &Path) -> Result<(String, String), String> {
+    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(format!("has {bytes} bytes, more than the limit of {MAX_FILE_BYTES}"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let byte = error.utf8_error().valid_up_to();
+        format!("byte {byte} is not UTF-8 text; save the file as UTF-8")
+    })?;
+    Ok((path.display().to_string(), text))
 }
 
 /// Cancels one token after the other, one for each signal.

@@ -150,7 +150,7 @@ fn files_that_cannot_be_a_state_are_refused_by_name() {
     assert_failure(
         Sqlite::open(&path),
         FailureKind::Rejected,
-        &[&path.display().to_string(), "not a database"],
+        &[&path.display().to_string(), "not a database", "move it away"],
     );
     let missing = folder.path().join("missing").join("state.db");
     assert_failure(Sqlite::open(&missing), FailureKind::Rejected, &[&missing.display().to_string()]);
