@@ -95,7 +95,8 @@ fn commands_in_readmes_exist() {
 
 #[test]
 fn commands_are_read_from_fenced_blocks() {
-    let text = "`oddline no`\n```sh\n# oddline comment\n$ A=1 cargo xtask demo --json -- --x\ncat f | oddline scan --all -\n\
+    let text = "`oddline no`\n```sh\n# oddline comment\n$ A=1 cargo xtask demo --json -- --x\n\
+                cargo run -p oddline-other -- no\ncat f | oddline scan --all -\n\
                 docker run x\n```\n```yaml\noddline run\n```\n";
     let read: Vec<_> = commands(text).into_iter().map(|it| (it.program, it.subcommand, it.flags)).collect();
     let flags = |flag: &str| vec![flag.to_owned()];
@@ -279,8 +280,9 @@ fn call_in(line: &str, call: &str) -> Option<Shown> {
     let program = match words.next()? {
         "cargo" if words.peek() == Some(&"xtask") => Program::Xtask,
         "cargo" if words.peek() == Some(&"run") => {
-            words.find(|word| *word == "--")?;
-            return shown(line, Program::Oddline, words);
+            // Of a package of another name the words behind `--` mean something else.
+            let is_ours = words.by_ref().take_while(|word| *word != "--").filter(|word| *word == "oddline");
+            return (is_ours.count() > 0).then(|| shown(line, Program::Oddline, words)).flatten();
         }
         word if word == "oddline" || word.ends_with("/oddline") => {
             return shown(line, Program::Oddline, words);
