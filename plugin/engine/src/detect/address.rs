@@ -4,7 +4,7 @@
 //! rule of the family has hit (see [`weight`]), so that ordinary lines cost nothing: the address is looked for in those
 //! alone. Each has points that fade by half in five minutes; more than five of them are told, and again at four times as
 //! many. What says too little for that, a request for what is not there or a packet that a firewall dropped, counts by how
-//! many different things it was about (see [`scan`](super::scan)). One address after the other at a service that the world can reach is what such a service lives with: as with
+//! many different things it was about (see [`scan`]). One address after the other at a service that the world can reach is what such a service lives with: as with
 //! everything that is told (see [`Told`]), the next ones are told more softly, and loud ones still heard.
 //!
 //! The table has a fixed size: an address that is new where its eight places are taken replaces the one with the fewest
