@@ -12,9 +12,10 @@ use crate::{
     ansi,
     detect::{
         Signals,
-        address::{self, Addresses},
+        address::{self, Addresses, Standing},
         entropy::Table,
         sequence::{MAX_ALL_FLOWS, MAX_ALL_PAIRS},
+        told::SELDOM,
     },
     mask::Masked,
     memory::IdMap,
@@ -218,6 +219,7 @@ impl Engine {
             (Some(rule), Some(also)) if also.score > rule.score => Some(also),
             (rule, also) => rule.or(also),
         };
+        let mut standing = Standing::default();
         if let Some(rule) = &rule {
             self.signals.flags.insert(Flag::Pattern);
             let time = (now.0, self.settings.window_nanos);
@@ -229,9 +231,10 @@ impl Engine {
                 self.rules.next_best(subject, rule, is_kind, &mut self.scratch)
             };
             let rule = under.as_ref().unwrap_or(rule);
-            self.addresses.observe((key, &mut source.told), rule, message, time, &mut self.signals);
+            standing =
+                self.addresses.observe((key, &mut source.told), rule, message, time, &mut self.signals);
         }
-        let verdict = self.judge(key, placed, rule, seconds, now.0);
+        let verdict = self.judge((key, placed), (rule, standing), seconds, now.0);
         if let Some(source) = self.sources.get_mut(&key) {
             source.block.close(verdict.level > Level::None, placed.severity, message);
             source.levels.learn(placed.severity, source.records);
@@ -243,7 +246,13 @@ impl Engine {
         verdict
     }
 
-    fn judge(&mut self, key: u64, placed: Placed, rule: Option<RuleHit>, seconds: u64, now: i64) -> Verdict {
+    fn judge(
+        &mut self,
+        (key, placed): (u64, Placed),
+        (rule, standing): (Option<RuleHit>, Standing),
+        seconds: u64,
+        now: i64,
+    ) -> Verdict {
         let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
         let (block, levels) = (source.block, source.levels);
         let Some(template) = source.miner.get_mut(placed.slot) else { return Verdict::default() };
@@ -270,17 +279,23 @@ impl Engine {
             }
             None => {}
         }
+        let standing = if is_known { Standing::Nobody } else { standing };
         let is_known = is_known || is_habit;
         let mut lost = Lost::default();
-        if rule.as_ref().is_some_and(|rule| self.rules.is_level_only(&rule.name)) {
+        let is_level_only = rule.as_ref().is_some_and(|rule| self.rules.is_level_only(&rule.name));
+        if is_level_only {
             lost.level = levels.lost(placed.severity);
         }
         if score::repeats(&self.signals, rule.as_ref()) {
             let name = rule.as_ref().map_or(&b""[..], |rule| rule.name.as_bytes());
             let told = template.told.get_or_insert_default();
-            lost.told = told.again(twox_hash::XxHash3_64::oneshot(name), now, self.settings.window_nanos);
+            lost.told =
+                told.again(twox_hash::XxHash3_64::oneshot(name), SELDOM, now, self.settings.window_nanos);
         }
         let mut raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
+        if let Some(rule) = &rule {
+            raw = score::of_address(raw, standing, score::is_refused_only(rule, is_level_only));
+        }
         if raw < score::FLAGGED && block.judge(&mut self.signals) {
             // Shown with it, and no graver than it is by itself.
             raw = score::FLAGGED;

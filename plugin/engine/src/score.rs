@@ -1,7 +1,11 @@
 //! Evidence becomes one score: the only place where signals are weighed against each other.
 
 use crate::{
-    detect::{Evidence, Signals, told::STEP},
+    detect::{
+        Evidence, Signals,
+        address::{self, Standing},
+        told::STEP,
+    },
     verdict::{Flag, RuleHit},
 };
 
@@ -105,6 +109,27 @@ pub(crate) fn raw(signals: &Signals, rule: Option<&RuleHit>, is_known: bool, los
     join(strengths.chain(rule))
 }
 
+/// The raw score of a line about an address. Each attempt that came before brings it nearer to being flagged; what an
+/// address that was told goes on to try is `low` until it is told again, and no more than that where it says nothing else.
+/// Past the second telling it is no longer flagged: an attack of hours would fill the list of findings.
+pub(crate) fn of_address(raw: f32, standing: Standing, is_refused_only: bool) -> f32 {
+    const BELOW: f32 = 0.98 * FLAGGED;
+    match standing {
+        Standing::Nobody => raw,
+        Standing::Near(share) => raw.max(raw + share * (BELOW - raw)),
+        Standing::Told { share, is_first } => {
+            let least = if is_first { FLAGGED + 0.1 * share } else { BELOW };
+            let most = if is_refused_only { MEDIUM - 0.01 } else { 1.0 };
+            raw.min(most).max(least)
+        }
+    }
+}
+
+/// Whether a rule says of a line about an address nothing but that it was turned away, or that it is an error.
+pub(crate) fn is_refused_only(rule: &RuleHit, is_level_only: bool) -> bool {
+    rule.score < RULE_OVER_KNOWN && (is_level_only || address::is_refusal(rule))
+}
+
 /// Whether a record is a finding of the kind that repeats: by rule, or by being unfamiliar. Statistics know by themselves
 /// when to speak.
 pub(crate) fn repeats(signals: &Signals, rule: Option<&RuleHit>) -> bool {
@@ -170,6 +195,21 @@ mod tests {
         );
         assert_eq!(levels(10.0)[..3], [Level::Critical, Level::Critical, Level::High]);
         assert_eq!(levels(10.0)[3..], [Level::Medium; 3]);
+    }
+
+    #[test]
+    fn attempts_of_an_address_come_nearer_and_are_low_once_it_is_told() {
+        let of = |raw, standing| of_address(raw, standing, true);
+        assert_eq!(of(0.4, Standing::Nobody), 0.4);
+        assert_eq!(of(0.4, Standing::Near(0.0)), 0.4);
+        assert!((0.4..FLAGGED).contains(&of(0.4, Standing::Near(0.5))));
+        assert!(of(0.4, Standing::Near(1.0)) < FLAGGED && of(0.7, Standing::Near(1.0)) == 0.7);
+        let told = |share, is_first| Standing::Told { share, is_first };
+        for raw in [0.1, 0.55, 0.7] {
+            assert_eq!(Level::of(of(raw, told(1.0, true))), Level::Low);
+        }
+        assert_eq!(Level::of(of(0.1, told(1.0, false))), Level::None, "an attack of hours");
+        assert_eq!(of_address(0.85, told(0.5, true), false), 0.85, "it did something else");
     }
 
     #[test]

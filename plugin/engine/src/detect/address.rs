@@ -3,8 +3,10 @@
 //! A failed login is no news; a dozen of them from one address is somebody guessing. Counted are only lines that a
 //! rule of the family has hit (see [`weight`]), so that ordinary lines cost nothing: the address is looked for in those
 //! alone. Each has points that fade by half in five minutes; more than five of them are told, and again at four times as
-//! many. What says too little for that, a request for what is not there or a packet that a firewall dropped, counts by how
-//! many different things it was about (see [`scan`]). One address after the other at a service that the world can reach is what such a service lives with: as with
+//! many. Between the tellings each line lies nearer to the next one, and what a told address goes on to try stays `low`
+//! (see [`Standing`]): it is all one finding. Packets that a firewall dropped count for less, so that the tries of one
+//! connection are none. What says too little for that, a request for what is not there, and packets to many ports count by
+//! how many different things they were about (see [`scan`]). One address after the other at a service that the world can reach is what such a service lives with: as with
 //! everything that is told (see [`Told`]), the next ones are told more softly, and loud ones still heard.
 //!
 //! The table has a fixed size: an address that is new where its eight places are taken replaces the one with the fewest
@@ -14,7 +16,7 @@ use core::net::IpAddr;
 
 use super::{
     Signals,
-    scan::{self, Things},
+    scan::{self, Door, Things},
     told::Told,
 };
 use crate::verdict::{Flag, RuleHit};
@@ -30,6 +32,13 @@ const HALF_LIFE_NANOS: f64 = 300e9;
 const FORGOTTEN: f32 = 0.5;
 /// Severity from which a hit counts in full: refused logins in the words of single programs, too common to be flagged.
 const IN_FULL: f32 = 1.8;
+/// What a dropped packet counts: one connection is tried seven times, the eighth packet is more than that.
+const PACKET: f32 = 0.67;
+/// What so many packets score at least: `low`. Networks are full of programs that try again for ever.
+const PACKETS: f32 = 0.5;
+/// Times within a week or so that weigh as much as one a moment ago: two are told in full, then it is what such a service
+/// lives with.
+const USUAL: f32 = 3.0;
 /// A rule below this severity says that all is well (a login, a logout).
 const LEAST_SEVERITY: f32 = 0.8;
 /// Bytes of a message in which an address is looked for.
@@ -54,6 +63,8 @@ struct Counted {
     points: f32,
     /// Points at which it is told next.
     due: f32,
+    /// How often it was told.
+    tellings: u8,
     count: u32,
     first: i64,
     last: i64,
@@ -64,7 +75,21 @@ struct Counted {
 /// What is worth telling of an address: how many times as much as is told first, and how that is said.
 struct Due {
     excess: f32,
+    /// Told for how many different things it asked for.
+    is_scan: bool,
     words: String,
+}
+
+/// Where the address of a line stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Standing {
+    /// It has none, or is told at this line.
+    #[default]
+    Nobody,
+    /// So much of what is told, 0 to 1, came before this line.
+    Near(f32),
+    /// It was told; so much, 0 to 1, of what is told next.
+    Told { share: f32, is_first: bool },
 }
 
 /// What a hit counts, 0 to 1; `None` if it is not of the family: refusals and attacks (category `security`), logins and
@@ -74,8 +99,7 @@ fn weight(rule: &RuleHit) -> Option<f32> {
     if &*rule.name == "CONNECTION_REFUSED" {
         return None;
     }
-    let named = || ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word));
-    let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || named());
+    let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || is_refusal(rule));
     counts.then_some((rule.score / IN_FULL).min(1.0))
 }
 
@@ -84,14 +108,19 @@ pub(crate) fn counts(rule: &RuleHit) -> bool {
     weight(rule).is_some() || is_packet(rule)
 }
 
+/// Whether a hit says no more than that somebody was turned away: of an address that was told, nothing new.
+pub(crate) fn is_refusal(rule: &RuleHit) -> bool {
+    ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word))
+}
+
 /// Whether a hit is a packet that a firewall dropped. One alone says nothing: networks are full of them.
 fn is_packet(rule: &RuleHit) -> bool {
     matches!(&*rule.name, "FIREWALL_DROP" | "DEVICE_DENIED")
 }
 
 impl Addresses {
-    /// Takes a message that a rule has hit, and tells if its address has done so too often. `told`: what was told of the
-    /// source's addresses.
+    /// Takes a message that a rule has hit, and tells if its address has done so too often; gives where it stands. `told`:
+    /// what was told of the source's addresses.
     pub(crate) fn observe(
         &mut self,
         (source, told): (u64, &mut Told),
@@ -99,19 +128,37 @@ impl Addresses {
         message: &[u8],
         (now, window_nanos): (i64, i64),
         signals: &mut Signals,
-    ) {
+    ) -> Standing {
         let weight = weight(rule);
-        if weight.is_none() && !is_packet(rule) {
-            return;
+        let is_packet = weight.is_none();
+        if is_packet && !self::is_packet(rule) {
+            return Standing::Nobody;
         }
         let message = message.get(..SEARCHED).unwrap_or(message);
-        let Some(address) = find(message) else { return };
-        let thing = if weight.is_some() { scan::page(message) } else { scan::port(message) };
-        let Some(counted) = self.counted(source, address, now) else { return };
-        let Some(due) = counted.count(address, weight, thing, now) else { return };
-        let strength = (0.65 + 0.05 * due.excess.log2()).clamp(0.65, 0.8);
-        let strength = (strength - told.again(0, now, window_nanos)).max(0.5);
-        signals.add(Flag::Burst, strength, due.words);
+        let Some(address) = find(message) else { return Standing::Nobody };
+        let thing = if !is_packet {
+            scan::page(message)
+        } else {
+            match scan::port(message) {
+                Door::Port(port) => Some(port),
+                Door::Unknown => None,
+                Door::NoneThere => return Standing::Nobody,
+            }
+        };
+        let Some(counted) = self.counted(source, address, now) else { return Standing::Nobody };
+        let Some(due) = counted.count(address, weight.unwrap_or(PACKET), thing, now) else {
+            return counted.standing(weight.unwrap_or(PACKET));
+        };
+        let least = if is_packet && !due.is_scan { PACKETS } else { 0.65 };
+        let strength = (least + 0.05 * due.excess.log2()).clamp(least, 0.8);
+        let before = told.episodes(now).round();
+        let strength = (strength - told.again(0, USUAL, now, window_nanos)).max(0.5);
+        let mut words = due.words;
+        if before >= 2.0 {
+            words.push_str(&format!(" (the like was told {before} times in the last days)"));
+        }
+        signals.add(Flag::Burst, strength, words);
+        Standing::Nobody
     }
 
     /// What is counted of an address; it makes room for itself.
@@ -152,8 +199,17 @@ impl Counted {
         (self.points(now) / ENOUGH).max(self.things.share(now))
     }
 
+    /// Where it stands at a hit of this weight, which has been counted.
+    fn standing(&self, weight: f32) -> Standing {
+        let share = |points: f32| (points / self.due.max(ENOUGH)).clamp(0.0, 1.0);
+        match self.tellings {
+            0 => Standing::Near(share(self.points - weight)),
+            tellings => Standing::Told { share: share(self.points), is_first: tellings == 1 },
+        }
+    }
+
     /// Counts a hit of this weight about this thing.
-    fn count(&mut self, address: IpAddr, weight: Option<f32>, thing: Option<u64>, now: i64) -> Option<Due> {
+    fn count(&mut self, address: IpAddr, weight: f32, thing: Option<u64>, now: i64) -> Option<Due> {
         let points = self.points(now);
         if points < FORGOTTEN {
             *self =
@@ -164,22 +220,22 @@ impl Counted {
         self.last = now;
         let seconds = |nanos: i64| nanos.checked_div(1_000_000_000).unwrap_or_default().max(1);
         let many = thing.and_then(|thing| self.things.note(thing, now));
-        if let Some(weight) = weight {
-            self.points += weight;
-            self.count = self.count.saturating_add(1);
-        }
+        self.points += weight;
+        self.count = self.count.saturating_add(1);
         if self.points > self.due {
             self.due = self.points * AGAIN;
+            self.tellings = self.tellings.saturating_add(1);
             let (count, seconds) = (self.count, seconds(now.saturating_sub(self.first)));
             let words = format!("{count} refused or suspicious attempts from {address} in {seconds} s");
-            return Some(Due { excess: self.points / ENOUGH, words });
+            return Some(Due { excess: self.points / ENOUGH, is_scan: many.is_some(), words });
         }
         let (about, nanos) = many?;
+        self.tellings = self.tellings.saturating_add(1);
         let seconds = seconds(nanos);
         let words = format!(
             "about {about:.0} different things that {address} asked for in {seconds} s are not there or not for it"
         );
-        Some(Due { excess: scan::excess(about), words })
+        Some(Due { excess: scan::excess(about), is_scan: true, words })
     }
 }
 
@@ -367,9 +423,40 @@ mod tests {
     fn dropped_packets_are_a_scan_where_they_are_for_many_ports() {
         let dropped = rule("FIREWALL_DROP", "network", 1.5);
         let packet = |port: u32| format!("[UFW BLOCK] IN=eth0 OUT= SRC=203.0.113.9 DST=10.0.0.1 DPT={port}");
-        assert_eq!(told_of(&dropped, (1..40).map(packet)).len(), 1);
-        assert!(told_of(&dropped, (1..400).map(|_| packet(22))).is_empty());
+        let scan = told_of(&dropped, (1..40).map(packet));
+        assert!(scan.iter().any(|words| words.starts_with("about 16 different things")), "{scan:?}");
+        let same = told_of(&dropped, (0..100).map(|_| packet(22)));
+        assert_eq!(same.len(), 2, "more than one connection tries: {same:?}");
+        assert!(same[0].starts_with("8 refused") && same[1].starts_with("33 refused"), "{same:?}");
+        assert!(told_of(&dropped, (0..7).map(|_| packet(22))).is_empty(), "one connection");
         assert!(told_of(&dropped, (40_000..40_400).map(packet)).is_empty(), "answers that came too late");
+    }
+
+    #[test]
+    fn what_the_internet_sends_everyone_stays_quiet() {
+        let dropped = rule("FIREWALL_DROP", "network", 1.5);
+        let packet = |number: u32| {
+            format!("[UFW BLOCK] IN=eth0 OUT= SRC=203.0.113.{} DST=10.0.0.1 DPT=23", number % 100)
+        };
+        assert!(told_of(&dropped, (0..200).map(packet)).is_empty(), "a hundred addresses, twice each");
+    }
+
+    #[test]
+    fn each_attempt_brings_the_next_nearer_and_a_told_address_is_known() {
+        let (mut addresses, mut before) = (Addresses::default(), Told::default());
+        let rule = rule("LOGIN_FAILED", "security", 2.2);
+        let standings: Vec<Standing> = (0..30)
+            .map(|_| {
+                let time = (0, 60 * SECOND);
+                let line = b"login failed from 203.0.113.9";
+                addresses.observe((7, &mut before), &rule, line, time, &mut Signals::default())
+            })
+            .collect();
+        assert_eq!(standings[0], Standing::Near(0.0));
+        assert_eq!(standings[4], Standing::Near(0.8));
+        assert_eq!(standings[5], Standing::Nobody, "told at this line");
+        assert!(matches!(standings[6], Standing::Told { is_first: true, .. }), "{:?}", standings[6]);
+        assert!(matches!(standings[29], Standing::Told { is_first: false, .. }), "{:?}", standings[29]);
     }
 
     #[test]
@@ -385,7 +472,7 @@ mod tests {
         let count = |addresses: &mut Addresses, number: u32| {
             let address = IpAddr::V4(number.into());
             let counted = addresses.counted(7, address, 0);
-            counted.and_then(|counted| counted.count(address, Some(1.0), None, 0)).is_some()
+            counted.and_then(|counted| counted.count(address, 1.0, None, 0)).is_some()
         };
         (0..5).for_each(|_| assert!(!count(&mut addresses, 1)));
         (0..100_000).for_each(|number| assert!(!count(&mut addresses, 1_000 + number)));

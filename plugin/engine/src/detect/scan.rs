@@ -131,10 +131,26 @@ fn hash(path: &[u8]) -> u64 {
     })
 }
 
-/// The port that a refused packet was for, hashed; `None` if the message names none, or none that a program waits at.
-pub(super) fn port(message: &[u8]) -> Option<u64> {
-    let number = keyed_port(message).or_else(|| placed_port(message))?;
-    SERVED.contains(&number).then(|| twox_hash::XxHash3_64::oneshot(&number.to_be_bytes()))
+/// What a refused packet was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// A port that programs wait at, hashed.
+    Port(u64),
+    /// A port that none waits at: an answer that came late.
+    NoneThere,
+    /// The message names no port.
+    Unknown,
+}
+
+/// The port that a refused packet was for.
+pub(super) fn port(message: &[u8]) -> Door {
+    match keyed_port(message).or_else(|| placed_port(message)) {
+        Some(number) if SERVED.contains(&number) => {
+            Door::Port(twox_hash::XxHash3_64::oneshot(&number.to_be_bytes()))
+        }
+        Some(_) => Door::NoneThere,
+        None => Door::Unknown,
+    }
 }
 
 /// `DPT=22`, `dstport="22"`, `"dst_port": 22`.
@@ -258,7 +274,7 @@ mod tests {
 
     #[test]
     fn ports_that_programs_wait_at() {
-        let of = |number: u16| Some(twox_hash::XxHash3_64::oneshot(&number.to_be_bytes()));
+        let of = |number: u16| Door::Port(twox_hash::XxHash3_64::oneshot(&number.to_be_bytes()));
         for line in [
             "[UFW BLOCK] IN=eth0 SRC=203.0.113.9 DST=10.0.0.1 PROTO=TCP SPT=4022 DPT=22 WINDOW=1024",
             "srcip=203.0.113.9 srcport=4022 dstport=22 action=\"deny\"",
@@ -271,7 +287,7 @@ mod tests {
         for line in
             ["DPT=51820 of a connection that is over", "DPT=0", "DPT=99999999", "DPT=", "SPT=22", "=", ""]
         {
-            assert_eq!(port(line.as_bytes()), None, "{line}");
+            assert!(!matches!(port(line.as_bytes()), Door::Port(_)), "{line}");
         }
     }
 

@@ -10,8 +10,8 @@
 const EPISODE_WINDOWS: i64 = 5;
 /// Seven days: when half of the long habit is forgotten.
 const HALF_LIFE_NANOS: f64 = 604_800e9;
-/// Episodes that weigh as much as one finding that was told a moment ago.
-const SELDOM: f32 = 8.0;
+/// Episodes of one message that weigh as much as one finding that was told a moment ago.
+pub(crate) const SELDOM: f32 = 8.0;
 /// What one doubling takes away: about the width of a level.
 pub(crate) const STEP: f32 = 0.15;
 
@@ -31,8 +31,9 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Counts a finding by this rule; gives what its strength loses because it was told before.
-    pub(crate) fn again(&mut self, rule: u64, now: i64, window_nanos: i64) -> f32 {
+    /// Counts a finding by this rule; gives what its strength loses because it was told before. `seldom`: episodes that weigh
+    /// as much as one finding that was told a moment ago.
+    pub(crate) fn again(&mut self, rule: u64, seldom: f32, now: i64, window_nanos: i64) -> f32 {
         if rule != self.rule {
             *self = Told { rule, last: now, ..Told::default() };
         }
@@ -40,15 +41,21 @@ impl Told {
         if passed >= EPISODE_WINDOWS.saturating_mul(window_nanos) {
             self.episode = 0;
         }
-        self.habit *= (-passed.max(0) as f64 / HALF_LIFE_NANOS).exp2() as f32;
+        self.habit = self.episodes(now);
         self.last = self.last.max(now);
         let doublings = |count: f32| (1.0 + count).log2().round();
-        let lost = STEP * (doublings(self.episode as f32) + doublings(self.habit / SELDOM));
+        let lost = STEP * (doublings(self.episode as f32) + doublings(self.habit / seldom));
         if self.episode == 0 {
             self.habit += 1.0;
         }
         self.episode = self.episode.saturating_add(1);
         lost
+    }
+
+    /// Episodes of the last week or so.
+    pub(crate) fn episodes(&self, now: i64) -> f32 {
+        let passed = now.saturating_sub(self.last).max(0) as f64;
+        self.habit * (-passed / HALF_LIFE_NANOS).exp2() as f32
     }
 
     /// What a restart keeps; `None`: nothing was told.
@@ -81,7 +88,7 @@ mod tests {
     /// What the findings lose that come at these minutes.
     fn lost(minutes: impl IntoIterator<Item = i64>) -> Vec<f32> {
         let mut told = Told::default();
-        minutes.into_iter().map(|minute| told.again(1, minute * MINUTE, MINUTE) / STEP).collect()
+        minutes.into_iter().map(|minute| told.again(1, SELDOM, minute * MINUTE, MINUTE) / STEP).collect()
     }
 
     #[test]
@@ -110,7 +117,7 @@ mod tests {
         for (rule, now, expected) in
             [(1, i64::MAX, 0.0), (1, i64::MIN, 1.0), (2, 0, 0.0), (2, 0, 1.0), (1, 0, 0.0)]
         {
-            assert_eq!(told.again(rule, now, MINUTE) / STEP, expected);
+            assert_eq!(told.again(rule, SELDOM, now, MINUTE) / STEP, expected);
         }
     }
 }
