@@ -10,7 +10,7 @@ mod number;
 
 use std::ops::Range;
 
-use class::{DIGIT, JOIN, WORD, class, ends_path, is_date_word, is_key, is_word, letters};
+use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_key, is_word, letters};
 use number::{unit_of, value_of};
 
 /// The placeholder of every variable part.
@@ -60,6 +60,17 @@ enum Emitted {
     Variable,
     /// More of the variable before it.
     Joined,
+}
+
+/// What stands between the last placeholder and the end of the output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Behind {
+    /// One blank: what comes is one more of a list.
+    Blank,
+    /// Nothing, or a few characters that join: what comes is more of the same variable.
+    Joiner,
+    /// Something else, or there is no placeholder.
+    Other,
 }
 
 impl Masked {
@@ -115,7 +126,12 @@ impl Masked {
             if self.emitted != Emitted::Nothing {
                 let joined = std::mem::take(&mut self.emitted) == Emitted::Joined;
                 let found = std::mem::take(&mut self.is_id);
-                self.note_id(message, start..at, joined, found);
+                if !joined {
+                    self.variable_start = start;
+                }
+                if found || joined && self.id_count > 0 {
+                    self.note_id(message, start..at, joined, found);
+                }
                 at = self.more_digits(message, at);
             }
         }
@@ -166,7 +182,7 @@ impl Masked {
             && let Some([joiner, rest @ ..]) = message.get(at..)
             && class(*joiner) & (JOIN | WORD) == JOIN
         {
-            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let digits = digits(rest);
             let after = rest.get(digits..).unwrap_or_default();
             if digits == 0 || after.first().is_some_and(|byte| is_word(*byte)) {
                 break;
@@ -251,7 +267,8 @@ impl Masked {
 
     /// One run of letters, digits and underscores; parts with digits are variables.
     fn word(&mut self, rest: &[u8], at: usize) -> usize {
-        let (mut end, mut digits) = (letters(rest), 0usize);
+        let mut digits = digits(rest);
+        let mut end = if digits == 0 { letters(rest) } else { digits };
         for &byte in rest.get(end..).unwrap_or_default() {
             let class = class(byte);
             if class & WORD == 0 {
@@ -268,11 +285,12 @@ impl Masked {
             return self.mixed(word);
         };
         self.is_id = shape == Shape::Id || digits >= ID_DIGITS;
-        if shape == Shape::Number && !self.joined() {
-            return self.number(rest, at, end, digits);
+        let behind = self.behind();
+        if shape == Shape::Number && behind != Behind::Joiner {
+            return self.number(rest, at, end, digits, behind);
         }
         let unit = if shape == Shape::Number { rest.get(end..).and_then(unit_of) } else { None };
-        self.variable(end.saturating_add(unit.map_or(0, |(length, _)| length)))
+        self.variable_behind(behind, end.saturating_add(unit.map_or(0, |(length, _)| length)))
     }
 
     /// Words without digits stay, but for URLs, month names before a day, and long pure hex.
@@ -291,7 +309,7 @@ impl Masked {
             return self.variable(url);
         }
         let day_follows = || after.iter().find(|byte| !b" -/".contains(byte)).is_some_and(u8::is_ascii_digit);
-        if word.len() == 3 && is_date_word(word) && !after.is_empty() && day_follows()
+        if word.as_array().is_some_and(is_date_word) && !after.is_empty() && day_follows()
             || word.len() >= 16 && word.iter().all(u8::is_ascii_hexdigit)
         {
             return self.variable(end);
@@ -326,42 +344,52 @@ impl Masked {
         word.len()
     }
 
-    /// Whether the output ends in a placeholder followed only by punctuation that joins variables.
-    fn joined(&self) -> bool {
-        self.placeholder_end > 0
-            && self.text.get(self.placeholder_end..).is_some_and(|tail| {
-                tail.len() <= LONGEST_JOIN && tail.iter().all(|byte| class(*byte) & JOIN != 0)
-            })
+    /// What stands between the last placeholder and the end of the output.
+    fn behind(&self) -> Behind {
+        match self.text.get(self.placeholder_end..).unwrap_or_default() {
+            _ if self.placeholder_end == 0 => Behind::Other,
+            b" " => Behind::Blank,
+            tail if tail.len() <= LONGEST_JOIN && tail.iter().all(|byte| class(*byte) & JOIN != 0) => {
+                Behind::Joiner
+            }
+            _ => Behind::Other,
+        }
     }
 
     /// Emits a placeholder for `taken` bytes, merging it into one that only joiners or one blank separate it from: a list
     /// is one variable, however long it is.
     fn variable(&mut self, taken: usize) -> usize {
+        self.variable_behind(self.behind(), taken)
+    }
+
+    fn variable_behind(&mut self, behind: Behind, taken: usize) -> usize {
         self.emitted = Emitted::Variable;
-        if self.placeholder_end > 0 && self.text.get(self.placeholder_end..) == Some(b" ") {
-            self.text.truncate(self.placeholder_end);
-        } else if self.joined() {
-            self.emitted = Emitted::Joined;
-            self.text.truncate(self.placeholder_end);
-            if self.number_end.take() == Some(self.text.len()) {
-                // What looked like a number was the beginning of a date, an address or a version.
-                self.count = self.count.saturating_sub(1);
-            }
-        } else {
-            if matches!(self.text.last(), Some(b'-' | b'+')) {
-                let sign = self.text.len().saturating_sub(1);
-                let before = sign.checked_sub(1).and_then(|at| self.text.get(at)).copied();
-                if before.is_none_or(|byte| b" =:([_".contains(&byte)) {
-                    self.text.truncate(sign);
-                    if before == Some(b'_') && taken >= LONG_ID {
-                        self.drop_word();
-                    }
-                    // What now stands before it may be a placeholder to merge with.
-                    return self.variable(taken);
+        match behind {
+            Behind::Blank => self.text.truncate(self.placeholder_end),
+            Behind::Joiner => {
+                self.emitted = Emitted::Joined;
+                self.text.truncate(self.placeholder_end);
+                if self.number_end.take() == Some(self.text.len()) {
+                    // What looked like a number was the beginning of a date, an address or a version.
+                    self.count = self.count.saturating_sub(1);
                 }
             }
-            self.text.extend_from_slice(PLACEHOLDER.as_bytes());
-            self.placeholder_end = self.text.len();
+            Behind::Other => {
+                if matches!(self.text.last(), Some(b'-' | b'+')) {
+                    let sign = self.text.len().saturating_sub(1);
+                    let before = sign.checked_sub(1).and_then(|at| self.text.get(at)).copied();
+                    if before.is_none_or(|byte| b" =:([_".contains(&byte)) {
+                        self.text.truncate(sign);
+                        if before == Some(b'_') && taken >= LONG_ID {
+                            self.drop_word();
+                        }
+                        // What now stands before it may be a placeholder to merge with.
+                        return self.variable(taken);
+                    }
+                }
+                self.text.extend_from_slice(PLACEHOLDER.as_bytes());
+                self.placeholder_end = self.text.len();
+            }
         }
         taken
     }
@@ -381,11 +409,11 @@ impl Masked {
     }
 
     /// Remembers a plain number, the digits before `whole`, with a fraction if one follows and without its unit.
-    fn number(&mut self, rest: &[u8], at: usize, end: usize, whole: usize) -> usize {
+    fn number(&mut self, rest: &[u8], at: usize, end: usize, whole: usize, behind: Behind) -> usize {
         let (mut length, mut taken) = (whole, end);
         if whole == end
             && let Some([b'.', after @ ..]) = rest.get(end..)
-            && let decimals @ 1.. = after.iter().take_while(|byte| byte.is_ascii_digit()).count()
+            && let decimals @ 1.. = digits(after)
         {
             length = end.saturating_add(1).saturating_add(decimals);
             let unit = after.iter().skip(decimals).take_while(|byte| is_word(**byte)).count();
@@ -400,7 +428,7 @@ impl Masked {
             taken = taken.saturating_add(unit);
             worth = factor;
         }
-        self.variable(taken);
+        self.variable_behind(behind, taken);
         if length <= 15
             && is_measure
             && let Some(slot) = self.numbers.get_mut(self.count)

@@ -47,18 +47,40 @@ pub(super) fn ends_path(byte: u8) -> bool {
     class(byte) & END != 0
 }
 
-pub(super) fn is_date_word(word: &[u8]) -> bool {
-    const WORDS: [&[u8]; 19] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-        b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
-    ];
-    WORDS.contains(&word)
+/// A month or a day of the week, as dates have them.
+pub(super) fn is_date_word(word: &[u8; 3]) -> bool {
+    matches!(
+        word,
+        b"Jan"
+            | b"Feb"
+            | b"Mar"
+            | b"Apr"
+            | b"May"
+            | b"Jun"
+            | b"Jul"
+            | b"Aug"
+            | b"Sep"
+            | b"Oct"
+            | b"Nov"
+            | b"Dec"
+            | b"Mon"
+            | b"Tue"
+            | b"Wed"
+            | b"Thu"
+            | b"Fri"
+            | b"Sat"
+            | b"Sun"
+    )
+}
+
+const HIGH: u64 = each(0x80);
+
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 /// How many ASCII letters stand first, as far as eight can be read at once: most of a message is letters.
 pub(super) fn letters(rest: &[u8]) -> usize {
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
     let mut end = 0;
     while let Some(chunk) = rest.get(end..).and_then(<[u8]>::first_chunk) {
         let bytes = u64::from_le_bytes(*chunk);
@@ -75,6 +97,19 @@ pub(super) fn letters(rest: &[u8]) -> usize {
     end
 }
 
+/// How many ASCII digits stand first.
+pub(super) fn digits(rest: &[u8]) -> usize {
+    if let Some(chunk) = rest.first_chunk() {
+        let values = u64::from_le_bytes(*chunk) ^ each(b'0');
+        // A sum that runs over into the next byte comes from one that is no digit.
+        let others = (values.wrapping_add(each(0x80 - 10)) | values) & HIGH;
+        if others != 0 {
+            return others.trailing_zeros() as usize / 8;
+        }
+    }
+    rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -88,6 +123,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_are_digits(text in proptest::collection::vec(prop_oneof![3 => b'0'..=b'9', 1 => any::<u8>()], 0..20)) {
+            prop_assert_eq!(digits(&text), text.iter().take_while(|byte| byte.is_ascii_digit()).count());
+        }
+
         #[test]
         fn letters_are_letters(text in proptest::collection::vec(any::<u8>(), 0..40)) {
             let first = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();

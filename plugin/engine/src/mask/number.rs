@@ -21,26 +21,34 @@ pub(super) fn unit_of(rest: &[u8]) -> Option<(usize, f64)> {
         (b"s", 1000.0),
     ];
     let apart = rest.strip_prefix(b" ")?;
-    let length = apart.iter().take_while(|byte| is_word(**byte)).count();
-    let word = apart.get(..length).filter(|word| !word.is_empty() && word.len() <= 3)?;
+    // Asked after every number, and most often it is another word.
+    if !matches!(apart.first()?, b'B' | b'K' | b'k' | b'M' | b'G' | b'T' | b'u' | b'm' | b's') {
+        return None;
+    }
+    let length = apart.iter().take(4).take_while(|byte| is_word(**byte)).count();
+    let word = apart.get(..length)?;
     let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == word)?;
     Some((length.saturating_add(1), *factor))
 }
 
 /// Digits with at most one point, at most 15 of them: exact enough in one pass, and what `str::parse` costs is not paid.
 pub(super) fn value_of(number: &[u8]) -> f64 {
-    let (mut digits, mut decimals) = (0u64, None);
-    for &byte in number {
-        if byte == b'.' {
-            decimals = Some(0usize);
-        } else {
-            digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
-            decimals = decimals.map(|count| count.saturating_add(1));
-        }
-    }
     const SCALES: [f64; 16] =
         [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    digits as f64 / decimals.and_then(|count| SCALES.get(count)).map_or(1.0, |scale| *scale)
+    let (mut digits, mut point) = (0u64, number.len());
+    for (&byte, at) in number.iter().zip(1..) {
+        if byte == b'.' {
+            point = at;
+            continue;
+        }
+        digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
+    }
+    let decimals = number.len().saturating_sub(point);
+    if decimals == 0 {
+        digits as f64
+    } else {
+        digits as f64 / SCALES.get(decimals).map_or(1.0, |scale| *scale)
+    }
 }
 
 #[cfg(test)]
