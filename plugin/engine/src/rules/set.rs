@@ -124,7 +124,8 @@ pub struct Scratch {
     tries: Tries,
 }
 
-/// A way by which its entry may hit, and the first place of the message where one of its literals was seen.
+/// A way by which its entry may hit, and where in the message a match begins at the earliest (while candidates are
+/// gathered: where one of the way's literals was first seen).
 type Candidate = (u32, usize);
 
 /// The matchers' memory, and how much may still be read.
@@ -225,11 +226,11 @@ impl RuleSet {
         scratch: &mut Scratch,
     ) -> Option<RuleHit> {
         self.search(subject, categories, scratch);
-        let Scratch { candidates, settled, grams, tries, .. } = scratch;
+        let Scratch { candidates, settled, tries, .. } = scratch;
         let view = self.view(subject);
         for own in candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other)) {
             let entry = self.entry(own)?;
-            if self.hits(own, entry, view, settled, grams, tries) && !silenced(&entry.name) {
+            if self.hits(own, entry, view, settled, tries) && !silenced(&entry.name) {
                 return Some(entry.hit());
             }
             if tries.left == 0 {
@@ -248,7 +249,7 @@ impl RuleSet {
         is_kind: impl Fn(&RuleHit) -> bool,
         scratch: &mut Scratch,
     ) -> Option<RuleHit> {
-        let Scratch { candidates, settled, grams, tries, .. } = scratch;
+        let Scratch { candidates, settled, tries, .. } = scratch;
         let view = self.view(subject);
         let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
         let hits = entries.filter_map(|own| Some((own, self.entry(own)?)));
@@ -256,20 +257,20 @@ impl RuleSet {
         below.find_map(|(own, entry)| {
             let hit = entry.hit();
             let is_wanted = tries.left > 0 && is_kind(&hit);
-            (is_wanted && self.hits(own, entry, view, settled, grams, tries)).then_some(hit)
+            (is_wanted && self.hits(own, entry, view, settled, tries)).then_some(hit)
         })
     }
 
     /// Every rule that hits, best first: for people who ask why, not for the hot path.
     pub fn matches(&self, subject: Subject<'_>, scratch: &mut Scratch) -> Vec<RuleHit> {
         self.search(subject, Categories::ALL, scratch);
-        let Scratch { candidates, settled, grams, tries, .. } = scratch;
+        let Scratch { candidates, settled, tries, .. } = scratch;
         tries.left = ALL_BYTES;
         let view = self.view(subject);
         let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
         entries
             .filter_map(|own| Some((own, self.entry(own)?)))
-            .filter(|(own, entry)| self.hits(own, entry, view, settled, grams, tries))
+            .filter(|(own, entry)| self.hits(own, entry, view, settled, tries))
             .map(|(_, entry)| entry.hit())
             .collect()
     }
@@ -295,18 +296,15 @@ impl RuleSet {
         entry: &Entry,
         view: View<'_>,
         settled: &[u64],
-        grams: &mut Grams,
         tries: &mut Tries,
     ) -> bool {
         let is_settled = || ways.iter().any(|(way, _)| has_bit(settled, *way));
-        let mut first =
-            |(way, place): &Candidate| self.ways.get(*way as usize)?.first(grams, view.message, *place);
         let matches = match entry.pattern {
             Pattern::None => true,
             Pattern::Open => is_settled(),
             Pattern::Own(matcher) => {
                 is_settled()
-                    || ways.iter().filter_map(&mut first).min().is_some_and(|first| {
+                    || ways.iter().map(|(_, first)| *first).min().is_some_and(|first| {
                         tries.is_match_from(&self.matchers, matcher, view.message, first)
                     })
             }
@@ -371,6 +369,13 @@ impl RuleSet {
             }
         }
         listed.fill(0);
+        // Most lack something else that their patterns ask for: they are not even sorted.
+        candidates.retain_mut(|(way, place)| {
+            let first =
+                self.ways.get(*way as usize).and_then(|way| way.first(grams, subject.message, *place));
+            *place = first.unwrap_or(*place);
+            first.is_some() || has_bit(settled, *way)
+        });
         candidates.sort_unstable();
     }
 }
