@@ -57,7 +57,15 @@ pub(super) const ORDINARY: &str = "the request from user for session connection 
     database replica primary secondary master slave leader follower election broker topic partition consumer producer \
     terminate terminated terminating kill killed crash crashed reboot rebooted boot booted shutdown interrupted restart \
     restarted recovered recovery backup restore snapshot image images pull pulled push pushed build built deploy test \
-    tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames";
+    tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames \
+    sshd ssh2 pam unix cron sudo systemd kube nginx mysql postgres docker containerd rhost ruser tty euid logname localhost \
+    host hostname child children parent fork power battery call called caller calling callback property properties prop \
+    action actions active activity activate auth authenticate authenticated filesystem directory sender receiver receive \
+    receives respond responding response serve served executor execute executes script score board operation operations \
+    etc var usr lib bin log tmp proc sys conf cfg ini exe dll smtp imap ftp dns dhcp ntp ldap replication shard lease quorum \
+    attempt attempts failed for failed to failed with failed in connection from connection to connected to login from \
+    logged in accepted for denied for not found not available not responding in error on failure no such name= user= id= \
+    state= status= type= code= time= size= addr= port= path= file= msg= level= src= dst= host= pid= uid= action= method= uri=";
 
 /// How likely text has one byte after another, as a power of two; one entry a pair, because all windows of all literals are
 /// weighed by it when a set is compiled.
@@ -135,15 +143,16 @@ impl Key {
 /// numbers, so that a message that has a key rarely lacks the text.
 pub(super) fn keys(spoken_for: &BTreeMap<Vec<u8>, Vec<u32>>) -> BTreeMap<Key, Vec<u32>> {
     // Asked for every field that rules look into, too.
-    static USUAL: LazyLock<HashMap<u32, u32>> = LazyLock::new(|| {
+    static USUAL: LazyLock<HashMap<(usize, u32), u32>> = LazyLock::new(|| {
         let mut times = HashMap::new();
         let windows = ORDINARY.as_bytes().windows(4).filter_map(window);
-        windows.for_each(|window| *times.entry(window).or_insert(0) += 1);
+        windows.for_each(|window| *times.entry(place::<SOME>(hash(window))).or_insert(0) += 1);
         times
     });
     static PAIRS: LazyLock<Pairs> = LazyLock::new(Pairs::of_ordinary_words);
     let (usual, pairs) = (&*USUAL, &*PAIRS);
-    let times = |window: u32| usual.get(&window).copied().unwrap_or(0);
+    // A window that has the place of an ordinary one is looked up in vain as often.
+    let times = |window: u32| usual.get(&place::<SOME>(hash(window))).copied().unwrap_or(0);
     let (mut keys, mut shared) = (BTreeMap::<Key, Vec<u32>>::new(), BTreeMap::<u32, u32>::new());
     for (text, numbers) in spoken_for {
         let choices = (0..).zip(text.windows(4));
