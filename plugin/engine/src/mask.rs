@@ -11,7 +11,7 @@ mod number;
 use std::ops::Range;
 
 use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_key, is_word, letters};
-use number::{unit_of, value_of};
+use number::{Shape, unit_of, value_of};
 
 /// The placeholder of every variable part.
 pub const PLACEHOLDER: &str = "<*>";
@@ -438,39 +438,6 @@ impl Masked {
             self.number_end = Some(self.text.len());
         }
         taken
-    }
-}
-
-/// What a word with digits is, if it is a variable as a whole.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Shape {
-    Number,
-    Id,
-}
-
-impl Shape {
-    fn of(word: &[u8], digits: usize) -> Option<Shape> {
-        let first_digit = word.first().is_some_and(u8::is_ascii_digit);
-        let letters = word.len().saturating_sub(digits);
-        if letters == 0 {
-            return Some(Shape::Number);
-        }
-        let tail = word.get(digits..).unwrap_or_default();
-        if first_digit && letters <= 4 && tail.iter().all(u8::is_ascii_alphabetic) {
-            return Some(Shape::Number); // 17ms, 5GB, 3rd, 12Z
-        }
-        let hex = word.iter().all(u8::is_ascii_hexdigit) && word.len() >= 4;
-        let prefixed_hex = word.len() > 2 && (word.starts_with(b"0x") || word.starts_with(b"0X"));
-        let switches = word
-            .windows(2)
-            .filter(|pair| matches!(pair, [left, right] if left.is_ascii_digit() != right.is_ascii_digit()));
-        let scrambled = switches.count() >= 3;
-        (first_digit
-            || hex
-            || prefixed_hex
-            || scrambled && word.len() >= 6
-            || digits > letters && word.len() >= 8)
-            .then_some(Shape::Id)
     }
 }
 

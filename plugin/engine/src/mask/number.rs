@@ -1,4 +1,5 @@
-//! Plain numbers: what the digits and the unit behind them are worth. Knows nothing of what surrounds them.
+//! Words with digits: whether they are numbers or ids, and what digits and the unit behind them are worth. Knows nothing of
+//! what surrounds them.
 
 use super::class::is_word;
 
@@ -48,6 +49,40 @@ pub(super) fn value_of(number: &[u8]) -> f64 {
         digits as f64
     } else {
         digits as f64 / SCALES.get(decimals).map_or(1.0, |scale| *scale)
+    }
+}
+
+/// What a word with digits is, if it is a variable as a whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shape {
+    Number,
+    Id,
+}
+
+impl Shape {
+    /// `None` if only its digits are.
+    pub(super) fn of(word: &[u8], digits: usize) -> Option<Shape> {
+        let first_digit = word.first().is_some_and(u8::is_ascii_digit);
+        let letters = word.len().saturating_sub(digits);
+        if letters == 0 {
+            return Some(Shape::Number);
+        }
+        let tail = word.get(digits..).unwrap_or_default();
+        if first_digit && letters <= 4 && tail.iter().all(u8::is_ascii_alphabetic) {
+            return Some(Shape::Number); // 17ms, 5GB, 3rd, 12Z
+        }
+        let hex = word.iter().all(u8::is_ascii_hexdigit) && word.len() >= 4;
+        let prefixed_hex = word.len() > 2 && (word.starts_with(b"0x") || word.starts_with(b"0X"));
+        let switches = word
+            .windows(2)
+            .filter(|pair| matches!(pair, [left, right] if left.is_ascii_digit() != right.is_ascii_digit()));
+        let scrambled = switches.count() >= 3;
+        (first_digit
+            || hex
+            || prefixed_hex
+            || scrambled && word.len() >= 6
+            || digits > letters && word.len() >= 8)
+            .then_some(Shape::Id)
     }
 }
 

@@ -57,9 +57,11 @@ pub(super) const ORDINARY: &str = "the request from user for session connection 
     database replica primary secondary master slave leader follower election broker topic partition consumer producer \
     terminate terminated terminating kill killed crash crashed reboot rebooted boot booted shutdown interrupted restart \
     restarted recovered recovery backup restore snapshot image images pull pulled push pushed build built deploy test \
-    tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames \
-    sshd ssh2 pam unix cron sudo systemd kube nginx mysql postgres docker containerd rhost ruser tty euid logname localhost \
-    host hostname child children parent fork power battery call called caller calling callback property properties prop \
+    tests passed skipped page pages fault segment address register interrupt signal channel stream streams frame frames";
+
+/// What ordinary log lines are full of besides: names of programs, by which a rule may well be found, phrases, and keys.
+const USUAL: &str = "sshd ssh2 pam unix cron sudo systemd kube nginx mysql postgres docker containerd rhost ruser tty euid \
+    logname localhost host hostname child children parent fork power battery call called caller calling callback property properties prop \
     action actions active activity activate auth authenticate authenticated filesystem directory sender receiver receive \
     receives respond responding response serve served executor execute executes script score board operation operations \
     etc var usr lib bin log tmp proc sys conf cfg ini exe dll smtp imap ftp dns dhcp ntp ldap replication shard lease quorum \
@@ -143,14 +145,15 @@ impl Key {
 /// numbers, so that a message that has a key rarely lacks the text.
 pub(super) fn keys(spoken_for: &BTreeMap<Vec<u8>, Vec<u32>>) -> BTreeMap<Key, Vec<u32>> {
     // Asked for every field that rules look into, too.
-    static USUAL: LazyLock<HashMap<(usize, u32), u32>> = LazyLock::new(|| {
+    static TIMES: LazyLock<HashMap<(usize, u32), u32>> = LazyLock::new(|| {
         let mut times = HashMap::new();
-        let windows = ORDINARY.as_bytes().windows(4).filter_map(window);
+        let texts = [ORDINARY, USUAL].into_iter();
+        let windows = texts.flat_map(|text| text.as_bytes().windows(4)).filter_map(window);
         windows.for_each(|window| *times.entry(place::<SOME>(hash(window))).or_insert(0) += 1);
         times
     });
     static PAIRS: LazyLock<Pairs> = LazyLock::new(Pairs::of_ordinary_words);
-    let (usual, pairs) = (&*USUAL, &*PAIRS);
+    let (usual, pairs) = (&*TIMES, &*PAIRS);
     // A window that has the place of an ordinary one is looked up in vain as often.
     let times = |window: u32| usual.get(&place::<SOME>(hash(window))).copied().unwrap_or(0);
     let (mut keys, mut shared) = (BTreeMap::<Key, Vec<u32>>::new(), BTreeMap::<u32, u32>::new());
