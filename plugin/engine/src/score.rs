@@ -88,14 +88,14 @@ pub(crate) struct Lost {
 }
 
 /// What a rule still says that was told before and loses this much by it. An ordinary one sinks at most to just below where
-/// it is flagged, so that it still ranks above what no rule minds. A grave one is told twice in full; then it fades too, and
-/// stays two levels below its own at least: flagged, and `medium` if it is critical.
+/// it is flagged, so that it still ranks above what no rule minds. A grave one is told twice in full; then the incident is
+/// known, and it stays two levels below its own: flagged, and `medium` if it is critical.
 fn told(severity: f32, strength: f32, lost: f32) -> f32 {
     if severity < RULE_OVER_KNOWN {
         return strength.min((strength - lost).max(0.48 + 0.02 * strength));
     }
     let floor = if severity < RULE_CRITICAL { FLAGGED } else { MEDIUM };
-    strength.min((strength - (lost - STEP).max(0.0)).max(floor + 0.02 * strength))
+    strength.min((strength - 2.0 * (lost - STEP).max(0.0)).max(floor + 0.02 * strength))
 }
 
 /// The raw score of a record's evidence and rule. Of what was told before, what is unfamiliar stays just flagged.
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grave_rule_is_told_twice_in_full_and_fades_by_two_levels_at_most() {
+    fn a_grave_rule_is_told_twice_in_full_and_then_two_levels_below_its_own() {
         let levels = |severity: f32| -> Vec<Level> {
             (0..6)
                 .map(|doublings| Level::of(told(severity, of_rule(severity), doublings as f32 * STEP)))
@@ -191,10 +191,10 @@ mod tests {
         assert_eq!(levels(4.0)[..3], [Level::Medium, Level::Low, Level::None]);
         assert_eq!(
             levels(6.0),
-            [Level::High, Level::High, Level::Medium, Level::Low, Level::Low, Level::Low]
+            [Level::High, Level::High, Level::Low, Level::Low, Level::Low, Level::Low]
         );
-        assert_eq!(levels(10.0)[..3], [Level::Critical, Level::Critical, Level::High]);
-        assert_eq!(levels(10.0)[3..], [Level::Medium; 3]);
+        assert_eq!(levels(10.0)[..2], [Level::Critical; 2]);
+        assert_eq!(levels(10.0)[2..], [Level::Medium; 4]);
     }
 
     #[test]
