@@ -189,10 +189,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(levels(4.0)[..3], [Level::Medium, Level::Low, Level::None]);
-        assert_eq!(
-            levels(6.0),
-            [Level::High, Level::High, Level::Low, Level::Low, Level::Low, Level::Low]
-        );
+        assert_eq!(levels(6.0), [Level::High, Level::High, Level::Low, Level::Low, Level::Low, Level::Low]);
         assert_eq!(levels(10.0)[..2], [Level::Critical; 2]);
         assert_eq!(levels(10.0)[2..], [Level::Medium; 4]);
     }
