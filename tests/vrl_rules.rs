@@ -59,8 +59,8 @@ impl Both {
 /// A program whose best rule shows in the metadata.
 fn compile(text: &str) -> Vrl {
     let telling = format!(
-        "{text}\n%found = {{\"rule\": rule, \"score\": to_float(rule_parts[2]) ?? 0.0, \"category\": rule_parts[4], \
-         \"description\": rule_parts[5]}}\n"
+        "{text}\nfound = split(rules_best, \"\\t\", limit: 9)\n%found = {{\"rule\": found[1], \
+         \"score\": to_float(found[2]) ?? 0.0, \"category\": found[7], \"reason\": found[8]}}\n"
     );
     Vrl::compile(&telling)
         .unwrap_or_else(|faults| panic!("{}", faults.chars().take(2_000).collect::<String>()))

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use oddline_engine::advice::row::SIDECAR_KEY;
 use vrl::{
     compiler::{
         CompileConfig, Context, Program, TargetValue, compile_with_external,
@@ -51,7 +52,7 @@ impl Vrl {
 
     /// Says that a sidecar is there, by a heartbeat that is not going to be old.
     pub(crate) fn open(&self) {
-        self.put("heartbeat 1", serde_json::json!({"at": 4e9, "ttl": 3}));
+        self.put(SIDECAR_KEY, serde_json::json!({"at": 4e9, "silenced": "", "offset": 0.0}));
     }
 
     /// One event; gives it and its metadata as they leave.
@@ -86,17 +87,17 @@ impl Vrl {
     }
 }
 
-/// `get_enrichment_table_record(table, condition)`, as far as programs use it.
+/// `find_enrichment_table_records(table, condition)`, as far as programs use it.
 #[derive(Clone, Debug)]
 struct LookUp(Rows);
 
 impl Function for LookUp {
     fn identifier(&self) -> &'static str {
-        "get_enrichment_table_record"
+        "find_enrichment_table_records"
     }
 
     fn usage(&self) -> &'static str {
-        "Finds a row."
+        "Finds rows."
     }
 
     fn category(&self) -> &'static str {
@@ -104,7 +105,7 @@ impl Function for LookUp {
     }
 
     fn return_kind(&self) -> u16 {
-        kind::OBJECT
+        kind::ARRAY
     }
 
     fn parameters(&self) -> &'static [Parameter] {
@@ -141,16 +142,15 @@ impl FunctionExpression for Found {
     fn resolve(&self, context: &mut Context) -> Resolved {
         let key = self.condition["key"].resolve(context)?;
         let key = key.try_bytes_utf8_lossy()?.into_owned();
-        match self.rows.lock().unwrap().get(&key) {
-            Some(row) => {
-                let row = [("key", Value::from(key)), ("value", row.clone().into()), ("ttl", 60.into())];
-                Ok(row.into_iter().map(|(name, value)| (KeyString::from(name), value)).collect::<Value>())
-            }
-            None => Err("no rows found".into()),
-        }
+        let rows = self.rows.lock().unwrap();
+        let rows = rows.get(&key).map(|row| {
+            let row = [("key", Value::from(key.as_str())), ("value", row.clone().into()), ("ttl", 60.into())];
+            row.into_iter().map(|(name, value)| (KeyString::from(name), value)).collect::<Value>()
+        });
+        Ok(Value::Array(rows.into_iter().collect()))
     }
 
     fn type_def(&self, _: &TypeState) -> TypeDef {
-        TypeDef::object(Collection::any()).fallible()
+        TypeDef::array(Collection::from_unknown(Kind::object(Collection::any()))).fallible()
     }
 }

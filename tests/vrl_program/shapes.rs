@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oddline_engine::{Mode, Options, Profile};
+use oddline_engine::{Mode, Options, Profile, advice::row::SIDECAR_KEY};
 use serde_json::json;
 use vrl::value::Value;
 
@@ -106,7 +106,7 @@ fn odd_rows_are_no_reason_to_fail() {
         json!({"class": "normal", "burst": {"expected": null, "actual": {}}}),
         json!({"class": "normal", "burst": {"expected": 0, "actual": -1e308}, "similarity": []}),
     ] {
-        for key in ["worker <*> is idle", "heartbeat 1", "rules 1"] {
+        for key in ["worker <*> is idle", SIDECAR_KEY] {
             vrl.put(key, row.clone());
         }
         let (event, _) = vrl.json(json!({"message": "worker 7 is idle"}));

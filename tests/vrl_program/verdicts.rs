@@ -1,6 +1,6 @@
 //! What the program says: of templates that the sidecar knows and does not know, with and without a rule, in every style.
 
-use oddline_engine::{Mode, Options, Profile, TemplateId};
+use oddline_engine::{Mode, Options, Profile, TemplateId, advice::row::SIDECAR_KEY};
 use serde_json::{Value, json};
 
 use crate::{default_program, program};
@@ -27,7 +27,7 @@ fn without_a_sidecar_a_rule_speaks_alone() {
 fn a_heartbeat_that_is_old_or_a_farewell_closes_the_detour() {
     for at in [json!(0), json!(0.0), json!(1.7e9), json!("soon"), json!(null), json!([])] {
         let vrl = default_program();
-        vrl.put("heartbeat 1", json!({"at": at, "ttl": 3}));
+        vrl.put(SIDECAR_KEY, json!({"at": at}));
         let (event, metadata) = vrl.json(json!({"message": "never heard of"}));
         assert_eq!(event["anomaly"]["score"], 0.0);
         assert_eq!(metadata["oddline"].get("detour"), None, "{at}");

@@ -2,6 +2,7 @@
 
 use oddline_engine::{
     Options,
+    advice::row::SIDECAR_KEY,
     rules::{Example, Rule, builtin_rules, parse},
 };
 use proptest::{
@@ -199,10 +200,10 @@ fn the_best_rule_is_told_whole_and_a_silenced_one_is_not() {
     let event = json!({"message": "pump stuck"}).as_object().unwrap().clone();
     assert_eq!(
         told(&both.vrl, &event),
-        json!({"rule": "FIRST", "score": 7.25, "category": "shop", "description": "it's \"so\" {{ bad }}"})
+        json!({"rule": "FIRST", "score": 7.25, "category": "shop", "reason": "rule FIRST (it's \"so\" {{ bad }})"})
     );
-    both.vrl.put("rules 1", json!({"silenced": ["FIRST"]}));
+    both.vrl.put(SIDECAR_KEY, json!({"silenced": "\tFIRST\t"}));
     assert_eq!(told(&both.vrl, &event)["rule"], "SECOND");
-    both.vrl.put("rules 1", json!({"silenced": ["FIRST", "SECOND", 5]}));
+    both.vrl.put(SIDECAR_KEY, json!({"silenced": "\tFIRST\tSECOND\t"}));
     assert_eq!(told(&both.vrl, &event)["rule"], json!(null));
 }

@@ -5,7 +5,7 @@
 
 use oddline_engine::{
     Mode, Settings,
-    advice::row::{HEARTBEAT_KEY, HEARTBEAT_SECONDS, RULES_KEY},
+    advice::row::{HEARTBEAT_SECONDS, SIDECAR_KEY},
 };
 
 /// Name of the enrichment table in Vector's configuration.
@@ -16,24 +16,32 @@ pub(crate) fn is_asked(settings: &Settings) -> bool {
     settings.mode() != Mode::Inline
 }
 
+/// An expression: the row under a key, or null. Asking for all rows costs less than asking for the one: where there is none,
+/// that is no error with a text.
 fn look_up(key: &str) -> String {
-    format!(r#"get_enrichment_table_record("{TABLE}", {{"key": {key}}})"#)
+    format!(r#"find_enrichment_table_records("{TABLE}", {{"key": {key}}})[0].value ?? null"#)
 }
 
-/// Statements that find out which rules are silenced, once for an event: they cost a look-up, so they are for events that
-/// may hit a rule. They add to the local `rules_known`, each name between two tabs. None if no rule can be.
+/// The statement that leaves the row of the sidecar itself in `state`, or false if there is none. It is asked once for an
+/// event, if at all: a look-up costs as much as a dozen regexes.
+pub(crate) fn ask() -> String {
+    format!("state = {{ {} }} || false\n", look_up(&format!("\"{SIDECAR_KEY}\"")))
+}
+
+/// The statements before all that may ask.
+pub(crate) fn unasked(settings: &Settings) -> &'static str {
+    if is_asked(settings) { "state = null\n" } else { "" }
+}
+
+/// The statements that set `rules_known` to the rules that are silenced, each between two tabs. None if no rule can be.
 pub(crate) fn silenced(settings: &Settings) -> String {
     if !is_asked(settings) {
         return String::new();
     }
+    // An error that is caught costs Vector its text, so what is not there is not read.
     format!(
-        r#"if !contains(rules_known, "\t") {{
-feedback, _problem = {}
-names = filter(array(feedback.value.silenced) ?? []) -> |_place, name| {{ is_string(name) }}
-rules_known = rules_known + "\t" + (join(names, "\t") ?? "") + "\t"
-}}
-"#,
-        look_up(&format!("\"{RULES_KEY}\""))
+        "  rules_known = \"\"\n  {}  if state != false {{\n    rules_known = string(state.silenced) ?? \"\"\n  }}\n",
+        ask()
     )
 }
 
@@ -43,10 +51,13 @@ pub(crate) fn offset(settings: &Settings) -> String {
         return String::new();
     }
     format!(
-        r#"  feedback, _problem = {}
-  offset = to_float(feedback.value.offset) ?? 0.0
+        r#"  if state == null {{
+    {}  }}
+  if state != false {{
+    offset = to_float(state.offset) ?? 0.0
+  }}
 "#,
-        look_up(&format!("\"{RULES_KEY}\""))
+        ask()
     )
 }
 
@@ -63,7 +74,7 @@ pub(crate) fn section(settings: &Settings) -> String {
 class = null
 template_id = null
 is_odd = false
-row = {row}.value ?? null
+row = {row}
 if row != null {{
   %oddline.value = row
   class = %oddline.value.class
@@ -84,14 +95,17 @@ if row != null {{
 /// The statements that set `is_open`: whether a questionable record may go on the detour. They ask for the heartbeat of a
 /// sidecar that does not know the template.
 pub(crate) fn heartbeat() -> String {
-    let beat = look_up(&format!("\"{HEARTBEAT_KEY}\""));
     format!(
         r#"is_open = false
-if class == null && !bare {{
-  beat, _problem = {beat}
-  age = to_float(to_unix_timestamp(now(), unit: "milliseconds")) / 1000.0 - (to_float(beat.value.at) ?? 0.0)
-  is_open = age <= {HEARTBEAT_SECONDS}.0
+if class == null && shape != 2 {{
+  if state == null {{
+    {}  }}
+  if state != false {{
+    age = to_float(to_unix_timestamp(now(), unit: "milliseconds")) / 1000.0 - (to_float(state.at) ?? 0.0)
+    is_open = age <= {HEARTBEAT_SECONDS}.0
+  }}
 }}
-"#
+"#,
+        ask()
     )
 }

@@ -54,18 +54,18 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
     let engine = Engine::new(settings.clone(), Arc::new(RuleSet::compile(rules.to_vec()).set));
     let parts = [
         MARKER.to_owned(),
-        pick::section(settings, !levels.is_empty() || asks_for_level, &section.names),
+        pick::section(settings, &section.names),
         mask::PREPARE.to_owned(),
         "# The strongest rule that hits.\n".to_owned(),
+        advice::unasked(settings).to_owned(),
         section.early,
         mask::section(),
+        pick::severity(settings, !levels.is_empty() || asks_for_level),
         pick::level_word(&levels),
         section.text,
-        RESET.to_owned(),
-        format!("model = {}\n", text::string(engine.model())),
         advice::section(settings),
         tags::prepare(settings),
-        verdict::section(settings, &tags::quiet(settings), &tags::told(settings)),
+        verdict::section(settings, &tags::quiet(settings), &tags::told(settings, engine.model())),
     ];
     Program { text: parts.concat(), left_out: section.left_out }
 }
@@ -73,12 +73,5 @@ pub fn program(settings: &Settings, rules: &[Rule]) -> Program {
 /// An event that comes back from the sidecar has a marker, and passes untouched. Logs cannot write metadata.
 const MARKER: &str = "if exists(%oddline.marker) {
   return .
-}
-";
-
-/// Of what else is there only the tag counts. Forgotten after the rules, not before: Vector carries what it knows of the
-/// metadata's type through each statement, and typing hundreds of rules with it takes a third of the time to load.
-const RESET: &str = "if exists(%oddline) {
-  %oddline = {\"tag\": %oddline.tag}
 }
 ";

@@ -3,10 +3,9 @@
 //!
 //! The frame sets before it, as locals of the program: `message` (string, without terminal colours, at most
 //! `max_message_bytes` long), `severity` (integer from 0, trace, to 5, fatal, in the order of
-//! [`Severity`](oddline_engine::Severity), or null), `tag` (string), `has_fields` (whether the event has any of the fields
+//! [`Severity`](oddline_engine::Severity), or null), `tag` (string), `shape` (1: the event has any of the fields
 //! that [`Section::names`] lists). This part may use the statements [`crate::silenced`],
-//! and leaves as locals `rule` (string or null) and `rule_parts`: where there is a rule, its rank, name, score, weights
-//! (see [`verdict::weights`](crate::verdict::weights)), category and description, all texts.
+//! and leaves as local `rules_best`: a tilde, or the best rule in one text, of which [`parts`] makes a list.
 
 mod categories;
 mod entry;
@@ -22,11 +21,7 @@ use oddline_engine::{
     rules::{Rule, RuleSet},
 };
 
-use self::{
-    categories::Choice,
-    entry::{Entry, Silenced},
-    pattern::Text,
-};
+use self::{categories::Choice, entry::Entry, pattern::Text};
 use crate::{LeftOut, text::comment};
 
 /// The part of the program, and what it does not do.
@@ -59,17 +54,14 @@ pub(crate) fn section(rules: &[Rule], settings: &Settings) -> Section {
     for absent in &left_out {
         early.push_str(&comment(&format!("Left out: {}: {}", absent.rule, absent.reason)));
     }
-    let silenced = crate::silenced(settings);
     let (gated, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.is_gated());
-    early.push_str("rules_best = \"~\"\n");
-    early.push_str(OPENING);
+    early.push_str("rules_hits = \"\"\n{\n");
     early.push_str(STAND_INS);
-    by_message(gated, &choice, &silenced, &mut early);
+    by_message(gated, &mut early);
     early.push_str("}\n");
-    let mut text = OPENING.to_owned();
-    write(&entries, &others, &choice, &silenced, &mut text);
-    text.push_str("}\n");
-    text.push_str(ENDING);
+    let mut text = String::new();
+    write(&entries, &others, &mut text);
+    text.push_str(&best(&crate::silenced(settings), &choice));
     let names = entries.iter().flat_map(|entry| entry.names()).cloned().collect();
     Section { early, text, left_out, names }
 }
@@ -100,52 +92,102 @@ fn choose<'r>(rules: &'r [Rule], left_out: &mut Vec<LeftOut>) -> Vec<&'r Rule> {
 }
 
 /// The rules whose patterns a gate can stand for.
-fn by_message(mut entries: Vec<&Entry>, choice: &Choice, silenced: &str, text: &mut String) {
+fn by_message(mut entries: Vec<&Entry>, text: &mut String) {
     // Rules of one file speak of the same things: their gates have much in common.
     entries.sort_by_key(|entry| entry.place());
-    tree::write(&entries, choice, silenced, text);
+    tree::write(&entries, text);
 }
 
 /// All others, and all again by their levels.
-fn write(entries: &[Entry], others: &[&Entry], choice: &Choice, silenced: &str, text: &mut String) {
+fn write(entries: &[Entry], others: &[&Entry], text: &mut String) {
     let (bare, by_needs): (Vec<&Entry>, Vec<&Entry>) =
         others.iter().partition(|entry| entry.needs().is_empty());
     // Patterns that promise nothing, and fields that need not be there: asked of every event.
-    let body = statements(&bare, choice, |entry| {
+    for entry in bare {
         let matcher = entry.matcher.as_ref();
         let first = matcher.map(|matcher| entry::matches(&matcher.original, Text::Original));
-        entry.statement(first, Silenced::ask(silenced))
-    });
-    text.push_str(&body);
-    by_field(&by_needs, choice, silenced, text);
+        text.push_str(&entry.statement(first, false));
+    }
+    by_field(&by_needs, text);
     let levels: Vec<&Entry> = entries.iter().filter(|entry| entry.level.is_some()).collect();
-    let body = statements(&levels, choice, |entry| {
-        let level = entry.level.unwrap_or_default();
-        entry.statement(Some(format!("severity == {level}")), Silenced::asked(silenced))
-    });
     if !levels.is_empty() {
-        text.push_str(&format!("if severity != null {{\n{silenced}{body}}}\n"));
-    }
-}
-
-/// A statement for each of the rules, where its category applies.
-fn statements(entries: &[&Entry], choice: &Choice, each: impl Fn(&Entry) -> String) -> String {
-    let mut out = String::new();
-    if entries.iter().any(|entry| choice.local(&entry.category).is_some()) {
-        out.push_str(choice.statements());
-    }
-    for entry in entries {
-        match choice.local(&entry.category) {
-            Some(local) => out.push_str(&format!("if {local} {{\n{}}}\n", each(entry))),
-            None => out.push_str(&each(entry)),
+        text.push_str("if severity != null {\n");
+        for entry in levels {
+            let level = entry.level.unwrap_or_default();
+            text.push_str(&entry.statement(Some(format!("severity == {level}")), false));
         }
+        text.push_str("}\n");
     }
-    out
 }
 
-/// What silences rules and which categories apply, once it was asked, are one text: each local more, and lists more than texts,
-/// costs Vector time for every statement it compiles.
-const OPENING: &str = "{\nrules_known = \"\"\n";
+/// The rules of fields alone, behind the question whether the event has any of them.
+fn by_field(entries: &[&Entry], text: &mut String) {
+    if entries.is_empty() {
+        return;
+    }
+    let mut groups: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        groups.entry(entry.needs().join(" || ")).or_default().push(entry);
+    }
+    text.push_str("if shape == 1 {\n");
+    for (needs, of) in groups {
+        text.push_str(&format!("if {needs} {{\n"));
+        for entry in of {
+            let matcher = entry.matcher.as_ref();
+            let first = matcher.map(|matcher| entry::matches(&matcher.original, Text::Original));
+            text.push_str(&entry.statement(first, false));
+        }
+        text.push_str("}\n");
+    }
+    text.push_str("}\n");
+}
+
+/// An expression: the parts of the text in a local that says what a hit is: rank, name, score, the weights of
+/// [`verdict::weights`](crate::verdict::weights) at 3 to 6, category, and its part of a reason.
+pub(crate) fn parts(local: &str) -> String {
+    format!(r#"split({local}, "\t", limit: 9)"#)
+}
+
+/// The statements that find the best of all hits that count: of no rule that is silenced, in a category that applies. Both
+/// are asked only for events with a hit, and looked at hit by hit only where something does not count.
+fn best(silenced: &str, choice: &Choice) -> String {
+    let applies = choice.applies("category");
+    let mut free = Vec::new();
+    let mut counts = vec!["name != null".to_owned()];
+    if !silenced.is_empty() {
+        free.push(r#"rules_known == """#.to_owned());
+        counts.push(r#"!contains(rules_known, "\t" + name + "\t")"#.to_owned());
+    }
+    if let Some(applies) = applies {
+        free.push(choice.all());
+        counts.push(applies);
+    }
+    let free = if free.is_empty() { "true".to_owned() } else { free.join(" && ") };
+    format!(
+        r#"rules_best = "~"
+if rules_hits != "" {{
+{silenced}{categories}  all_count = {free}
+  for_each(split(rules_hits, "\n")) -> |_at, hit| {{
+    if hit < rules_best && hit != "" {{
+      if all_count {{
+        rules_best = hit
+      }} else {{
+        parts = {parts}
+        name = string(parts[1]) ?? ""
+        category = string(parts[7]) ?? ""
+        if {counts} {{
+          rules_best = hit
+        }}
+      }}
+    }}
+  }}
+}}
+"#,
+        categories = choice.statements(),
+        parts = parts("hit"),
+        counts = counts.join(" && "),
+    )
+}
 
 /// Sets `rules_text`: the message with a control character for each byte that is not ASCII, see `pattern`; and `rules_low`: the
 /// same in lower case.
@@ -156,44 +198,4 @@ rules_text = replace(rules_text, r'[\x{800}-\x{ffff}]', "\u{1a}\u{1a}\u{1a}")
 rules_text = replace(rules_text, r'[\x{10000}-\x{10ffff}]', "\u{1a}\u{1a}\u{1a}\u{1a}")
 }
 rules_low = downcase(rules_text)
-"#;
-
-/// The rules of fields alone, behind the question whether the event has any of them.
-fn by_field(entries: &[&Entry], choice: &Choice, silenced: &str, text: &mut String) {
-    if entries.is_empty() {
-        return;
-    }
-    let mut groups: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries {
-        groups.entry(entry.needs().join(" || ")).or_default().push(entry);
-    }
-    text.push_str("if has_fields {\n");
-    text.push_str(silenced);
-    if entries.iter().any(|entry| choice.local(&entry.category).is_some()) {
-        text.push_str(choice.statements());
-    }
-    for (needs, of) in groups {
-        text.push_str(&format!("if {needs} {{\n"));
-        for entry in of {
-            let matcher = entry.matcher.as_ref();
-            let first = [
-                choice.local(&entry.category),
-                matcher.map(|matcher| entry::matches(&matcher.original, Text::Original)),
-            ];
-            let first: Vec<String> = first.into_iter().flatten().collect();
-            let first = (!first.is_empty()).then(|| first.join(" && "));
-            text.push_str(&entry.statement(first, Silenced::asked(silenced)));
-        }
-        text.push_str("}\n");
-    }
-    text.push_str("}\n");
-}
-
-/// Tells what the best hit is.
-const ENDING: &str = r#"rule = null
-rule_parts = []
-if rules_best != "~" {
-    rule_parts = split(rules_best, "\t", limit: 6)
-    rule = rule_parts[1]
-}
 "#;

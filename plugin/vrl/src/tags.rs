@@ -26,15 +26,20 @@ pub(crate) fn prepare(settings: &Settings) -> String {
         r#"if template_id == null {{
   hash = int({{ if size >= 0 {{ xxhash(masked, "XXH3-64") }} else {{ null }} }}) ?? 0
   if hash >= 0 {{
-    template_id = slice("0000000000000000" + (format_int(hash, 16) ?? ""), -16) ?? ""
+    template_id = format_int(hash, 16) ?? ""
   }} else {{
-    # The lower 63 bits, and the highest one again in the first digit.
-    digits = slice("0000000000000000" + (format_int(hash + 9223372036854775807 + 1, 16) ?? ""), -16) ?? ""
-    first = parse_int(slice(digits, 0, 1) ?? "", 16) ?? 0
-    template_id = (slice("89abcdef", first, first + 1) ?? "") + (slice(digits, 1) ?? "")
+    # The lower 63 bits, and the highest one in the first digit.
+    template_id = format_int(hash + 9223372036854775807 + 1, 16) ?? ""
+  }}
+  if length(template_id) != 16 {{
+    template_id = slice("000000000000000" + template_id, -16) ?? ""
+  }}
+  if hash < 0 {{
+    first = parse_int(slice(template_id, 0, 1) ?? "", 16) ?? 0
+    template_id = (slice("89abcdef", first, first + 1) ?? "") + (slice(template_id, 1) ?? "")
   }}
 }}
-if has_fields {{
+if shape == 1 {{
 {moves}}}
 "#,
         moves = names.iter().map(|name| make_way(name)).collect::<String>(),
@@ -67,8 +72,8 @@ fn make_way(name: &str) -> String {
     )
 }
 
-/// For routes and counts. One by one: that costs Vector half of what an object costs, where there is nothing to clear.
-const METADATA: &str = "  %oddline.tag = tag\n  %oddline.template_id = template_id\n";
+/// For routes and counts. Of what else is there nothing counts.
+const METADATA: &str = "  %oddline = {\"tag\": tag, \"template_id\": template_id}\n";
 
 /// The statements for an event that is known and ordinary.
 pub(crate) fn quiet(settings: &Settings) -> String {
@@ -84,17 +89,20 @@ pub(crate) fn quiet(settings: &Settings) -> String {
     } else {
         String::new()
     };
-    let row = if advice::is_asked(settings) { "  del(%oddline.value)\n" } else { "" };
-    tags + METADATA + row
+    tags + METADATA
 }
 
 /// The statements for all other events.
-pub(crate) fn told(settings: &Settings) -> String {
+pub(crate) fn told(settings: &Settings, model: &str) -> String {
     let style = TagStyle::of(settings);
     let is_asked = advice::is_asked(settings);
     let (pending, mode) = (style.pending(), settings.mode());
     let is_same = style.profile == pending.profile && style.detail == pending.detail;
-    let mut statements = String::from("  %oddline = {\"tag\": tag, \"template_id\": template_id}\n");
+    let mut statements = format!("  model = {}\n", text::string(model));
+    if is_asked {
+        statements += "  similarity = null\n  nearest = null\n  if class != null {\n    similarity = %oddline.value.similarity\n    nearest = %oddline.value.nearest\n  }\n";
+    }
+    statements += METADATA;
     if is_asked {
         let ways: String = ROUTING.iter().map(|name| make_way(name)).collect();
         let routing = ROUTING.map(text::field).join(" || ");
@@ -117,11 +125,12 @@ pub(crate) fn told(settings: &Settings) -> String {
         );
     }
     let skip = if is_asked && mode != Mode::Copy && !is_same { " && !is_pending" } else { "" };
-    statements += &format!("  if status != null && !bare{skip} {{\n{}  }}\n", write(&style, is_asked, None));
+    statements +=
+        &format!("  if status != null && shape != 2{skip} {{\n{}  }}\n", write(&style, is_asked, None));
     if style.annotate == Annotate::All {
         let quiet: Vec<TagField> = TagField::ALL.into_iter().filter(|it| is_quiet(*it)).collect();
         statements += &format!(
-            r#"  if status == null && !bare {{
+            r#"  if status == null && shape != 2 {{
 {}  if rule != null {{
 {}  }}
   }}
@@ -134,7 +143,7 @@ pub(crate) fn told(settings: &Settings) -> String {
 }
 
 /// An event that is no object has no place for tags: they go into its metadata.
-const BARE: &str = r#"  if bare {
+const BARE: &str = r#"  if shape == 2 {
     %oddline.tags = compact({"score": round(score, precision: 3), "level": level, "status": status, "rule": rule, "reason": reason})
   }
 "#;
@@ -203,7 +212,7 @@ fn value(style: &TagStyle, field: TagField) -> &'static str {
         TagField::Status => "status",
         TagField::Flags => "signals",
         TagField::Rule => "rule",
-        TagField::Category => "(string(rule_parts[4]) ?? \"\")",
+        TagField::Category => "(string(rule_parts[7]) ?? \"\")",
         TagField::RuleScore => "round(to_float(rule_parts[2]) ?? 0.0, precision: 3)",
         TagField::Template => "masked",
         TagField::Similarity => "round(to_float(similarity) ?? 0.0, precision: 3)",

@@ -29,18 +29,23 @@ const TIMES: [f64; 12] = [150.0, 100.0, 70.0, 50.0, 30.0, 20.0, 15.0, 10.0, 7.0,
 const LEVELS: [(f32, Level); 4] =
     [(0.92, Level::Critical), (0.8, Level::High), (0.65, Level::Medium), (0.5, Level::Low)];
 
-/// The statements. Before them are set: `message`, `masked`, `size`, `bare`, `rule` and what goes with it, and what
-/// [`advice::section`] sets. Where there is nothing to tell, the statements `quiet` follow. Else `score`, `level`,
-/// `status` (null: none), `signals`, `reason`, `rate`, `similarity`, `nearest` are set, and the statements `told` follow.
+/// The statements. Before them are set: `message`, `masked`, `size`, `shape`, `rules_best`, and what
+/// [`advice::section`] sets. Where there is nothing to tell, the statements `quiet` follow. Else `rule` (string or null),
+/// `rule_parts` (see [`crate::rules::parts`]), `score`, `level`, `status` (null: none), `signals`, `reason` and `rate` are set,
+/// and the statements `told` follow.
 pub(crate) fn section(settings: &Settings, quiet: &str, told: &str) -> String {
     let is_asked = advice::is_asked(settings);
     let nothing = if is_asked {
-        r#"rule == null && !is_odd && !bare && (class == "normal" || class == "seen" || class == null && !is_open)"#
+        r#"rules_best == "~" && !is_open && !is_odd && shape != 2 && (class == null || class == "normal" || class == "seen")"#
     } else {
-        "rule == null && !bare"
+        r#"rules_best == "~" && shape != 2"#
     };
-    let (heartbeat, prepare, evidence) = if is_asked {
-        let excused = "  if class == \"exception\" {\n    rule = null\n    is_odd = false\n  }\n";
+    let (heartbeat, excused, evidence) = if is_asked {
+        let excused = r#"  if class == "exception" {
+    is_odd = false
+    rules_best = "~"
+  }
+"#;
         (advice::heartbeat(), excused, evidence() + &rate())
     } else {
         (String::new(), "", String::new())
@@ -52,18 +57,19 @@ pub(crate) fn section(settings: &Settings, quiet: &str, told: &str) -> String {
         r#"# The verdict.
 {heartbeat}if {nothing} {{
 {quiet}}} else {{
-{prepare}  score = 0.0
+{excused}  rule = null
+  rule_parts = []
+  score = 0.0
   level = "none"
   status = null
   reason = ""
   signals = []
   rate = null
-  similarity = null
-  nearest = null
-  is_new = false
   strongest = 0.0
   doubt = 1.0
   offset = 0.0
+  alone = 0.0
+  strength = 0.0
 {evidence}{rule}  if rule != null || strongest > 0.0 {{
 {offset}{join}  {levels}
 {route}  }}
@@ -81,8 +87,9 @@ pub(crate) fn section(settings: &Settings, quiet: &str, told: &str) -> String {
 fn evidence() -> String {
     let (long, run) = ENTROPY_BYTES;
     format!(
-        r#"    if class == null && is_open && match(masked, r'[A-Za-z[^\x00-\x7F]]') {{
-      is_new = true
+        r#"  if is_open {{
+    if match(masked, r'[A-Za-z[^\x00-\x7F]]') {{
+      status = "pending"
       signals = ["new"]
       strongest = {new}
       reason = "new message (not known to the sidecar)"
@@ -95,19 +102,23 @@ fn evidence() -> String {
           reason = "unusually random text (" + to_string(round(bits, precision: 1)) + " bits per byte); " + reason
         }}
       }}
-    }} else if class != null {{
-      similarity = %oddline.value.similarity
-      nearest = %oddline.value.nearest
-      if class == "anomalous" {{
-        signals = ["semantic"]
-        strongest = to_float(%oddline.value.score) ?? 0.0
-        reason = "unlike anything known"
-        if is_string(nearest) && nearest != "" && similarity != null {{
-          cosine = to_string(round(to_float(similarity) ?? 0.0, precision: 2))
-          reason = reason + " (nearest " + cosine + ": \"" + (truncate(nearest, 80) ?? "") + "\")"
-        }}
-      }}
     }}
+  }} else if class == "anomalous" {{
+    signals = ["semantic"]
+    strongest = to_float(%oddline.value.score) ?? 0.0
+    if strongest > 0.99 {{
+      strongest = 0.99
+    }} else if strongest < 0.0 {{
+      strongest = 0.0
+    }}
+    reason = "unlike anything known"
+    nearest = %oddline.value.nearest
+    similarity = %oddline.value.similarity
+    if is_string(nearest) && nearest != "" && similarity != null {{
+      cosine = to_string(round(to_float(similarity) ?? 0.0, precision: 2))
+      reason = reason + " (nearest " + cosine + ": \"" + (truncate(nearest, 80) ?? "") + "\")"
+    }}
+  }}
 "#,
         new = float(NEW.into()),
         bits = float(ENTROPY_BITS),
@@ -151,11 +162,7 @@ fn rate() -> String {
         doubt = 1.0 - strongest / 2.0
         strongest = strength
       }}
-    }}
-    if strongest > 0.99 {{
-      strongest = 0.99
-    }} else if strongest < 0.0 {{
-      strongest = 0.0
+      strength = 0.0
     }}
 "#,
         drop = float(DROP.into()),
@@ -163,47 +170,44 @@ fn rate() -> String {
     )
 }
 
-/// What a rule's score weighs: its strength, and the score where it is all there is; both again for a template that is
-/// known. Both are the engine's, to the last digit. One text, because a chain of comparisons costs each event that hits a
-/// rule, and the compiler still more.
+/// What a rule's score weighs, between tabs: its strength, and the score where it is all there is; both again for a template
+/// that is known. All are the engine's, to the last digit. They stand in the rule's text, because a chain of comparisons
+/// costs each event that hits a rule, and the compiler still more.
 pub(crate) fn weights(settings: &Settings, severity: f32) -> String {
     let weights = [false, true].map(|is_known| {
         let strength = score::of_rule_on(severity, is_known);
         let alone = score::calibrate(score::join(std::iter::once(strength)), settings.threshold(), 0.0);
-        format!("{},{}", float(strength.into()), float(alone.into()))
+        format!("{}\t{}", float(strength.into()), float(alone.into()))
     });
-    weights.join(",")
+    weights.join("\t")
 }
 
 /// The rule's part.
 fn rule(settings: &Settings) -> String {
-    let known = if advice::is_asked(settings) {
-        r#"      if class != null && ((class == "normal" && %oddline.value.similarity == null) || %oddline.value.habit == true) {
-        strength = to_float(weights[2]) ?? 0.0
-        alone = to_float(weights[3]) ?? 0.0
-      }
-"#
+    let weights = "to_float(rule_parts[3]) ?? 0.0\n    alone = to_float(rule_parts[4]) ?? 0.0";
+    let weights = if advice::is_asked(settings) {
+        format!(
+            r#"if class != null && ((class == "normal" && %oddline.value.similarity == null) || %oddline.value.habit == true) {{
+      strength = to_float(rule_parts[5]) ?? 0.0
+      alone = to_float(rule_parts[6]) ?? 0.0
+    }} else {{
+      strength = {weights}
+    }}"#
+        )
     } else {
-        ""
+        format!("strength = {weights}")
     };
     format!(
-        r#"    strength = 0.0
-    alone = 0.0
-    if rule != null {{
-      weights = split(string(rule_parts[3]) ?? "", ",")
-      strength = to_float(weights[0]) ?? 0.0
-      alone = to_float(weights[1]) ?? 0.0
-{known}      signals = flatten(["pattern", signals])
-      if reason != "" {{
-        reason = reason + "; "
-      }}
-      reason = reason + "rule " + (string(rule) ?? "")
-      description = string(rule_parts[5]) ?? ""
-      if description != "" {{
-        reason = reason + " (" + description + ")"
-      }}
-    }}
-"#
+        r#"  if rules_best != "~" {{
+    rule_parts = {parts}
+    rule = rule_parts[1]
+    {weights}
+    signals = flatten(["pattern", signals])
+    phrase = string(rule_parts[8]) ?? ""
+    reason = if reason == "" {{ phrase }} else {{ reason + "; " + phrase }}
+  }}
+"#,
+        parts = crate::rules::parts("rules_best"),
     )
 }
 
@@ -238,14 +242,14 @@ fn join(threshold: f32) -> String {
 }
 
 /// Where the record goes.
-const ROUTE: &str = r#"    if class == null && is_open {
-      if level != "none" || is_new {
+const ROUTE: &str = r#"    if is_open {
+      if level != "none" {
         status = "pending"
       }
     } else if level != "none" {
       if class == "anomalous" {
         status = "confirmed"
-      } else if class != null || bare {
+      } else if class != null || shape == 2 {
         status = "inline"
       } else {
         status = "skipped"

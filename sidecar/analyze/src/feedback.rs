@@ -6,7 +6,7 @@ use std::{
     sync::{MutexGuard, PoisonError},
 };
 
-use oddline_engine::advice::row::RulesRow;
+use oddline_engine::advice::row::SidecarRow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -79,9 +79,11 @@ impl Feedback {
         }
     }
 
-    pub(crate) fn row(&self, now: u64) -> RulesRow {
+    /// What it says to a shipper's table, written `at` a Unix second.
+    pub(crate) fn row(&self, at: f64, now: u64) -> SidecarRow {
         let silenced = self.silenced_rules.iter().filter(|(_, until)| **until == 0 || now < **until);
-        RulesRow { silenced: silenced.map(|(name, _)| name.clone()).collect(), offset: self.threshold_offset }
+        let silenced = SidecarRow::join(silenced.map(|(name, _)| name.as_str()));
+        SidecarRow { at, silenced, offset: self.threshold_offset }
     }
 }
 
@@ -150,7 +152,8 @@ mod tests {
     fn a_rule_is_silenced_until_its_second() {
         let rules = [("FOR_EVER".to_owned(), 0), ("FOR_NOW".to_owned(), 100)].into();
         let feedback = Feedback { silenced_rules: rules, threshold_offset: -0.1 };
-        assert_eq!(feedback.row(99).silenced, ["FOR_EVER", "FOR_NOW"]);
-        assert_eq!(feedback.row(100), RulesRow { silenced: vec!["FOR_EVER".into()], offset: -0.1 });
+        assert_eq!(feedback.row(0.0, 99).silenced, "\tFOR_EVER\tFOR_NOW\t");
+        let row = SidecarRow { at: 1.5, silenced: "\tFOR_EVER\t".into(), offset: -0.1 };
+        assert_eq!(feedback.row(1.5, 100), row);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use oddline_engine::{
     Class, TemplateId,
-    advice::row::{HEARTBEAT_KEY, RULES_KEY, RowClass, RulesRow, TemplateRow},
+    advice::row::{RowClass, SIDECAR_KEY, SidecarRow, TemplateRow},
     score,
 };
 use serde::Serialize;
@@ -70,7 +70,7 @@ impl Body {
 
 /// A template's row, unless its text cannot be a key.
 fn row(state: &TemplateState, rates: Told, now: u64) -> Option<(Arc<str>, TemplateRow)> {
-    if state.text.len() > MAX_KEY_BYTES || [HEARTBEAT_KEY, RULES_KEY].contains(&&*state.text) {
+    if state.text.len() > MAX_KEY_BYTES || *state.text == *SIDECAR_KEY {
         return None;
     }
     let class = if takes_sides(state) { state.class.into() } else { RowClass::Seen };
@@ -111,7 +111,7 @@ impl Shared {
         told.into_iter().take(MAX_ADVICE_ROWS).map(|(_, id)| id).collect()
     }
 
-    fn rules_row(&self) -> RulesRow {
-        self.feedback().row(self.now_seconds())
+    fn sidecar_row(&self, at: f64) -> SidecarRow {
+        self.feedback().row(at, self.now_seconds())
     }
 }

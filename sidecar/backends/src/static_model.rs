@@ -89,9 +89,7 @@ impl StaticModel {
         inline: bool,
     ) -> Result<Self, BackendError> {
         let rejected = |what: String| BackendError::rejected(format!("embedding model {name}: {what}"));
-        if !config_is_mean_pooled(config) {
-            return Err(rejected("config.json asks for a pooling other than mean".to_owned()));
-        }
+        check_config(config).map_err(|what| rejected(format!("config.json {what}")))?;
         // Its own vectors are always brought to unit length, whatever its configuration says.
         let model = Model2Vec::from_bytes(tokenizer, model, config, Some(true))
             .map_err(|error| rejected(format!("{error:#}")))?;
@@ -104,9 +102,19 @@ impl StaticModel {
     }
 }
 
-fn config_is_mean_pooled(config: &[u8]) -> bool {
-    let config: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
-    config.get("pooling").and_then(|pooling| pooling.as_str()).is_none_or(|pooling| pooling == "mean")
+/// Whether a configuration is one of a model that is read as it was made: the crate takes anything for one.
+fn check_config(config: &[u8]) -> Result<(), String> {
+    let config: serde_json::Value =
+        serde_json::from_slice(config).map_err(|error| format!("is not JSON: {error}"))?;
+    let Some(config) = config.as_object() else {
+        return Err("is no JSON object; take the one that model2vec wrote".to_owned());
+    };
+    match config.get("pooling") {
+        Some(pooling) if !pooling.is_null() && pooling.as_str() != Some("mean") => {
+            Err(format!("asks for the pooling {pooling}; only \"mean\" is known"))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Inner {

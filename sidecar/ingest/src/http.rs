@@ -49,7 +49,14 @@ pub struct Http {
 
 /// The routes.
 pub fn router(http: Http) -> Router {
-    Router::new().route("/v1/records", post(records)).with_state(Arc::new(http))
+    Router::new().route("/v1/records", post(records).fallback(not_a_post)).with_state(Arc::new(http))
+}
+
+/// What somebody with a browser reads.
+async fn not_a_post() -> impl IntoResponse {
+    let text = "/v1/records takes records by POST: one JSON object, a list of them, or one a line";
+    let refusal = Refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text.to_owned());
+    ([(header::ALLOW, "POST")], refusal)
 }
 
 async fn records(State(http): State<Arc<Http>>, request: Request) -> Response {

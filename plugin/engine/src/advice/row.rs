@@ -1,5 +1,5 @@
 //! Advice as rows of a key-value table, for shippers that read no file: one row per template, keyed by its masked text,
-//! and two rows whose keys no masked text can have. Gives the shapes; who writes and who reads them is not known here.
+//! and one row whose key no masked text can have. Gives the shapes; who writes and who reads them is not known here.
 //!
 //! ```
 //! use oddline_engine::advice::row::{RowClass, TemplateRow};
@@ -15,29 +15,37 @@ use serde::{Deserialize, Serialize};
 use super::Class;
 use crate::verdict::TemplateId;
 
-/// Key of the [`Heartbeat`]. Masked text holds no digit.
-pub const HEARTBEAT_KEY: &str = "heartbeat 1";
-/// Key of the [`RulesRow`].
-pub const RULES_KEY: &str = "rules 1";
+/// Key of the [`SidecarRow`]. Masked text holds no digit.
+pub const SIDECAR_KEY: &str = "sidecar 1";
 /// A heartbeat older than this many seconds, or none: the sidecar is not there.
 pub const HEARTBEAT_SECONDS: u64 = 3;
 
-/// Says that the sidecar is there.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// Unix seconds at which it was written; 0: a farewell.
-    pub at: f64,
-    /// Seconds for which the table keeps it.
-    pub ttl: u64,
-}
-
-/// What holds for all templates.
+/// That the sidecar is there, and what holds for all templates: one row, because asking a table costs more than reading
+/// what it answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RulesRow {
-    /// Names of the rules that count for nothing now.
-    pub silenced: Vec<String>,
+pub struct SidecarRow {
+    /// Unix seconds at which it was written; 0: the sidecar goes, or has not written all rows yet. What else the row says
+    /// holds for as long as the table keeps it.
+    pub at: f64,
+    /// Names of the rules that count for nothing now, each between two tabs; see [`SidecarRow::join`].
+    pub silenced: String,
     /// Added to every score before the level is read, -0.5..=0.5.
     pub offset: f32,
+}
+
+impl SidecarRow {
+    /// Names as they stand in a row. One that could be taken for two is left out: no rule has it.
+    pub fn join<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+        let mut text = String::new();
+        for name in names.into_iter().filter(|name| !name.contains('\t')) {
+            if text.is_empty() {
+                text.push('\t');
+            }
+            text.push_str(name);
+            text.push('\t');
+        }
+        text
+    }
 }
 
 /// The sidecar's class, and what lies below it.
@@ -114,12 +122,16 @@ mod tests {
     use crate::mask::Masked;
 
     #[test]
-    fn no_masked_text_is_one_of_our_keys() {
-        for key in [HEARTBEAT_KEY, RULES_KEY] {
-            let mut masked = Masked::default();
-            masked.mask(key.as_bytes());
-            assert_ne!(masked.text, key.as_bytes());
-        }
+    fn no_masked_text_is_our_key() {
+        let mut masked = Masked::default();
+        masked.mask(SIDECAR_KEY.as_bytes());
+        assert_ne!(masked.text, SIDECAR_KEY.as_bytes());
+    }
+
+    #[test]
+    fn each_silenced_name_stands_between_two_tabs() {
+        assert_eq!(SidecarRow::join([]), "");
+        assert_eq!(SidecarRow::join(["A", "B\tC", "D"]), "\tA\tD\t");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that add to the local
-//! `rules_known` the categories that apply, of those that do not always do, each between two line ends. Knows no rule.
+//! Which categories of rules apply to an event: takes the option `rule_categories`, gives statements that set the local
+//! `rules_for` to the categories that apply, of those that do not always do, each between two line ends. Knows no rule.
 
 use oddline_engine::{
     Settings,
@@ -63,26 +63,31 @@ impl Choice {
             .filter(|name| applies(name, &selection.rest()))
             .map(|name| format!("{name}\\n"))
             .collect();
-        let statements = format!(
-            "if !contains(rules_known, \"\\n\") {{\nrules_for = \"\\n{rest}\"\n{}{}\nrules_known = rules_known + rules_for\n}}\n",
-            hint(settings),
-            branches.join(" else ")
-        );
+        let statements =
+            format!("rules_for = \"\\n{rest}\"\n{}{}\n", hint(settings), branches.join(" else "));
         Choice { statements: if varying.is_empty() { String::new() } else { statements }, varying }
     }
 
-    /// The statements; they use `tag` and the event, and are only needed where a varying category is asked for. Once is
-    /// enough for an event.
+    /// The statements; they use `tag` and the event.
     pub(crate) fn statements(&self) -> &str {
         &self.statements
     }
 
-    /// An expression: whether a category applies; `None` if it always does.
-    pub(crate) fn local(&self, category: &str) -> Option<String> {
-        self.varying
-            .iter()
-            .find(|name| **name == category)
-            .map(|name| format!("contains(rules_known, \"\\n{name}\\n\")"))
+    /// An expression: whether all apply.
+    pub(crate) fn all(&self) -> String {
+        let all: String = self.varying.iter().map(|name| format!("{name}\\n")).collect();
+        format!(r#"rules_for == "\n{all}""#)
+    }
+
+    /// An expression: whether the category in a local applies; `None` if every one does.
+    pub(crate) fn applies(&self, local: &str) -> Option<String> {
+        let varying: Vec<String> = self.varying.iter().map(|name| text::string(name)).collect();
+        (!varying.is_empty()).then(|| {
+            format!(
+                r#"(!includes([{}], {local}) || contains(rules_for, "\n" + {local} + "\n"))"#,
+                varying.join(", ")
+            )
+        })
     }
 }
 
@@ -119,10 +124,10 @@ fn hint(settings: &Settings) -> String {
                 "if is_string({place}) {{ rules_hint = rules_hint + encode_json({place}) }}\n"
             ));
         }
-        out.push_str("if has_fields {\n");
+        out.push_str("if shape == 1 {\n");
     };
     read(plain);
     read(others);
-    out.truncate(out.len().saturating_sub("if has_fields {\n".len()));
+    out.truncate(out.len().saturating_sub("if shape == 1 {\n".len()));
     out + "}\n"
 }

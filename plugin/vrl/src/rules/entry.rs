@@ -9,22 +9,16 @@ use crate::{text, verdict};
 
 use super::{
     fields::{self, Condition},
-    gate::{self, Depth, Piece},
+    gate::{self, Depth, How, Piece},
     pattern::{self, Text},
 };
 
 /// A rule in the words of VRL.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Its category.
-    pub(crate) category: Arc<str>,
     /// The severity that is as good as a match.
     pub(crate) level: Option<u8>,
-    /// Its place among all rules, best first.
-    pub(crate) rank: usize,
-    /// Its name between two tabs, as a string literal.
-    name: String,
-    /// What the best hit becomes: rank, name, score, its weights, category and description, so that the least is the best.
+    /// What a hit adds to `rules_hits`, see [`super::best`]: the least is the best.
     key: String,
     /// None for rules of fields alone.
     pub(crate) matcher: Option<Matcher>,
@@ -69,24 +63,23 @@ impl Entry {
             unless.push((regex, kind, pattern::translate_original(&hir)?));
         }
         let (name, score) = (&rule.name, rule.score);
+        let is_plain = |text: &str| !text.contains(['\t', '\n']);
+        if !is_plain(name) || !is_plain(&rule.category) {
+            return Err(
+                "its name or category has a tab or a line end, which stand between them in the program"
+                    .to_owned(),
+            );
+        }
         let weights = verdict::weights(settings, score);
-        let key =
-            format!("{rank:05}\t{name}\t{score:.3}\t{weights}\t{}\t{}", rule.category, rule.description);
+        let mut reason = format!("rule {name}");
+        if !rule.description.is_empty() {
+            reason.push_str(&format!(" ({})", rule.description.replace(['\t', '\n'], " ")));
+        }
+        let key = format!("{rank:05}\t{name}\t{score:.3}\t{weights}\t{}\t{reason}\n", rule.category);
         let key = text::string(&key);
         let place = (Arc::clone(&rule.file), rule.line);
         let level = rule.level.map(|level| level as u8);
-        let name = text::string(&format!("\t{}\t", rule.name));
-        Ok(Entry {
-            category: Arc::clone(&rule.category),
-            level,
-            rank,
-            name,
-            key,
-            matcher,
-            fields,
-            place,
-            unless,
-        })
+        Ok(Entry { level, key, matcher, fields, place, unless })
     }
 
     /// Whether a gate can stand for its pattern, and nothing else must be known but the message and fields.
@@ -110,70 +103,25 @@ impl Entry {
         self.fields.as_ref().map_or(&[], |fields| &fields.names)
     }
 
-    /// What must hold: that no better rule has hit, `first`, the rule's own conditions, and that it is not silenced if it
-    /// can be; `has_stand_ins` where there are the texts with stand-ins.
+    /// The statement that notes a hit behind a gate.
+    pub(crate) fn gated(&self, matcher: &Matcher) -> String {
+        self.statement(Some(matches(&matcher.regex, matcher.text)), true)
+    }
+
+    /// The statement that notes a hit where `first` and the rule's own conditions hold; `has_stand_ins` where there are the
+    /// texts with stand-ins.
     ///
-    /// One `if` for all of it, and rules one after the other rather than in an `else` of the one before: a statement is
-    /// typed three times for each block around it.
-    fn conditions(&self, first: Option<String>, has_stand_ins: bool, can_be_silenced: bool) -> String {
-        let mut all = vec![format!("rules_best > \"{:05}\"", self.rank)];
-        all.extend(first);
-        all.extend(self.unless.iter().map(|(regex, text, original)| match has_stand_ins {
+    /// It is as short as can be, for Vector types a statement three times for each block around it, and copies it for each
+    /// batch of events: which hit is the best, and whether it counts, is found once all are known. For the same reason there
+    /// is one `if` for all conditions, and rules stand one after the other rather than in an `else` of the one before.
+    pub(crate) fn statement(&self, first: Option<String>, has_stand_ins: bool) -> String {
+        let unless = self.unless.iter().map(|(regex, text, original)| match has_stand_ins {
             true => format!("!{}", matches(regex, *text)),
             false => format!("!{}", matches(original, Text::Original)),
-        }));
-        all.extend(self.fields.iter().map(|fields| fields.text.clone()));
-        all.extend(can_be_silenced.then(|| self.is_heard()));
-        all.join(" && ")
-    }
-
-    /// An expression: that it is not silenced.
-    fn is_heard(&self) -> String {
-        format!("!contains(rules_known, {})", self.name)
-    }
-
-    /// The statement that records a hit behind a gate.
-    pub(crate) fn gated(&self, matcher: &Matcher, category: Option<String>, can_be_silenced: bool) -> String {
-        let first = matches(&matcher.regex, matcher.text);
-        let first = category.into_iter().fold(first, |all, category| format!("{all} && {category}"));
-        let all = self.conditions(Some(first), true, can_be_silenced);
-        format!("if {all} {{ rules_best = {} }}\n", self.key)
-    }
-
-    /// The statement that records a hit where `first` and the rule's own conditions hold.
-    pub(crate) fn statement(&self, first: Option<String>, silenced: Silenced<'_>) -> String {
-        let record = format!("rules_best = {}\n", self.key);
-        let record = match silenced {
-            Silenced::Ask(statements) => {
-                format!("{statements}if {} {{ {} }}\n", self.is_heard(), record.trim_end())
-            }
-            Silenced::Never | Silenced::Asked => record,
-        };
-        let all = self.conditions(first, false, matches!(silenced, Silenced::Asked));
-        format!("if {all} {{\n{record}}}\n")
-    }
-}
-
-/// How a statement knows which rules are silenced.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Silenced<'s> {
-    /// None can be.
-    Never,
-    /// It has been asked before.
-    Asked,
-    /// By these statements.
-    Ask(&'s str),
-}
-
-impl<'s> Silenced<'s> {
-    /// Where the statements that ask, if there are any, are to be run here.
-    pub(crate) fn ask(statements: &'s str) -> Self {
-        if statements.is_empty() { Silenced::Never } else { Silenced::Ask(statements) }
-    }
-
-    /// Where they have been run.
-    pub(crate) fn asked(statements: &str) -> Self {
-        if statements.is_empty() { Silenced::Never } else { Silenced::Asked }
+        });
+        let fields = self.fields.iter().map(|fields| fields.text.clone());
+        let all: Vec<String> = first.into_iter().chain(unless).chain(fields).collect();
+        format!("if {} {{ rules_hits = rules_hits + {} }}\n", all.join(" && "), self.key)
     }
 }
 
@@ -185,8 +133,8 @@ impl Matcher {
             regex,
             text: kind,
             original: pattern::translate_original(&hir)?,
-            pieces: gate::pieces(&hir, Depth::One),
-            pairs: gate::pieces(&hir, Depth::Two).unwrap_or_default(),
+            pieces: gate::pieces(&hir, How { depth: Depth::One, text: kind }),
+            pairs: gate::pieces(&hir, How { depth: Depth::Two, text: kind }).unwrap_or_default(),
         })
     }
 }

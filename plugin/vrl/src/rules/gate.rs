@@ -31,7 +31,7 @@ const STRONG: usize = 8;
 /// message; several that are often seen fill its cache again and again.
 const HEAD: usize = 2;
 /// What a piece must tell in a gate of many rules.
-pub(crate) const ENOUGH: usize = 9;
+pub(crate) const ENOUGH: usize = 14;
 /// Anything between two pieces.
 const GAP: &str = r"[\x00-\x7f]*";
 
@@ -68,11 +68,18 @@ pub(crate) enum Depth {
     Two,
 }
 
+/// What pieces are for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// How many of them.
+    pub(crate) depth: Depth,
+    /// What they are looked for in.
+    pub(crate) text: Text,
+}
+
 /// Pieces of which each match contains at least one; `None` if the pattern promises nothing.
-///
-/// Written for a text in both cases, and as good for one in lower case.
-pub(crate) fn pieces(hir: &Hir, depth: Depth) -> Option<Vec<Piece>> {
-    let facts = walk(hir, depth);
+pub(crate) fn pieces(hir: &Hir, how: How) -> Option<Vec<Piece>> {
+    let facts = walk(hir, how);
     let mut pieces = better(facts.exact, facts.required)?;
     pieces.iter_mut().for_each(|piece| piece.truncate(MAX_SYMBOLS));
     Some(pieces)
@@ -86,7 +93,7 @@ fn nothing() -> Facts {
     Facts::default()
 }
 
-fn walk(hir: &Hir, depth: Depth) -> Facts {
+fn walk(hir: &Hir, how: How) -> Facts {
     match hir.kind() {
         HirKind::Empty => exactly(vec![Vec::new()]),
         HirKind::Look(look) => {
@@ -97,18 +104,18 @@ fn walk(hir: &Hir, depth: Depth) -> Facts {
             Err(_) => nothing(),
         },
         HirKind::Class(class) => {
-            class_symbol(class).map_or_else(nothing, |symbol| exactly(vec![vec![symbol]]))
+            class_symbol(class, how.text).map_or_else(nothing, |symbol| exactly(vec![vec![symbol]]))
         }
-        HirKind::Capture(capture) => walk(&capture.sub, depth),
+        HirKind::Capture(capture) => walk(&capture.sub, how),
         HirKind::Repetition(repetition) => {
             if let HirKind::Class(class) = repetition.sub.kind() {
                 let narrow = Bytes::of(class)
                     .is_ok_and(|bytes| (0..=u8::MAX).filter(|byte| bytes.has(*byte)).count() <= MAX_NARROW);
-                let symbol = class_symbol(class);
+                let symbol = class_symbol(class, how.text);
                 let repeated = symbol.filter(|_| narrow).map(|symbol| symbol + &pattern::times(repetition));
                 return repeated.map_or_else(nothing, |symbol| exactly(vec![vec![symbol]]));
             }
-            let sub = walk(&repetition.sub, depth);
+            let sub = walk(&repetition.sub, how);
             match (repetition.min, repetition.max) {
                 (1, Some(1)) => sub,
                 (0, Some(1)) => Facts {
@@ -127,8 +134,8 @@ fn walk(hir: &Hir, depth: Depth) -> Facts {
                 },
             }
         }
-        HirKind::Concat(parts) => concat(parts, depth),
-        HirKind::Alternation(branches) => alternation(branches, depth),
+        HirKind::Concat(parts) => concat(parts, how),
+        HirKind::Alternation(branches) => alternation(branches, how),
     }
 }
 
@@ -139,18 +146,18 @@ fn symbol(char: char) -> Symbol {
 }
 
 /// A class as one symbol.
-fn class_symbol(class: &regex_syntax::hir::Class) -> Option<Symbol> {
-    pattern::class(class, Text::Plain).ok()
+fn class_symbol(class: &regex_syntax::hir::Class, text: Text) -> Option<Symbol> {
+    pattern::class(class, text).ok()
 }
 
 /// Neighbours with few pieces are joined into runs; the best run, or the best piece within another part, is required, or
 /// the two best of them in their order.
-fn concat(parts: &[Hir], depth: Depth) -> Facts {
+fn concat(parts: &[Hir], how: How) -> Facts {
     let mut run = Run { from: 0, to: 0, pieces: vec![Vec::new()] };
     let mut found: Vec<Run> = Vec::new();
     let mut begins = None;
     for (place, part) in parts.iter().enumerate() {
-        let facts = walk(part, depth);
+        let facts = walk(part, how);
         let joined = |with: Option<&Vec<Piece>>, run: &Run| with.and_then(|with| product(&run.pieces, with));
         if let Some(pieces) = joined(facts.exact.as_ref(), &run) {
             (run.pieces, run.to) = (pieces, place.saturating_add(1));
@@ -170,7 +177,7 @@ fn concat(parts: &[Hir], depth: Depth) -> Facts {
     }
     let ends = Some(run.pieces.clone());
     found.push(run);
-    Facts { exact: None, begins, ends, required: strongest(&found, depth) }
+    Facts { exact: None, begins, ends, required: strongest(&found, how.depth) }
 }
 
 /// Pieces of which one is found within some neighbouring parts.
@@ -204,8 +211,8 @@ fn strongest(runs: &[Run], depth: Depth) -> Option<Vec<Piece>> {
 }
 
 /// Every branch must have its piece, else a match through the one without would be missed.
-fn alternation(branches: &[Hir], depth: Depth) -> Facts {
-    let all: Vec<Facts> = branches.iter().map(|branch| walk(branch, depth)).collect();
+fn alternation(branches: &[Hir], how: How) -> Facts {
+    let all: Vec<Facts> = branches.iter().map(|branch| walk(branch, how)).collect();
     let join = |of: fn(&Facts) -> Option<Vec<Piece>>| {
         all.iter().map(of).try_fold(Vec::new(), |joined, pieces| union(joined, pieces?))
     };
@@ -320,6 +327,40 @@ pub(crate) fn cut(piece: &[Symbol], enough: usize) -> Piece {
     out
 }
 
+/// Characters of which one is as good as another to a gate of many rules that look for words.
+const ALIKE: [(u8, u8); 7] =
+    [(b'!', b'\''), (b'(', b')'), (b'*', b','), (b'0', b'9'), (b';', b'@'), (b'[', b'^'), (b'{', b'~')];
+
+/// Letters that a piece must have to be told by its words alone.
+const WORDY: usize = 4;
+
+/// A piece for such a gate. An automaton with at most 64 kinds of characters takes half the memory of one with more.
+///
+/// Digits stay where they are all that a piece has, and signs too where that is `weak`: `%2f`.
+pub(crate) fn wide(piece: &[Symbol], is_weak: bool) -> Piece {
+    let is_letter = |symbol: &&Symbol| matches!(symbol.as_bytes(), [b'a'..=b'z']);
+    let is_wordy = piece.iter().filter(is_letter).count() >= WORDY;
+    let is_kept = |first: u8| !is_wordy && (is_weak || first.is_ascii_digit());
+    piece.iter().map(|symbol| wide_symbol(symbol, is_kept)).collect()
+}
+
+fn wide_symbol(symbol: &Symbol, is_kept: impl Fn(u8) -> bool) -> Symbol {
+    let (set, times) = match symbol.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((set, times)) => (set, times),
+        None => (symbol.as_str(), ""),
+    };
+    let byte = |text: &str| match text.strip_prefix("\\x") {
+        Some(digits) => u8::from_str_radix(digits, 16).ok(),
+        None => text.bytes().next().filter(|_| text.len() == 1),
+    };
+    let (from, to) = set.split_once('-').unwrap_or((set, set));
+    let (Some(from), Some(to)) = (byte(from), byte(to)) else { return symbol.clone() };
+    match ALIKE.iter().find(|(first, last)| *first <= from && to <= *last) {
+        Some((first, last)) if !is_kept(*first) => format!("[\\x{first:02x}-\\x{last:02x}]{times}"),
+        _ => symbol.clone(),
+    }
+}
+
 /// Pieces, merged where they begin alike.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
@@ -372,9 +413,11 @@ impl Gate {
 mod tests {
     use super::*;
 
+    const TWO: How = How { depth: Depth::Two, text: Text::Lower };
+
     fn check(pattern: &str, wanted: &str) {
         let mut gate = Gate::default();
-        for piece in pieces(&pattern::parse(pattern).unwrap(), Depth::Two).unwrap_or_default() {
+        for piece in pieces(&pattern::parse(pattern).unwrap(), TWO).unwrap_or_default() {
             gate.add(&piece);
         }
         assert_eq!(gate.regex(Text::Lower), format!("(?-u){wanted}"), "{pattern}");
@@ -391,7 +434,7 @@ mod tests {
 
     #[test]
     fn what_promises_nothing_has_no_gate() {
-        assert!(pieces(&pattern::parse(".{3}").unwrap(), Depth::Two).is_none());
-        assert!(pieces(&pattern::parse("(?:abcd|.x*)").unwrap(), Depth::Two).is_none());
+        assert!(pieces(&pattern::parse(".{3}").unwrap(), TWO).is_none());
+        assert!(pieces(&pattern::parse("(?:abcd|.x*)").unwrap(), TWO).is_none());
     }
 }

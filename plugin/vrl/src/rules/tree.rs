@@ -1,8 +1,7 @@
 //! The rules that have a pattern, as a tree of gates: takes them, gives statements. Most messages pass none of the few
-//! gates at the top; the others come to short lists behind an exact gate, in which the best rule is found first.
+//! gates at the top; the others come to short lists behind an exact gate.
 
 use super::{
-    categories::Choice,
     entry::{Entry, Matcher, matches},
     gate::{self, ENOUGH, Gate},
     pattern::Text,
@@ -10,19 +9,21 @@ use super::{
 
 /// Branches of a gate.
 const BRANCHES: usize = 4;
-/// Rules that are tried one after the other, the best first.
-const LEAF: usize = 8;
+/// Rules that are tried one after the other.
+const LEAF: usize = 12;
 /// Rules behind one gate at the top. More would not fit the cache that an automaton builds its states in (2 MiB).
 const STRONG: usize = 240;
 /// The same for rules whose single pieces tell little: their gates ask for two pieces, and that takes more states.
-const WEAK: usize = 24;
+const WEAK: usize = 36;
 /// A rule whose pieces tell less than this is weak.
 const TELLING: usize = 5;
-/// Largest gate, in symbols: well below what a regex may take (10 MiB).
+/// Largest gate, in symbols: well below what a regex may take (10 MiB); and what keeps its states within the cache where
+/// pieces are pairs.
 const MAX_SYMBOLS: usize = 120_000;
+const MAX_WEAK_SYMBOLS: usize = 18_000;
 
-/// Statements that find the best hit among these.
-pub(crate) fn write(entries: &[&Entry], choice: &Choice, silenced: &str, out: &mut String) {
+/// Statements that note the hits among these.
+pub(crate) fn write(entries: &[&Entry], out: &mut String) {
     let of = |text: Text| -> Vec<&Entry> {
         let is_for = |matcher: &Matcher| matcher.text == text;
         entries.iter().copied().filter(|entry| entry.matcher.as_ref().is_some_and(is_for)).collect()
@@ -36,10 +37,8 @@ pub(crate) fn write(entries: &[&Entry], choice: &Choice, silenced: &str, out: &m
     }
     groups.extend(of(Text::Original).chunks(LEAF).map(|group| (exactly(group), group.to_vec())));
     for (gate, group) in groups {
-        // Which rules are silenced is asked here and not at the leaves: Vector compiles each statement anew for each gate
-        // around it, and before its tables are there it gives up a block whose first statement asks one.
-        out.push_str(&format!("if {gate} {{\n{silenced}{}", choice.statements()));
-        branch(&group, choice, !silenced.is_empty(), out);
+        out.push_str(&format!("if {gate} {{\n"));
+        branch(&group, out);
         out.push_str("}\n");
     }
 }
@@ -51,7 +50,9 @@ fn by_pieces(entries: Vec<&Entry>) -> Vec<(String, Vec<&Entry>)> {
     for (of, most, is_weak) in [(strong, STRONG, false), (weak, WEAK, true)] {
         let mut rest = of.as_slice();
         while !rest.is_empty() {
-            let (gate, count) = top(rest, of.len().div_ceil(of.len().div_ceil(most)), is_weak);
+            let even = of.len().div_ceil(of.len().div_ceil(most));
+            let (gate, count) =
+                top(rest, even, is_weak, if is_weak { MAX_WEAK_SYMBOLS } else { MAX_SYMBOLS });
             let (group, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
             groups.push((gate, group.to_vec()));
             rest = after;
@@ -66,7 +67,7 @@ fn is_weak(entry: &Entry) -> bool {
 }
 
 /// A gate for as many of these as it can have, and their count.
-fn top(entries: &[&Entry], most: usize, is_weak: bool) -> (String, usize) {
+fn top(entries: &[&Entry], most: usize, is_weak: bool, max_symbols: usize) -> (String, usize) {
     let (mut gate, mut symbols, mut count) = (Gate::default(), 0usize, 0usize);
     let mut text = Text::Lower;
     for entry in entries.iter().take(most) {
@@ -74,27 +75,37 @@ fn top(entries: &[&Entry], most: usize, is_weak: bool) -> (String, usize) {
         text = matcher.text;
         let pieces = if is_weak { &matcher.pairs } else { matcher.pieces.as_deref().unwrap_or_default() };
         symbols = pieces.iter().fold(symbols, |sum, piece| sum.saturating_add(piece.len()));
-        if symbols > MAX_SYMBOLS && count > 0 {
+        if symbols > max_symbols && count > 0 {
             break;
         }
         count = count.saturating_add(1);
         for piece in pieces {
-            if is_weak { gate.add(piece) } else { gate.add(&gate::cut(piece, ENOUGH)) }
+            let piece = if is_weak { piece.clone() } else { gate::cut(piece, ENOUGH) };
+            gate.add(&gate::wide(&piece, is_weak));
         }
     }
     (matches(&gate.regex(text), text), count.max(1))
 }
 
 /// Rules that have passed a gate together.
-fn branch(entries: &[&Entry], choice: &Choice, can_be_silenced: bool, out: &mut String) {
+fn branch(entries: &[&Entry], out: &mut String) {
     if entries.len() <= LEAF {
-        return leaf(entries, choice, can_be_silenced, out);
+        return leaf(entries, out);
     }
     for part in entries.chunks(entries.len().div_ceil(BRANCHES).max(LEAF)) {
-        let gate = if part.len() <= LEAF { exactly(part) } else { top(part, part.len(), true).0 };
-        out.push_str(&format!("if {gate} {{\n"));
-        branch(part, choice, can_be_silenced, out);
-        out.push_str("}\n");
+        let mut rest = part;
+        while !rest.is_empty() {
+            let (gate, count) = if rest.len() <= LEAF {
+                (exactly(rest), rest.len())
+            } else {
+                top(rest, rest.len(), true, MAX_SYMBOLS)
+            };
+            let (group, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            out.push_str(&format!("if {gate} {{\n"));
+            branch(group, out);
+            out.push_str("}\n");
+            rest = after;
+        }
     }
 }
 
@@ -106,12 +117,10 @@ fn exactly(entries: &[&Entry]) -> String {
     matches(&all.join("|"), text)
 }
 
-/// A few, the best first.
-fn leaf(entries: &[&Entry], choice: &Choice, can_be_silenced: bool, out: &mut String) {
-    let mut entries = entries.to_vec();
-    entries.sort_by_key(|entry| entry.rank);
+/// A few, one after the other.
+fn leaf(entries: &[&Entry], out: &mut String) {
     for entry in entries {
         let Some(matcher) = &entry.matcher else { continue };
-        out.push_str(&entry.gated(matcher, choice.local(&entry.category), can_be_silenced));
+        out.push_str(&entry.gated(matcher));
     }
 }

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use oddline_engine::{
-    TemplateId,
-    advice::row::{HEARTBEAT_KEY, HEARTBEAT_SECONDS, Heartbeat, RULES_KEY},
-};
+use oddline_engine::{TemplateId, advice::row::SIDECAR_KEY};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Body;
@@ -126,7 +123,7 @@ impl Pusher {
     pub async fn farewell(&mut self) {
         if self.reach.was_heard() {
             let mut body = Body::new();
-            body.add(HEARTBEAT_KEY, &Heartbeat { at: 0.0, ttl: HEARTBEAT_SECONDS });
+            body.add(SIDECAR_KEY, &self.analyzer.shared.sidecar_row(0.0));
             // A heartbeat that stays is 3 s old soon.
             let _ = self.table.write(body.finish()).await;
         }
@@ -175,11 +172,10 @@ impl Pusher {
                 }
             }
         }
-        if what == Write::Fill {
-            self.beat(&mut body);
-        }
         self.put(body, what).await?;
         if what == Write::Fill {
+            // All rows are there: records may come.
+            self.put(self.opened(Write::Freshen), what).await?;
             self.pushed.fills.fetch_add(1, Relaxed);
             self.filled = true;
             self.round.clear();
@@ -190,16 +186,11 @@ impl Pusher {
     /// A body with what belongs into every one.
     fn opened(&self, what: Write) -> Body {
         let mut body = Body::new();
-        body.add(RULES_KEY, &self.analyzer.shared.rules_row());
-        if what == Write::Freshen {
-            self.beat(&mut body);
-        }
+        let shared = &self.analyzer.shared;
+        // While a table is filled, what is silenced holds, and no record comes to the sidecar.
+        let at = if what == Write::Fill { 0.0 } else { shared.clock.unix_nanos() as f64 / 1e9 };
+        body.add(SIDECAR_KEY, &shared.sidecar_row(at));
         body
-    }
-
-    fn beat(&self, body: &mut Body) {
-        let at = self.analyzer.shared.clock.unix_nanos() as f64 / 1e9;
-        body.add(HEARTBEAT_KEY, &Heartbeat { at, ttl: HEARTBEAT_SECONDS });
     }
 
     /// The next slice of all rows.

@@ -207,4 +207,10 @@ async fn a_model_folder_is_read_and_a_broken_one_refused_by_name() {
     }
     std::fs::write(folder.path().join("config.json"), r#"{"pooling":"last"}"#).unwrap();
     assert_failure(StaticModel::read(folder.path()), FailureKind::Rejected, &["config.json", "pooling"]);
+    std::fs::write(folder.path().join("config.json"), "[]").unwrap();
+    assert_failure(
+        StaticModel::read(folder.path()),
+        FailureKind::Rejected,
+        &["config.json", "no JSON object"],
+    );
 }

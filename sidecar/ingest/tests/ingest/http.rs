@@ -40,6 +40,24 @@ async fn refused(world: &World, headers: &[(&str, &str)], body: impl Into<Body>)
 }
 
 #[tokio::test]
+async fn who_does_not_post_is_told_to() {
+    let world = World::new();
+    let http = Http {
+        annotator: world.annotator(),
+        limits: world.limits.clone(),
+        budget: world.budget.clone(),
+        events: world.events.clone(),
+    };
+    let request = Request::get("/v1/records").body(Body::empty()).unwrap();
+    let response = router(http).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()["allow"], "POST");
+    let body = to_bytes(response.into_body(), 1 << 10).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert!(body["error"]["message"].as_str().unwrap().contains("by POST"), "{body}");
+}
+
+#[tokio::test]
 async fn arrays_and_lines_come_back_in_kind() {
     let world = World::new();
     let (status, body) = post(&world, JSON, r#"[{"log" : "fine", "n":1.0}, {"log":"odd"}]"#).await;
