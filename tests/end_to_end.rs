@@ -25,6 +25,8 @@ use shipper::{Run, Shipper};
 struct Scenario {
     shipper: Program,
     configuration: String,
+    #[serde(default)]
+    compiled: bool,
     mode: String,
     records: usize,
     kill: Vec<Victim>,
@@ -124,9 +126,13 @@ fn play(name: &str) {
         Ok(shipper) => shipper,
         Err(missing) => return acceptance::skipped(name, missing),
     };
+    let compiled = std::env::var("ODDLINE_WASM_COMPILED").ok().filter(|_| scenario.compiled);
+    if scenario.compiled && compiled.is_none() {
+        return acceptance::skipped(name, "no flb-wamrc or wamrc");
+    }
     let lines: Vec<&str> = input.lines().collect();
     let mut random = Random::new(name);
-    let mut run = Run::start(&shipper, &scenario.configuration, &scenario.mode);
+    let mut run = Run::start(&shipper, &scenario.configuration, &scenario.mode, compiled.as_deref());
     let parts = scenario.kill.len() + 1;
     for part in 0..parts {
         let range = scenario.records * part / parts..scenario.records * (part + 1) / parts;
@@ -209,6 +215,7 @@ scenarios! {
     native_divert_processors
     native_divert_processors_both_killed
     wasm_divert_sidecar_killed
+    wasm_divert_compiled_sidecar_killed
     vector_divert_grpc
     vector_divert_grpc_sidecar_killed
     vector_divert_grpc_both_killed

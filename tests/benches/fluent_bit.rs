@@ -3,8 +3,8 @@
 //! `tail -> filter -> null` over a file of mixed lines, interleaved rounds, the lowest of each. What a start takes (reading
 //! and compiling the rules, above all) is measured with a file of one line and told apart: a shipper starts once. Needs `fluent-bit`
 //! (`ODDLINE_FLUENT_BIT` or on the PATH) and the built filters (`cargo xtask bench` builds them); skips loudly without.
-//! With `ODDLINE_WAMRC`, Fluent Bit's `flb-wamrc` or WAMR's `wamrc` of the same version, the wasm filter is measured
-//! compiled ahead of time too. Prints one JSON line.
+//! Where `cargo xtask bench` found WAMR's compiler, the wasm filter is measured compiled ahead of time too. Prints one JSON
+//! line.
 
 #![expect(clippy::print_stderr, reason = "a bench reports on the terminal")]
 
@@ -39,22 +39,15 @@ fn main() -> anyhow::Result<()> {
     if let Some(native) = native {
         cases.push(("native", "    - name: oddline\n      match: '*'\n".into(), Some(native)));
     }
+    fs::write(folder.path().join("oddline.toml"), "mode = \"inline\"\n")?;
     if let Some(wasm) = wasm {
-        fs::write(folder.path().join("oddline.toml"), "mode = \"inline\"\n")?;
         cases.push(("wasm", wasm_filter(&wasm, folder.path()), None));
-        if let Some(compiler) = std::env::var_os("ODDLINE_WAMRC") {
-            let compiled = folder.path().join("oddline.aot");
-            let status = Command::new(&compiler)
-                .arg("-o")
-                .args([&compiled, Path::new(&wasm)])
-                .stdout(Stdio::null())
-                .status();
-            let status = status.with_context(|| format!("{} cannot be started", compiler.display()))?;
-            anyhow::ensure!(status.success(), "{} ended with {status}", compiler.display());
-            cases.push(("wasm ahead of time", wasm_filter(&compiled.to_string_lossy(), folder.path()), None));
-        } else {
-            eprintln!("SKIPPED: the wasm filter compiled ahead of time, because ODDLINE_WAMRC is not set");
-        }
+    }
+    match std::env::var("ODDLINE_WASM_COMPILED") {
+        Ok(compiled) => cases.push(("wasm ahead of time", wasm_filter(&compiled, folder.path()), None)),
+        Err(_) => eprintln!(
+            "SKIPPED: the wasm filter compiled ahead of time, because there is no flb-wamrc or wamrc"
+        ),
     }
     let mut best = vec![Seconds { start: f64::INFINITY, whole: f64::INFINITY }; cases.len()];
     for round in 0..ROUNDS {

@@ -65,8 +65,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Starts the sidecar, and the shipper with the configuration once the sidecar lives.
-    pub(crate) fn start(shipper: &Shipper, configuration: &str, mode: &str) -> Run {
+    /// Starts the sidecar, and the shipper with the configuration once the sidecar lives; Fluent Bit's wasm filter as it is
+    /// `compiled` ahead of time, if that is named.
+    pub(crate) fn start(shipper: &Shipper, configuration: &str, mode: &str, compiled: Option<&str>) -> Run {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -79,7 +80,7 @@ impl Run {
         inputs.iter().for_each(|name| fs::write(at(name), b"").unwrap());
         let ports = Ports::free();
         match shipper {
-            Shipper::FluentBit(_) => fluent_bit::configure(configuration, folder.path(), &ports),
+            Shipper::FluentBit(_) => fluent_bit::configure(configuration, compiled, folder.path(), &ports),
             Shipper::Vector(_) => vector::configure(configuration, mode, folder.path(), ports.of_vector()),
         }
         let sidecar = sidecar(folder.path(), &ports, mode);

@@ -47,6 +47,31 @@ pub(crate) fn wasm_filter(workspace: &Workspace, toolchain: &Toolchain) -> anyho
     deliver(&built, &workspace.plugin_folder(), "oddline.wasm")
 }
 
+/// `oddline.aot`: the wasm filter as machine code, which Fluent Bit runs without interpreting it. `None` where WAMR's compiler
+/// is not installed: it comes with Fluent Bit's sources, not with cargo.
+pub(crate) fn compiled_filter(workspace: &Workspace, wasm: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Some(compiler) = wasm_compiler() else { return Ok(None) };
+    let folder = workspace.plugin_folder();
+    let compiled = folder.join("oddline.aot");
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    if changed(&compiled).is_some_and(|compiled| Some(compiled) >= changed(wasm)) {
+        return Ok(Some(compiled));
+    }
+    let fresh = folder.join("oddline.aot.new");
+    crate::step::run(workspace.command(&compiler).arg("-o").args([&fresh, wasm]))?;
+    std::fs::rename(&fresh, &compiled).with_context(|| format!("cannot write {}", compiled.display()))?;
+    Ok(Some(compiled))
+}
+
+/// What `ODDLINE_WAMRC` names, else Fluent Bit's `flb-wamrc` or WAMR's own `wamrc` on the path.
+fn wasm_compiler() -> Option<PathBuf> {
+    let named = std::env::var_os("ODDLINE_WAMRC").map(PathBuf::from);
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let on_path =
+        |name| std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|it| it.is_file());
+    named.or_else(|| on_path("flb-wamrc")).or_else(|| on_path("wamrc"))
+}
+
 /// `oddline-detector.wasm`: the engine as a component. The compiler makes a module that says what it is meant to be; the
 /// encoder makes that of it.
 pub(crate) fn detector(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {

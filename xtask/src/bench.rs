@@ -74,18 +74,22 @@ fn build(workspace: &Workspace, source: wasm::Source, benches: &[Bench]) -> Read
         let found = toolchain.get_or_init(|| crate::setup::wasm_toolchain(workspace, source));
         found.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))
     };
+    let wasm_filter = || artifacts::wasm_filter(workspace, toolchain()?);
     let mut built = BTreeMap::new();
     for (place, artifact) in artifacts.into_iter().enumerate() {
         say(&format!("== building {} of {total}: {}", place + 1, artifact.name()));
         let path = match artifact {
-            Artifact::NativeFilter => artifacts::native_filter(workspace),
-            Artifact::WasmFilter => toolchain().and_then(|it| artifacts::wasm_filter(workspace, it)),
-            Artifact::LuaModule => artifacts::lua_module(workspace),
-            Artifact::Detector => toolchain().and_then(|it| artifacts::detector(workspace, it)),
-            Artifact::ExampleDetector => {
-                toolchain().and_then(|it| artifacts::example_detector(workspace, it))
+            Artifact::NativeFilter => artifacts::native_filter(workspace).map(Some),
+            Artifact::WasmFilter => wasm_filter().map(Some),
+            Artifact::CompiledFilter => {
+                wasm_filter().and_then(|wasm| artifacts::compiled_filter(workspace, &wasm))
             }
-            Artifact::Program => artifacts::oddline_release(workspace),
+            Artifact::LuaModule => artifacts::lua_module(workspace).map(Some),
+            Artifact::Detector => toolchain().and_then(|it| artifacts::detector(workspace, it)).map(Some),
+            Artifact::ExampleDetector => {
+                toolchain().and_then(|it| artifacts::example_detector(workspace, it)).map(Some)
+            }
+            Artifact::Program => artifacts::oddline_release(workspace).map(Some),
         };
         built.insert(artifact, path);
     }
@@ -93,10 +97,10 @@ fn build(workspace: &Workspace, source: wasm::Source, benches: &[Bench]) -> Read
     for (place, bench) in benches.iter().enumerate() {
         say(&format!("== building {} of {total}: bench {}", built.len() + place + 1, bench.name()));
         let itself = run_step(workspace.cargo().args(bench.build())).map_err(|error| format!("{error:#}"));
-        let environment = bench.needs().iter().map(|artifact| match built.get(artifact) {
-            Some(Ok(path)) => Ok((artifact.variable(), path.clone())),
-            Some(Err(error)) => Err(format!("{} was not built: {error:#}", artifact.name())),
-            None => Err(format!("{} was not built", artifact.name())),
+        let environment = bench.needs().iter().filter_map(|artifact| match built.get(artifact) {
+            Some(Ok(path)) => Some(Ok((artifact.variable(), path.clone()?))),
+            Some(Err(error)) => Some(Err(format!("{} was not built: {error:#}", artifact.name()))),
+            None => Some(Err(format!("{} was not built", artifact.name()))),
         });
         ready.insert(*bench, itself.and_then(|()| environment.collect()));
     }

@@ -54,7 +54,11 @@ impl Check {
             Self::Test => {
                 let toolchain = setup::wasm_toolchain(workspace, source)?;
                 cargo.env("ODDLINE_NATIVE_FILTER", artifacts::native_filter(workspace)?);
-                cargo.env("ODDLINE_WASM_FILTER", artifacts::wasm_filter(workspace, &toolchain)?);
+                let wasm = artifacts::wasm_filter(workspace, &toolchain)?;
+                if let Some(compiled) = artifacts::compiled_filter(workspace, &wasm)? {
+                    cargo.env("ODDLINE_WASM_COMPILED", compiled);
+                }
+                cargo.env("ODDLINE_WASM_FILTER", wasm);
                 cargo.env("ODDLINE_LUA_MODULE", artifacts::lua_module(workspace)?);
                 cargo.env("ODDLINE_DETECTOR", artifacts::detector(workspace, &toolchain)?);
                 cargo.env("ODDLINE_EXAMPLE_DETECTOR", artifacts::example_detector(workspace, &toolchain)?);

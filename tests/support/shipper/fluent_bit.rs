@@ -10,8 +10,9 @@ use std::{
 
 use super::Ports;
 
-/// Writes the configuration with this folder, these ports and the built filters in it.
-pub(super) fn configure(configuration: &str, folder: &Path, ports: &Ports) {
+/// Writes the configuration with this folder, these ports and the built filters in it. `compiled` names the wasm filter
+/// compiled ahead of time, where it is to be loaded.
+pub(super) fn configure(configuration: &str, compiled: Option<&str>, folder: &Path, ports: &Ports) {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fluentbit-config/{configuration}.yaml"));
     let text = fs::read_to_string(path).unwrap();
@@ -44,7 +45,8 @@ pub(super) fn configure(configuration: &str, folder: &Path, ports: &Ports) {
         ("/usr/lib/oddline/oddline.wasm", "ODDLINE_WASM_FILTER"),
     ] {
         if text.contains(path) {
-            text = text.replace(path, &acceptance::built(variable));
+            let compiled = compiled.filter(|_| variable == "ODDLINE_WASM_FILTER").map(str::to_owned);
+            text = text.replace(path, &compiled.unwrap_or_else(|| acceptance::built(variable)));
         }
     }
     fs::write(file(folder), text).unwrap();

@@ -29,6 +29,8 @@ pub(crate) enum Bench {
 pub(crate) enum Artifact {
     NativeFilter,
     WasmFilter,
+    /// Only where its compiler is.
+    CompiledFilter,
     LuaModule,
     Detector,
     ExampleDetector,
@@ -41,6 +43,7 @@ impl Artifact {
         match self {
             Self::NativeFilter => "ODDLINE_NATIVE_FILTER",
             Self::WasmFilter => "ODDLINE_WASM_FILTER",
+            Self::CompiledFilter => "ODDLINE_WASM_COMPILED",
             Self::LuaModule => "ODDLINE_LUA_MODULE",
             Self::Detector => "ODDLINE_DETECTOR",
             Self::ExampleDetector => "ODDLINE_EXAMPLE_DETECTOR",
@@ -53,6 +56,7 @@ impl Artifact {
         match self {
             Self::NativeFilter => "flb-filter_oddline.so",
             Self::WasmFilter => "oddline.wasm",
+            Self::CompiledFilter => "oddline.aot",
             Self::LuaModule => "lua/oddline.so",
             Self::Detector => "oddline-detector.wasm",
             Self::ExampleDetector => "the detector of examples/",
@@ -73,7 +77,7 @@ impl Bench {
             Self::Engine | Self::Rules | Self::Peers | Self::Backends => &[],
             Self::Components => &[Artifact::Detector, Artifact::ExampleDetector],
             Self::Sidecar => &[Artifact::Program],
-            Self::FluentBit => &[Artifact::NativeFilter, Artifact::WasmFilter],
+            Self::FluentBit => &[Artifact::NativeFilter, Artifact::WasmFilter, Artifact::CompiledFilter],
             Self::Vector => &[Artifact::Program, Artifact::LuaModule],
         }
     }
@@ -132,7 +136,7 @@ mod tests {
     fn only_what_the_selected_need_is_built_and_nothing_twice() {
         assert_eq!(needed(&[Bench::Engine, Bench::Peers, Bench::Backends]), []);
         assert_eq!(needed(&[Bench::Sidecar, Bench::Vector]), [Artifact::LuaModule, Artifact::Program]);
-        assert_eq!(needed(&selected(&[])).len(), 6);
+        assert_eq!(needed(&selected(&[])).len(), 7);
     }
 
     #[test]
