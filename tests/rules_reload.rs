@@ -1,5 +1,5 @@
 //! The real Fluent Bit with the native filter and a rules file that changes under it: sound, broken, sound again; with either
-//! filter and a folder of rules whose files come, break and go. What holds is seen in the tags of the records that flow
+//! filter and a folder of rules whose files come, break and go; and a Fluent Bit that reloads itself under way. What holds is seen in the tags of the records that flow
 //! meanwhile, and in Fluent Bit's own log.
 //!
 //! Runs where `ODDLINE_FLUENT_BIT` names the program or it is on the path; says loudly that it was skipped elsewhere.
@@ -52,13 +52,14 @@ impl Run {
         fs::write(at("input.log"), "").unwrap();
         let configuration = format!(
             "plugins: ['{library}']\n\
-             service: {{flush: 0.2, grace: 1, log_level: info}}\n\
+             service: {{flush: 0.2, grace: 1, log_level: info, hot_reload: on}}\n\
              pipeline:\n  \
-               inputs: [{{name: tail, path: '{input}', tag: app, read_from_head: on, refresh_interval: 1}}]\n  \
+               inputs: [{{name: tail, path: '{input}', db: '{db}', tag: app, read_from_head: on, refresh_interval: 1}}]\n  \
                filters: [{filter}]\n  \
                outputs: [{{name: file, match: '*', path: '{out}', file: out.log, format: plain}}]\n",
             library = acceptance::built("ODDLINE_NATIVE_FILTER"),
             input = at("input.log"),
+            db = at("tail.db"),
             out = folder.path().display(),
         );
         fs::write(at("fluent-bit.yaml"), configuration).unwrap();
@@ -217,4 +218,38 @@ fn rules_change_under_a_running_fluent_bit() {
         assert_eq!(rule, None);
         true
     });
+}
+
+/// `hot_reload: on` and SIGHUP, as `/api/v2/reload` does it: the old instance of the filter saves and lets go of its state
+/// before the new one reads it, and each record comes out once.
+#[test]
+fn a_fluent_bit_that_reloads_itself_keeps_the_state_and_every_record() {
+    const NAME: &str = "a_fluent_bit_that_reloads_itself_keeps_the_state_and_every_record";
+    const IDLE: &str = "worker 7 is idle in hall seven";
+    let Some(program) = acceptance::fluent_bit() else { return acceptance::skipped(NAME, "no fluent-bit") };
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let filter = format!("{{name: oddline, match: '*', mode: inline, state_file: '{}'}}", state.display());
+    let mut run = Run::over(&program, folder, &filter);
+    run.until("the first record", IDLE, |_, _| true);
+    for reload in 1..=3 {
+        (0..50).for_each(|_| _ = run.write(IDLE));
+        let hang_up = Command::new("kill").args(["-HUP", &run.process.id().to_string()]).status().unwrap();
+        assert!(hang_up.success());
+        (0..50).for_each(|_| _ = run.write(IDLE));
+        run.until("the reload", IDLE, |_, log| {
+            assert_eq!(told(log, "is kept by another instance"), 0, "{log}");
+            told(log, "successful reload done") == reload
+        });
+    }
+    let log = fs::read_to_string(run.folder.path().join("shipper.log")).unwrap();
+    assert_eq!(told(&log, "state_file: restored"), 3, "{log}");
+    let deadline = Instant::now() + PATIENCE;
+    (1..=run.written).for_each(|number| {
+        while run.record(number).is_none() {
+            run.wait_a_little("all records", deadline);
+        }
+    });
+    let out = fs::read_to_string(run.folder.path().join("out.log")).unwrap();
+    assert_eq!(out.lines().count(), run.written, "each of them once");
 }
