@@ -1,6 +1,7 @@
 //! Builds what tests and people run: the program, the filters, the detector component. Takes cargo's own word for where
 //! an artifact lies, gives its path.
 
+use std::ffi::OsString;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use cargo_metadata::{Artifact, Message};
 
-use crate::step::{say, shown};
+use crate::step::{output, say, shown};
 use crate::wasm::{FILTER_TARGET, PURE_TARGET, Toolchain};
 use crate::workspace::Workspace;
 
@@ -50,26 +51,20 @@ pub(crate) fn wasm_filter(workspace: &Workspace, toolchain: &Toolchain) -> anyho
 /// `oddline.aot`: the wasm filter as machine code, which Fluent Bit runs without interpreting it. `None` where WAMR's compiler
 /// is not installed: it comes with Fluent Bit's sources, not with cargo.
 pub(crate) fn compiled_filter(workspace: &Workspace, wasm: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let Some(compiler) = wasm_compiler() else { return Ok(None) };
+    let Some(compiler) = wasm_compiler(workspace) else { return Ok(None) };
     let folder = workspace.plugin_folder();
-    let compiled = folder.join("oddline.aot");
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-    if changed(&compiled).is_some_and(|compiled| Some(compiled) >= changed(wasm)) {
-        return Ok(Some(compiled));
-    }
-    let fresh = folder.join("oddline.aot.new");
+    let (compiled, fresh) = (folder.join("oddline.aot"), folder.join("oddline.aot.new"));
+    // Always anew: what is there may be another compiler's, which Fluent Bit cannot load.
     crate::step::run(workspace.command(&compiler).arg("-o").args([&fresh, wasm]))?;
     std::fs::rename(&fresh, &compiled).with_context(|| format!("cannot write {}", compiled.display()))?;
     Ok(Some(compiled))
 }
 
 /// What `ODDLINE_WAMRC` names, else Fluent Bit's `flb-wamrc` or WAMR's own `wamrc` on the path.
-fn wasm_compiler() -> Option<PathBuf> {
-    let named = std::env::var_os("ODDLINE_WAMRC").map(PathBuf::from);
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let on_path =
-        |name| std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|it| it.is_file());
-    named.or_else(|| on_path("flb-wamrc")).or_else(|| on_path("wamrc"))
+fn wasm_compiler(workspace: &Workspace) -> Option<OsString> {
+    let is_there = |name: &OsString| output(workspace.command(name).arg("--version")).is_some();
+    let on_path = || ["flb-wamrc", "wamrc"].map(OsString::from).into_iter().find(is_there);
+    std::env::var_os("ODDLINE_WAMRC").or_else(on_path)
 }
 
 /// `oddline-detector.wasm`: the engine as a component. The compiler makes a module that says what it is meant to be; the

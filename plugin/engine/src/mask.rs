@@ -143,11 +143,8 @@ impl Masked {
         }
     }
 
-    /// Remembers the variable that ends at `end` if it is an id; more of one that was remembered makes it longer.
+    /// Remembers the variable of which this is the last part if it is an id; more of one that was remembered makes it longer.
     fn note_id(&mut self, message: &[u8], part: Range<usize>, joined: bool, found: bool) {
-        if !joined {
-            self.variable_start = part.start;
-        }
         let last = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last));
         let known = last.is_some_and(|last| joined && last.start == self.variable_start);
         if !found && !known {

@@ -49,6 +49,8 @@ pub(super) fn configure(configuration: &str, compiled: Option<&str>, folder: &Pa
             text = text.replace(path, &compiled.unwrap_or_else(|| acceptance::built(variable)));
         }
     }
+    let names = |path: &str| text.contains(&format!("wasm_path: {path}"));
+    assert!(compiled.is_none_or(names), "{configuration}.yaml does not load the compiled filter");
     fs::write(file(folder), text).unwrap();
 }
 

@@ -6,8 +6,9 @@
 //! many. Between the tellings each line lies nearer to the next one, and what a told address goes on to try stays `low`
 //! (see [`Standing`]): it is all one finding. Packets that a firewall dropped count for less, so that the tries of one
 //! connection are none. What says too little for that, a request for what is not there, and packets to many ports count by
-//! how many different things they were about (see [`scan`]). One address after the other at a service that the world can reach is what such a service lives with: as with
-//! everything that is told (see [`Told`]), the next ones are told more softly, and loud ones still heard.
+//! how many different things they were about (see [`scan`]). One address after the other is what a service lives with that
+//! the world can reach: as with everything that is told (see [`Told`]), the next ones are told more softly, and loud ones
+//! still heard.
 //!
 //! The table has a fixed size: an address that is new where its eight places are taken replaces the one with the fewest
 //! points, so that a flood of addresses pushes out what is weak and not what is strong.
@@ -129,25 +130,22 @@ impl Addresses {
         (now, window_nanos): (i64, i64),
         signals: &mut Signals,
     ) -> Standing {
-        let weight = weight(rule);
-        let is_packet = weight.is_none();
-        if is_packet && !self::is_packet(rule) {
-            return Standing::Nobody;
-        }
+        let (weight, is_dropped) = match weight(rule) {
+            Some(weight) => (weight, false),
+            None if is_packet(rule) => (PACKET, true),
+            None => return Standing::Nobody,
+        };
         let message = message.get(..SEARCHED).unwrap_or(message);
         let Some(address) = find(message) else { return Standing::Nobody };
-        let thing = if !is_packet {
-            scan::page(message)
-        } else {
-            match scan::port(message) {
-                Door::Port(port) => Some(port),
-                Door::Unknown => None,
-                Door::NoneThere => return Standing::Nobody,
-            }
+        let thing = match is_dropped.then(|| scan::port(message)) {
+            None => scan::page(message),
+            Some(Door::Port(port)) => Some(port),
+            Some(Door::Unknown) => None,
+            Some(Door::NoneThere) => return Standing::Nobody,
         };
         let Some(counted) = self.counted(source, address, now) else { return Standing::Nobody };
-        let Some(due) = counted.count(address, weight.unwrap_or(PACKET), thing, now) else {
-            let standing = counted.standing(weight.unwrap_or(PACKET));
+        let Some(due) = counted.count(address, weight, thing, now) else {
+            let standing = counted.standing(weight);
             if let Standing::Told { is_first: true, .. } = standing {
                 // Only words: what it scores is the standing's.
                 signals.add(
@@ -158,7 +156,7 @@ impl Addresses {
             }
             return standing;
         };
-        let least = if is_packet && !due.is_scan { PACKETS } else { 0.65 };
+        let least = if is_dropped && !due.is_scan { PACKETS } else { 0.65 };
         let strength = (least + 0.05 * due.excess.log2()).clamp(least, 0.8);
         let before = told.episodes(now).round();
         let strength = (strength - told.again(0, USUAL, now, window_nanos)).max(0.5);
