@@ -112,6 +112,23 @@ fn a_refusal_that_is_written_as_an_error_counts_for_its_address() {
 }
 
 #[test]
+fn attempts_of_one_address_come_nearer_and_what_follows_the_telling_is_low() {
+    let packets = |address: &dyn Fn(i64) -> i64| -> Vec<Verdict> {
+        let mut engine = engine(|_| {});
+        let line =
+            |number| format!("[UFW BLOCK] IN=eth0 SRC=203.0.113.{} DST=10.0.0.1 DPT=22", address(number));
+        (0..10).map(|number| see(&mut engine, &line(number), number)).collect()
+    };
+    let (one, many) = (packets(&|_| 9), packets(&|number| 10 + number));
+    assert!(one[..7].is_sorted_by(|before, after| before.score < after.score), "{one:?}");
+    assert!(one[..7].iter().chain(&many).all(|verdict| verdict.level == Level::None), "{one:?} {many:?}");
+    assert!(one[7..].iter().all(|verdict| verdict.level == Level::Low), "{one:?}");
+    let reason = one[8].reason.as_ref().unwrap();
+    assert!(reason.contains("203.0.113.9 goes on: 9 attempts by now"), "{reason}");
+    assert!(many.is_sorted_by(|before, after| before.score >= after.score), "{many:?}");
+}
+
+#[test]
 fn statuses_follow_the_detour() {
     let odd = "CRITICAL: Failed to connect to primary database after 5 retries.";
     let status = |engine: &mut Engine| see(engine, odd, 700).status;
