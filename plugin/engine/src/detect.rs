@@ -18,6 +18,16 @@ pub(crate) mod value;
 
 use crate::verdict::{Flag, Flags};
 
+/// Records over which a source's shares are averaged.
+const AVERAGED: u64 = 1_000;
+
+/// The weight of one record in a share that was taken over so many, and at first over `assumed` more.
+fn weight_of_one(records: u64, assumed: f32) -> f32 {
+    // Of most records it is this: a division takes longer than everything else about a share.
+    let settled = 1.0 / AVERAGED as f32;
+    if records >= AVERAGED { settled } else { settled.max(1.0 / (records as f32 + assumed)) }
+}
+
 /// One thing that is odd about a record.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Evidence {

@@ -1,23 +1,25 @@
 //! One record through all steps: source, mask, template, statistics, rules, advice, verdict.
 
 mod detour;
+mod kind;
 mod report;
 
 use std::sync::Arc;
 
-use self::detour::Detour;
+use self::{detour::Detour, kind::Kind};
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
     aliases::Aliases,
     ansi,
     detect::{
         Signals,
-        address::{self, Addresses, Standing},
+        address::{Addresses, Standing},
         entropy::Table,
         sequence::{MAX_ALL_FLOWS, MAX_ALL_PAIRS},
         told::SELDOM,
     },
-    mask::Masked,
+    mask::{Masked, Skeleton},
+    memo::Memos,
     memory::IdMap,
     pick::Picker,
     record::Record,
@@ -45,6 +47,7 @@ pub struct Engine {
     settings: Settings,
     picker: Arc<Picker>,
     rules: Arc<RuleSet>,
+    kinds: Box<[Kind]>,
     model: Arc<str>,
     advice: Arc<AdviceTable>,
     seeds: Seeds,
@@ -64,6 +67,8 @@ pub struct Engine {
     addresses: Addresses,
     /// The message without terminal colours.
     plain: Vec<u8>,
+    skeleton: Skeleton,
+    pub(crate) memos: Memos,
     masked: Masked,
     signals: Signals,
     scratch: Scratch,
@@ -74,6 +79,7 @@ impl Engine {
     pub fn new(settings: Settings, rules: Arc<RuleSet>) -> Engine {
         Engine {
             picker: Arc::new(Picker::new(&settings, &rules)),
+            kinds: Kind::of_all(&rules),
             model: model(&rules),
             rules,
             advice: Arc::default(),
@@ -91,6 +97,8 @@ impl Engine {
             table: Table::new(),
             addresses: Addresses::default(),
             plain: Vec::new(),
+            skeleton: Skeleton::default(),
+            memos: Memos::default(),
             masked: Masked::default(),
             signals: Signals::default(),
             scratch: Scratch::default(),
@@ -127,7 +135,9 @@ impl Engine {
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.model = model(&rules);
         self.picker = Arc::new(Picker::new(&self.settings, &rules));
+        self.kinds = Kind::of_all(&rules);
         self.rules = rules;
+        self.memos.clear();
     }
 
     /// Changes the advice.
@@ -186,10 +196,17 @@ impl Engine {
         now: UnixNanos,
     ) -> Verdict {
         self.signals.clear();
-        self.masked.mask(message);
-
         let key = self.source_key(record, now.0);
         let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
+        let has_skeleton = self.skeleton.take(message);
+        let (memo, vacancy) = if has_skeleton { self.memos.find(key, &self.skeleton) } else { (None, None) };
+        let memo = memo.filter(|memo| {
+            self.masked.recall(&memo.masked, &self.skeleton, message)
+                && source.miner.recognise(memo.slot, memo.id)
+        });
+        if memo.is_none() {
+            self.masked.mask(message);
+        }
         let context = Context {
             settings: &self.settings,
             seeds: &self.seeds,
@@ -202,7 +219,14 @@ impl Engine {
             baseline: self.baseline,
         };
         let (templates, (flows, pairs)) = (source.miner.len(), source.flows());
-        let placed = source.observe(&context, &self.masked, message, record.severity, &mut self.signals);
+        let placed = source.observe(
+            &context,
+            memo.map(|memo| memo.slot),
+            &self.masked,
+            message,
+            record.severity,
+            &mut self.signals,
+        );
         self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(templates);
         let now_known = source.flows();
         self.flows = self.flows.saturating_add(now_known.0).saturating_sub(flows);
@@ -214,30 +238,45 @@ impl Engine {
         let is_silenced =
             |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
         let subject = Subject { message, severity: placed.severity, fields: &record.fields };
-        let rule = self.rules.best(subject, source.categories, is_silenced, &mut self.scratch);
-        let rule = match (rule, also.filter(|also| !is_silenced(&also.name))) {
-            (Some(rule), Some(also)) if also.score > rule.score => Some(also),
+        let known = memo.and_then(|memo| memo.rules.as_ref());
+        let known = known.filter(|known| self.rules.holds(known, message, &self.skeleton));
+        let known = known.map(|known| (known, &self.skeleton));
+        let rule = self.rules.best_of(subject, source.categories, known, is_silenced, &mut self.scratch);
+        let kind = |number: u32| self.kinds.get(number as usize).copied().unwrap_or_default();
+        let rule = rule.map(|(number, hit)| (Some(number), kind(number), hit));
+        let also = also
+            .filter(|also| !is_silenced(&also.name))
+            .map(|also| (None, Kind::of(&also, &self.rules), also));
+        let rule = match (rule, also) {
+            (Some(rule), Some(also)) if also.2.score > rule.2.score => Some(also),
             (rule, also) => rule.or(also),
         };
+        let was_known = memo.is_some();
         let mut standing = Standing::default();
-        if let Some(rule) = &rule {
+        if let Some((number, own, _)) = &rule {
             self.signals.flags.insert(Flag::Pattern);
             let time = (now.0, self.settings.window_nanos);
             // A refusal that is written as an error is one all the same.
-            let is_kind = |hit: &RuleHit| address::counts(hit) && !is_silenced(&hit.name);
-            let under = if address::counts(rule) {
-                None
-            } else {
-                self.rules.next_best(subject, rule, is_kind, &mut self.scratch)
-            };
-            let rule = under.as_ref().unwrap_or(rule);
+            let is_wanted = |number: u32, name: &str| kind(number).family.counts() && !is_silenced(name);
+            let under = number.filter(|_| !own.family.counts());
+            let under =
+                under.and_then(|number| self.rules.next_best(subject, number, is_wanted, &mut self.scratch));
+            let family = under.map_or(*own, kind).family;
             standing =
-                self.addresses.observe((key, &mut source.told), rule, message, time, &mut self.signals);
+                self.addresses.observe((key, &mut source.told), family, message, time, &mut self.signals);
         }
+        let rule = rule.map(|(_, kind, hit)| (hit, kind));
         let verdict = self.judge((key, placed), (rule, standing), seconds, now.0);
         if let Some(source) = self.sources.get_mut(&key) {
             source.block.close(verdict.level > Level::None, placed.severity, message);
             source.levels.learn(placed.severity, source.records);
+            if let Some(vacancy) = vacancy.filter(|_| !was_known)
+                && let Some(template) = source.miner.get(placed.slot)
+                && let Some(masked) = self.masked.keep(&self.skeleton)
+            {
+                let rules = self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
+                self.memos.put(vacancy, &self.skeleton, (placed.slot, template.id), masked, rules);
+            }
         }
         self.keep_within_limits(key, placed);
         if let Some(ending) = ending {
@@ -249,12 +288,13 @@ impl Engine {
     fn judge(
         &mut self,
         (key, placed): (u64, Placed),
-        (rule, standing): (Option<RuleHit>, Standing),
+        (rule, standing): (Option<(RuleHit, Kind)>, Standing),
         seconds: u64,
         now: i64,
     ) -> Verdict {
         let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
         let (block, levels) = (source.block, source.levels);
+        let (rule, kind) = rule.map_or_else(Default::default, |(rule, kind)| (Some(rule), kind));
         let Some(template) = source.miner.get_mut(placed.slot) else { return Verdict::default() };
         let template_id = template.id;
         let is_habit = score::is_habit(template.count, now.saturating_sub(template.first_seen));
@@ -282,8 +322,7 @@ impl Engine {
         let standing = if is_known { Standing::Nobody } else { standing };
         let is_known = is_known || is_habit;
         let mut lost = Lost::default();
-        let is_level_only = rule.as_ref().is_some_and(|rule| self.rules.is_level_only(&rule.name));
-        if is_level_only {
+        if kind.is_level_only {
             lost.level = levels.lost(placed.severity);
         }
         if score::repeats(&self.signals, rule.as_ref()) {
@@ -294,7 +333,11 @@ impl Engine {
         }
         let mut raw = score::raw(&self.signals, rule.as_ref(), is_known, lost);
         if let Some(rule) = &rule {
-            raw = score::of_address(raw, standing, score::is_refused_only(rule, is_level_only));
+            raw = score::of_address(
+                raw,
+                standing,
+                score::is_refused_only(rule, kind.is_level_only, kind.family.is_refusal),
+            );
         }
         if raw < score::FLAGGED && block.judge(&mut self.signals) {
             // Shown with it, and no graver than it is by itself.

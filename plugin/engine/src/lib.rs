@@ -6,7 +6,8 @@
 //! construction of settings, rules, advice and snapshots.
 //!
 //! The way of a record is the list of files: `record` → `pick` (which fields matter) → [`mask`] → `template` →
-//! `detect/*` (one signal each) and [`rules`] → `score` → `verdict`. [`advice`] is what the sidecar knows; `summary`
+//! `detect/*` (one signal each) and [`rules`] → `score` → `verdict`. `memo` shortens it for what came before but for its
+//! numbers. [`advice`] is what the sidecar knows; `summary`
 //! is what it is told. `memory` bounds every table; [`Options`] become [`Settings`] in one place.
 //!
 //! ```
@@ -35,6 +36,7 @@ mod ansi;
 mod detect;
 mod engine;
 pub mod mask;
+mod memo;
 mod memory;
 mod options;
 mod pick;

@@ -7,11 +7,15 @@
 
 mod class;
 mod number;
+mod recall;
+mod skeleton;
 
 use std::ops::Range;
 
 use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_key, is_word, letters};
-use number::{Shape, unit_of, value_of};
+use number::{MAX_DIGITS, Shape, unit_of, value_of};
+pub(crate) use recall::Recalled;
+pub(crate) use skeleton::{Place, Skeleton};
 
 /// The placeholder of every variable part.
 pub const PLACEHOLDER: &str = "<*>";
@@ -41,7 +45,6 @@ pub struct Masked {
     number_end: Option<usize>,
     /// Where the text ended when the last placeholder was written; 0: none yet.
     placeholder_end: usize,
-    longest_run: usize,
     ids: [Range<usize>; MAX_IDS],
     id_count: usize,
     emitted: Emitted,
@@ -49,6 +52,12 @@ pub struct Masked {
     variable_start: usize,
     /// Whether one of these parts looks like an id.
     is_id: bool,
+    /// Whether the part at hand has as many bytes in every message with this one's skeleton, but for the digits of a number that
+    /// is nothing else.
+    is_exact: bool,
+    /// Whether all that was found holds for every message with this one's skeleton.
+    is_by_skeleton: bool,
+    says_something: bool,
 }
 
 /// What the last step made of the message.
@@ -79,9 +88,9 @@ impl Masked {
         self.values.get(..self.count).unwrap_or_default()
     }
 
-    /// Length of the longest run without a blank: where encoded payloads would stand.
-    pub fn longest_run(&self) -> usize {
-        self.longest_run
+    /// Whether there is a word in what is masked: a rule of dashes or a lone number is no message.
+    pub(crate) fn says_something(&self) -> bool {
+        self.says_something
     }
 
     /// Where the first ids of the message lie in it: what looks made up by a program to name a request, a block or an
@@ -96,25 +105,20 @@ impl Masked {
         self.count = 0;
         self.number_end = None;
         self.placeholder_end = 0;
-        self.longest_run = 0;
         self.id_count = 0;
+        self.is_by_skeleton = true;
         let message = trim_end(message);
         let mut at = 0;
-        let mut run = 0usize;
         while let Some(rest) = message.get(at..)
             && let Some(&first) = rest.first()
             && self.text.len() < MAX_MASKED_BYTES
         {
+            self.is_exact = false;
             let taken = if is_word(first) {
                 self.word(rest, at)
             } else {
                 match first {
-                    b' ' | b'\t' | b'\n' | b'\r' => {
-                        self.longest_run = self.longest_run.max(at.saturating_sub(run));
-                        let taken = self.space(rest);
-                        run = at.saturating_add(taken);
-                        taken
-                    }
+                    b' ' | b'\t' | b'\n' | b'\r' => self.space(rest),
                     b'"' | b'\'' => self.quoted(rest),
                     b'/' => self.path(rest),
                     b'<' if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
@@ -135,8 +139,8 @@ impl Masked {
                 at = self.more_digits(message, at);
             }
         }
-        self.longest_run = self.longest_run.max(at.saturating_sub(run));
         self.text.truncate(cut_point(&self.text));
+        self.says_something = self.text.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
         // Only now is it known which numbers are not the beginning of a date or an address.
         for (value, (digits, unit)) in self.values.iter_mut().zip(&self.numbers).take(self.count) {
             *value = value_of(message.get(digits.clone()).unwrap_or_default()) * unit;
@@ -152,8 +156,12 @@ impl Masked {
         }
         let range = self.variable_start..part.end;
         let text = message.get(range.clone()).unwrap_or_default();
-        let is_id = ID_BYTES.contains(&text.len())
-            && text.iter().all(|byte| is_word(*byte) || *byte == b'-' || *byte == b'#');
+        let may_be_id = text.iter().all(|byte| is_word(*byte) || *byte == b'-' || *byte == b'#');
+        let is_id = may_be_id && ID_BYTES.contains(&text.len());
+        // A word of letters and digits is as long in every message with this skeleton; a number is not, nor what has one in it.
+        let is_word = !joined && !text.iter().all(u8::is_ascii_digit);
+        let is_long = known || !joined || part.len() >= *ID_BYTES.start();
+        self.is_by_skeleton &= !may_be_id || is_word || is_id && is_long;
         match (known, is_id) {
             (true, true) => {
                 if let Some(last) = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last)) {
@@ -233,6 +241,8 @@ impl Masked {
                 let after = end.saturating_add(2);
                 if window.get(end.saturating_add(1)) == Some(&b':') && inner.iter().all(|byte| is_key(*byte))
                 {
+                    // The only digits that stay.
+                    self.is_by_skeleton &= !inner.iter().any(u8::is_ascii_digit);
                     self.text.extend_from_slice(rest.get(..after).unwrap_or_default());
                     return after;
                 }
@@ -282,6 +292,7 @@ impl Masked {
             return self.mixed(word);
         };
         self.is_id = shape == Shape::Id || digits >= ID_DIGITS;
+        self.is_exact = true;
         let behind = self.behind();
         if shape == Shape::Number && behind != Behind::Joiner {
             return self.number(rest, at, end, digits, behind);
@@ -377,6 +388,7 @@ impl Masked {
                     let before = sign.checked_sub(1).and_then(|at| self.text.get(at)).copied();
                     if before.is_none_or(|byte| b" =:([_".contains(&byte)) {
                         self.text.truncate(sign);
+                        self.is_by_skeleton &= self.is_exact || before != Some(b'_');
                         if before == Some(b'_') && taken >= LONG_ID {
                             self.drop_word();
                         }
@@ -407,7 +419,7 @@ impl Masked {
 
     /// Remembers a plain number, the digits before `whole`, with a fraction if one follows and without its unit.
     fn number(&mut self, rest: &[u8], at: usize, end: usize, whole: usize, behind: Behind) -> usize {
-        let (mut length, mut taken) = (whole, end);
+        let (mut length, mut taken, mut fraction) = (whole, end, 0);
         if whole == end
             && let Some([b'.', after @ ..]) = rest.get(end..)
             && let decimals @ 1.. = digits(after)
@@ -415,6 +427,7 @@ impl Masked {
             length = end.saturating_add(1).saturating_add(decimals);
             let unit = after.iter().skip(decimals).take_while(|byte| is_word(**byte)).count();
             taken = if unit <= 4 { length.saturating_add(unit) } else { length };
+            fraction = decimals;
         }
         // `85214531829232bd` is an id that happens to begin with digits, not a number with a unit.
         let is_hex = |word: &[u8]| word.iter().all(u8::is_ascii_hexdigit);
@@ -425,8 +438,9 @@ impl Masked {
             taken = taken.saturating_add(unit);
             worth = factor;
         }
+        self.is_exact = taken == end;
         self.variable_behind(behind, taken);
-        if length <= 15
+        if whole.max(fraction) <= MAX_DIGITS
             && is_measure
             && let Some(slot) = self.numbers.get_mut(self.count)
         {

@@ -16,6 +16,7 @@ mod inspect;
 mod literal;
 mod outline;
 mod pattern;
+mod recall;
 mod rule;
 pub mod set;
 mod text;
@@ -38,6 +39,7 @@ pub use compile::Compiled;
 pub use cost::{Cost, SLOW, worst};
 pub use finder::is_ordinary;
 pub use inspect::{Inspection, inspect};
+pub(crate) use recall::Known;
 pub use rule::{Example, Rule, RuleProblem};
 pub use set::{RuleSet, Scratch, Subject};
 

@@ -1,11 +1,7 @@
 //! Evidence becomes one score: the only place where signals are weighed against each other.
 
 use crate::{
-    detect::{
-        Evidence, Signals,
-        address::{self, Standing},
-        told::STEP,
-    },
+    detect::{Evidence, Signals, address::Standing, told::STEP},
     verdict::{Flag, RuleHit},
 };
 
@@ -126,8 +122,8 @@ pub(crate) fn of_address(raw: f32, standing: Standing, is_refused_only: bool) ->
 }
 
 /// Whether a rule says of a line about an address nothing but that it was turned away, or that it is an error.
-pub(crate) fn is_refused_only(rule: &RuleHit, is_level_only: bool) -> bool {
-    rule.score < RULE_OVER_KNOWN && (is_level_only || address::is_refusal(rule))
+pub(crate) fn is_refused_only(rule: &RuleHit, is_level_only: bool, is_refusal: bool) -> bool {
+    rule.score < RULE_OVER_KNOWN && (is_level_only || is_refusal)
 }
 
 /// Whether a record is a finding of the kind that repeats: by rule, or by being unfamiliar. Statistics know by themselves

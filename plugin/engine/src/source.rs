@@ -22,7 +22,7 @@ use crate::{
     rules::Categories,
     settings::Settings,
     summary::Ending,
-    template::{Miner, Seeds},
+    template::{Miner, Placement, Seeds},
     verdict::{Flag, Level},
 };
 
@@ -114,16 +114,27 @@ impl Source {
             && context.now.saturating_sub(self.first_seen) >= context.settings.warmup_nanos
     }
 
-    /// Takes one record: finds its template, learns from it, and collects what the statistics find odd.
+    /// The number of the window in which it is now; most often that of the record before, which spares a division.
+    fn window_of(&self, context: &Context<'_>) -> i64 {
+        let nanos = context.settings.window_nanos;
+        let passed = self.window.checked_mul(nanos).and_then(|start| context.now.checked_sub(start));
+        match passed {
+            Some(passed) if (0..nanos).contains(&passed) => self.window,
+            _ => context.now.checked_div(nanos).unwrap_or_default(),
+        }
+    }
+
+    /// Takes one record: finds its template, if that is not known, learns from it, and collects what the statistics find odd.
     pub(crate) fn observe(
         &mut self,
         context: &Context<'_>,
+        known: Option<u32>,
         masked: &Masked,
         message: &[u8],
         severity: Option<Severity>,
         signals: &mut Signals,
     ) -> Placed {
-        let window = context.now.checked_div(context.settings.window_nanos).unwrap_or_default();
+        let window = self.window_of(context);
         if self.window == i64::MIN {
             self.window = window;
             self.rate = Rate::since(window, self.rate.windows);
@@ -132,13 +143,15 @@ impl Source {
             self.close_windows(context, window, signals);
         }
         let warm = self.is_warm(context);
-        let placement =
-            self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now);
+        let placement = match known {
+            Some(slot) => Placement::known(slot),
+            None => self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now),
+        };
         let share = self.novelty.learn(placement.is_new, self.records);
         let template = self.miner.get(placement.slot);
         let appeared = template.map_or(context.now, |template| template.first_seen);
         let severity = severity.or(template.and_then(|template| template.severity));
-        if !novelty::says_something(&masked.text) {
+        if !masked.says_something() {
             // A rule of dashes or a lone number is no message; `new` would say nothing about it.
         } else if context.baseline.is_some_and(|end| appeared > end) {
             novelty::not_in_baseline(signals, placement.nearest, severity);
@@ -155,7 +168,7 @@ impl Source {
         if let Some(template) = self.miner.get_mut(placement.slot) {
             if placement.is_new {
                 template.rate = Rate::since(window, windows);
-            } else if warm {
+            } else if warm && novelty::may_be_rare(template.count) {
                 let gap = context.now.saturating_sub(template.last_seen);
                 let gap = gap.checked_div(context.settings.window_nanos).unwrap_or_default();
                 novelty::rare(signals, template.count, gap);
@@ -210,9 +223,9 @@ impl Source {
             };
             sequences.observe(&line, signals);
         }
-        let run = (self.records, masked.longest_run());
         self.block.observe(message, severity);
-        self.entropy.observe(context.table, message, run, context.settings.sigma, signals);
+        let number = (self.records, known.is_some());
+        self.entropy.observe(context.table, message, number, context.settings.sigma, signals);
         self.errors.observe(severity, context.tail, signals);
         self.rate.burst(0.0);
         Placed { slot: placement.slot, is_new: placement.is_new, renamed: placement.renamed, severity }

@@ -118,7 +118,7 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    fn known(slot: u32) -> Placement {
+    pub(crate) fn known(slot: u32) -> Placement {
         Placement { slot, is_new: false, nearest: 1.0, renamed: false, filled_before: None }
     }
 }
@@ -214,6 +214,11 @@ impl Miner {
         // It is not saved where it was empty.
         let slot = self.add(Template { empties: Places::ALL, ..Template::new(text.into(), now) });
         Some((slot, self.templates.get_mut(slot)?))
+    }
+
+    /// Whether a slot still holds the template of this id, which then is in use.
+    pub(crate) fn recognise(&mut self, slot: u32, id: TemplateId) -> bool {
+        self.templates.touch(slot).is_some_and(|template| template.id == id)
     }
 
     /// Finds the template of a masked message, or makes it one.

@@ -93,30 +93,35 @@ pub(crate) enum Standing {
     Told { share: f32, is_first: bool },
 }
 
-/// What a hit counts, 0 to 1; `None` if it is not of the family: refusals and attacks (category `security`), logins and
-/// requests that a service of another kind refuses (rules that are called so).
-fn weight(rule: &RuleHit) -> Option<f32> {
-    // There the address is that of who refuses, and who asked is the program that writes the line.
-    if &*rule.name == "CONNECTION_REFUSED" {
-        return None;
+/// What hits of a rule say of the address in their messages. Worked out once a rule, because it is asked of every hit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Family {
+    /// What a hit counts, 0 to 1; `None` if the rule is not of the family: refusals and attacks (category `security`), logins and
+    /// requests that a service of another kind refuses (rules that are called so).
+    weight: Option<f32>,
+    /// It is a packet that a firewall dropped. One alone says nothing: networks are full of them.
+    is_packet: bool,
+    /// It says no more than that somebody was turned away: of an address that was told, nothing new.
+    pub(crate) is_refusal: bool,
+}
+
+impl Family {
+    pub(crate) fn of(rule: &RuleHit) -> Family {
+        let is_refusal = ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word));
+        let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || is_refusal)
+            // There the address is that of who refuses, and who asked is the program that writes the line.
+            && &*rule.name != "CONNECTION_REFUSED";
+        Family {
+            weight: counts.then_some((rule.score / IN_FULL).min(1.0)),
+            is_packet: matches!(&*rule.name, "FIREWALL_DROP" | "DEVICE_DENIED"),
+            is_refusal,
+        }
     }
-    let counts = rule.score >= LEAST_SEVERITY && (&*rule.category == "security" || is_refusal(rule));
-    counts.then_some((rule.score / IN_FULL).min(1.0))
-}
 
-/// Whether a hit counts for the address in its message.
-pub(crate) fn counts(rule: &RuleHit) -> bool {
-    weight(rule).is_some() || is_packet(rule)
-}
-
-/// Whether a hit says no more than that somebody was turned away: of an address that was told, nothing new.
-pub(crate) fn is_refusal(rule: &RuleHit) -> bool {
-    ["LOGIN", "REFUSED", "NOT_FOUND"].iter().any(|word| rule.name.contains(word))
-}
-
-/// Whether a hit is a packet that a firewall dropped. One alone says nothing: networks are full of them.
-fn is_packet(rule: &RuleHit) -> bool {
-    matches!(&*rule.name, "FIREWALL_DROP" | "DEVICE_DENIED")
+    /// Whether a hit counts for the address in its message.
+    pub(crate) fn counts(self) -> bool {
+        self.weight.is_some() || self.is_packet
+    }
 }
 
 impl Addresses {
@@ -125,14 +130,14 @@ impl Addresses {
     pub(crate) fn observe(
         &mut self,
         (source, told): (u64, &mut Told),
-        rule: &RuleHit,
+        family: Family,
         message: &[u8],
         (now, window_nanos): (i64, i64),
         signals: &mut Signals,
     ) -> Standing {
-        let (weight, is_dropped) = match weight(rule) {
+        let (weight, is_dropped) = match family.weight {
             Some(weight) => (weight, false),
-            None if is_packet(rule) => (PACKET, true),
+            None if family.is_packet => (PACKET, true),
             None => return Standing::Nobody,
         };
         let message = message.get(..SEARCHED).unwrap_or(message);

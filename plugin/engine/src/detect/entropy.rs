@@ -14,7 +14,7 @@ const FLOOR: f64 = 5.2;
 const ALPHA: f64 = 1.0 / 500.0;
 /// Looks before the source's own distribution counts.
 const MIN_RECORDS: u64 = 50;
-/// A run without a blank from which a message is always looked at: that is where encoded text stands. Of others, each
+/// A run without a blank from which a new message is always looked at: that is where encoded text stands. Of others, each
 /// eighth is: enough to know what is usual, and an eighth of the price.
 const LONG_RUN: usize = 24;
 const SAMPLE: u64 = 8;
@@ -69,16 +69,17 @@ impl Table {
 }
 
 impl Entropy {
-    /// Takes one message, the `record`-th of its source, with its longest run without a blank.
+    /// Takes one message, the `record`-th of its source. One that is known but for its numbers has no encoded text that was not
+    /// looked at before.
     pub(crate) fn observe(
         &mut self,
         table: &Table,
         message: &[u8],
-        (record, longest_run): (u64, usize),
+        (record, is_known): (u64, bool),
         sigma: f64,
         signals: &mut Signals,
     ) {
-        if longest_run < LONG_RUN && record.checked_rem(SAMPLE) != Some(0) {
+        if record.checked_rem(SAMPLE) != Some(0) && (is_known || !has_long_run(message)) {
             return;
         }
         let Some(bits) = table.bits(message) else { return };
@@ -98,8 +99,23 @@ impl Entropy {
     }
 }
 
+/// Whether [`LONG_RUN`] bytes stand together without white space. The last blank of so many bytes says where the next ones
+/// are looked at, so that most bytes never are.
+fn has_long_run(message: &[u8]) -> bool {
+    let mut start = 0;
+    while let Some(run) = message.get(start..).and_then(<[u8]>::first_chunk::<LONG_RUN>) {
+        match run.iter().rposition(u8::is_ascii_whitespace) {
+            Some(blank) => start += blank + 1,
+            None => return true,
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const USUAL: &[u8] =
@@ -111,10 +127,10 @@ mod tests {
     fn random_text_among_usual_text() {
         let (table, mut entropy, mut signals) = (Table::new(), Entropy::default(), Signals::default());
         for _ in 0..MIN_RECORDS {
-            entropy.observe(&table, USUAL, (0, 11), 4.0, &mut signals);
+            entropy.observe(&table, USUAL, (0, false), 4.0, &mut signals);
         }
         assert!(signals.flags.is_empty());
-        entropy.observe(&table, RANDOM, (1, 86), 4.0, &mut signals);
+        entropy.observe(&table, RANDOM, (1, false), 4.0, &mut signals);
         assert!(signals.flags.contains(Flag::Entropy));
     }
 
@@ -122,7 +138,7 @@ mod tests {
     fn a_source_that_is_always_random_is_not_odd() {
         let (table, mut entropy, mut signals) = (Table::new(), Entropy::default(), Signals::default());
         for _ in 0..2 * MIN_RECORDS {
-            entropy.observe(&table, RANDOM, (1, 86), 4.0, &mut signals);
+            entropy.observe(&table, RANDOM, (1, false), 4.0, &mut signals);
         }
         assert!(signals.flags.is_empty());
     }
@@ -135,5 +151,20 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         assert!((table.bits(&all).unwrap() - 8.0).abs() < 1e-3);
         assert!((table.bits(&all.repeat(10)).unwrap() - 8.0).abs() < 1e-3, "only the prefix counts");
+    }
+
+    #[test]
+    fn a_long_run_is_one_of_so_many_bytes() {
+        let run = |length: usize| [b"at ", "x".repeat(length).as_bytes(), b"\tend"].concat();
+        assert_eq!([23, 24, 25, 240].map(|length| has_long_run(&run(length))), [false, true, true, true]);
+        assert!(!has_long_run(b"") && has_long_run(&[0xff; LONG_RUN]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_long_run_is_found_wherever_it_is(message in "[a-z ]{0,40}[a-z]{18,26}[a-z ]{0,40}") {
+            let longest = message.split(' ').map(str::len).max();
+            prop_assert_eq!(has_long_run(message.as_bytes()), longest >= Some(LONG_RUN));
+        }
     }
 }

@@ -4,10 +4,9 @@
 //! something is wrong. Of one that calls every tenth record an error they only say how it talks: their score then sinks, by
 //! the width of a level for each power of ten above one in a hundred. Rules that know what the message means are not touched.
 
+use super::weight_of_one;
 use crate::record::Severity;
 
-/// Weight of one record in the shares.
-const ALPHA: f32 = 1.0 / 1_000.0;
 /// Share that a source is taken to have at first, and how many records' worth that assumption is.
 const AT_FIRST: f32 = 0.005;
 const ASSUMED: f32 = 200.0;
@@ -36,7 +35,7 @@ impl Default for Levels {
 impl Levels {
     /// Learns the level of the `records`-th record.
     pub(crate) fn learn(&mut self, severity: Option<Severity>, records: u64) {
-        let alpha = ALPHA.max(1.0 / (records as f32 + ASSUMED));
+        let alpha = weight_of_one(records, ASSUMED);
         let is = |least| f32::from(u8::from(severity >= Some(least)));
         self.errors += alpha * (is(Severity::Error) - self.errors);
         self.fatal += alpha * (is(Severity::Fatal) - self.fatal);

@@ -4,11 +4,9 @@
 //! weighted share of records that were the first of their shape: a source that says something new every minute is not
 //! surprising when it does so again, one that has said the same thirty things for a week is.
 
-use super::{Signals, plain};
+use super::{Signals, plain, weight_of_one};
 use crate::{record::Severity, verdict::Flag};
 
-/// Weight of one record in the share of firsts.
-const ALPHA: f32 = 1.0 / 1_000.0;
 /// A template seen at most this often is rare in a source past its warm-up.
 const RARE_COUNT: u64 = 3;
 /// Windows that must lie between two sightings of a rare template.
@@ -30,15 +28,10 @@ impl Novelty {
     /// Learns whether a record was the first of its shape; gives the share before it.
     pub(crate) fn learn(&mut self, first: bool, records: u64) -> f32 {
         let before = self.share;
-        let alpha = ALPHA.max(1.0 / (records as f32 + 1.0));
+        let alpha = weight_of_one(records, 1.0);
         self.share += alpha * (f32::from(u8::from(first)) - self.share);
         before
     }
-}
-
-/// Whether a masked message has a word in it.
-pub(crate) fn says_something(masked: &[u8]) -> bool {
-    masked.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
 }
 
 /// A first of its shape. `nearest`: the share of its words that a known shape has in the same places.
@@ -91,9 +84,14 @@ pub(crate) fn emptied(signals: &mut Signals, place: &str, filled: u64) {
     );
 }
 
+/// Whether so few were seen before that one more may be rare.
+pub(crate) fn may_be_rare(count: u64) -> bool {
+    count <= RARE_COUNT
+}
+
 /// Known, but seen a few times only, and long ago.
 pub(crate) fn rare(signals: &mut Signals, count: u64, gap_windows: i64) {
-    if count <= RARE_COUNT && gap_windows >= RARE_GAP {
+    if may_be_rare(count) && gap_windows >= RARE_GAP {
         let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
         signals.add(Flag::Rare, 0.35, format!("rare message (seen {times} before)"));
     }
@@ -116,12 +114,6 @@ mod tests {
         let mut novelty = Novelty::default();
         (0..5_000).for_each(|record| _ = novelty.learn(record % 10 == 0, record));
         assert!((0.05..0.15).contains(&novelty.share));
-    }
-
-    #[test]
-    fn punctuation_alone_says_nothing() {
-        assert!(says_something(b"<*> ok") && says_something("<*> жд".as_bytes()));
-        assert!(!says_something(b"==== <*>% ]-") && !says_something(b""));
     }
 
     #[test]

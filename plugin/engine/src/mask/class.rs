@@ -110,6 +110,15 @@ pub(super) fn digits(rest: &[u8]) -> usize {
     rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
+/// One bit for each of eight bytes that is an ASCII digit, the first lowest.
+pub(super) fn which_are_digits(bytes: [u8; 8]) -> u8 {
+    let values = u64::from_le_bytes(bytes) ^ each(b'0');
+    // Without the high bits no sum runs over into the next byte.
+    let others = ((values & !HIGH) + each(0x80 - 10)) | values;
+    // Each factor moves one of the bits into the highest byte, and no two meet.
+    ((!others & HIGH) >> 7).wrapping_mul(0x0102_0408_1020_4080).to_be_bytes()[0]
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -126,6 +135,13 @@ mod tests {
         #[test]
         fn digits_are_digits(text in proptest::collection::vec(prop_oneof![3 => b'0'..=b'9', 1 => any::<u8>()], 0..20)) {
             prop_assert_eq!(digits(&text), text.iter().take_while(|byte| byte.is_ascii_digit()).count());
+        }
+
+        #[test]
+        fn each_digit_has_its_bit(bytes: [u8; 8], text in "[/-:x]{8}") {
+            let expected = |bytes: &[u8]| bytes.iter().rev().fold(0u8, |all, byte| all << 1 | u8::from(byte.is_ascii_digit()));
+            prop_assert_eq!(which_are_digits(bytes), expected(&bytes));
+            prop_assert_eq!(which_are_digits(*text.as_bytes().first_chunk().unwrap()), expected(text.as_bytes()));
         }
 
         #[test]

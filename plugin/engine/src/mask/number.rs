@@ -32,23 +32,30 @@ pub(super) fn unit_of(rest: &[u8]) -> Option<(usize, f64)> {
     Some((length.saturating_add(1), *factor))
 }
 
-/// Digits with at most one point, at most 15 of them: exact enough in one pass, and what `str::parse` costs is not paid.
+/// Most digits before and behind the point of a number whose value is worked out.
+pub(super) const MAX_DIGITS: usize = 15;
+
+/// Digits, at most [`MAX_DIGITS`] of them, and maybe a point and as many again: exact enough in one pass, and what `str::parse`
+/// costs is not paid.
 pub(super) fn value_of(number: &[u8]) -> f64 {
-    const SCALES: [f64; 16] =
+    const SCALES: [f64; MAX_DIGITS + 1] =
         [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let (mut digits, mut point) = (0u64, number.len());
+    let (mut whole, mut digits, mut point) = (0u64, 0u64, number.len());
     for (&byte, at) in number.iter().zip(1..) {
         if byte == b'.' {
             point = at;
+            whole = std::mem::take(&mut digits);
             continue;
         }
         digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')));
     }
     let decimals = number.len().saturating_sub(point);
-    if decimals == 0 {
-        digits as f64
-    } else {
-        digits as f64 / SCALES.get(decimals).map_or(1.0, |scale| *scale)
+    let scale = SCALES.get(decimals).copied().unwrap_or(1.0);
+    match whole {
+        _ if decimals == 0 => digits as f64,
+        // Rounded once, as long as all digits together are exact.
+        _ if number.len() <= MAX_DIGITS + 1 => (whole as f64 * scale + digits as f64) / scale,
+        _ => whole as f64 + digits as f64 / scale,
     }
 }
 
@@ -103,5 +110,7 @@ mod tests {
     #[test]
     fn digits_and_a_point() {
         assert_eq!([value_of(b"12"), value_of(b"3.5"), value_of(b"0.25")], [12.0, 3.5, 0.25]);
+        assert_eq!([value_of(b"1.1"), value_of(b"1234567.12345678")], [1.1, 1_234_567.123_456_78]);
+        assert_eq!(value_of(b"123456789012345.500000000000000"), 123_456_789_012_345.5);
     }
 }

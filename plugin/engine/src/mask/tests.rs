@@ -39,6 +39,17 @@ fn variables() {
 }
 
 #[test]
+fn punctuation_alone_says_nothing() {
+    let says_something = |message: &str| {
+        let mut masked = Masked::default();
+        masked.mask(message.as_bytes());
+        masked.says_something()
+    };
+    assert!(says_something("7 ok") && says_something("<*> жд"));
+    assert!(!says_something("==== 12% ]-") && !says_something(""));
+}
+
+#[test]
 fn fixed_text_stays() {
     check(
         "CRITICAL: Failed to connect to primary database after 5 retries.",

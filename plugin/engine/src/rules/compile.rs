@@ -20,6 +20,7 @@ use super::{
     literal::{self, Texts},
     outline::Outline,
     pattern::{self, Matcher},
+    recall::Numerals,
     set::{Entry, Hook, Pattern, RuleSet},
 };
 
@@ -329,6 +330,7 @@ impl Builder {
             })
         };
         self.set.finder = built(self.literals);
+        self.set.numerals = Numerals::new(&self.set.finder);
         self.hooks.sort_by_key(|(slot, ..)| !slot.has_stand_in());
         self.set.hooks_with_stand_in = self.hooks.iter().take_while(|(slot, ..)| slot.has_stand_in()).count();
         let hooks = self.hooks.into_iter();

@@ -9,7 +9,10 @@
 
 pub(super) mod window;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use aho_corasick::{Anchored, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
 use hashbrown::HashSet;
@@ -58,6 +61,18 @@ impl Finder {
     /// Whether it has the hashes of a message's windows at hand.
     pub(super) fn sees_windows(&self) -> bool {
         !matches!(self.search, None | Some(Search::Automaton(_)))
+    }
+
+    /// Of each key its bytes, as windows have them, and which of the eight count; `None` if there is no table.
+    pub(super) fn keys(&self) -> Option<BTreeSet<(u64, u64)>> {
+        match self.search.as_ref() {
+            None => Some(BTreeSet::new()),
+            Some(Search::Few(windows)) => Some(windows.keys()),
+            Some(Search::Some(windows)) => Some(windows.keys()),
+            Some(Search::Many(windows)) => Some(windows.keys()),
+            Some(Search::Most(windows)) => Some(windows.keys()),
+            Some(Search::Automaton(_)) => None,
+        }
     }
 
     /// Calls `found` with every number of which a literal occurs, without regard to ASCII case, and with a place that is not
@@ -139,8 +154,6 @@ fn literals_in(automaton: &impl Automaton, message: &[u8], mut found: impl FnMut
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;

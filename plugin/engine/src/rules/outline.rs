@@ -105,6 +105,17 @@ pub(super) struct Outline(Box<[u16]>);
 /// The reach of what has no limit.
 const FAR: u16 = u16::MAX;
 
+/// How far before a literal a match that has it may begin, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reach(u16);
+
+impl Reach {
+    /// Where a match begins at the earliest if the first of its literals is at a place.
+    pub(super) fn before(self, place: usize) -> usize {
+        if self.0 == FAR { 0 } else { place.saturating_sub(self.0.into()) }
+    }
+}
+
 /// Asks for nothing, and lets a match begin anywhere.
 impl Default for Outline {
     fn default() -> Outline {
@@ -134,43 +145,47 @@ impl Outline {
             if trigger.iter().any(|text| text.len() > KEY) {
                 sets.push(trigger);
             }
-            sets.retain(|texts| texts.iter().all(|text| text.len() >= GRAM));
+            sets.retain(|texts| texts.iter().all(|text| trace(text).is_some()));
             list.push(far(reach));
             list.push(count(sets.iter().map(|texts| 1 + texts.len() * GRAMS).sum()));
             for texts in sets {
                 list.push(count(texts.len()));
-                texts.iter().for_each(|text| list.extend(trace(text)));
+                texts.iter().filter_map(|text| trace(text)).for_each(|trace| list.extend(trace));
             }
         }
         Outline(list.into_boxed_slice())
     }
 
-    /// Where a match begins at the earliest, if the first of the literals was seen at a place of the message; `None` if
-    /// there can be no match. The message must be the one that the grams were last told to forget for.
-    pub(super) fn first(&self, grams: &mut Grams, message: &[u8], place: usize) -> Option<usize> {
+    /// How far before the first of the literals a match may begin; `None` if there can be no match. The message must be the one
+    /// that the grams were last told to forget for. Numbers in it make no difference.
+    pub(super) fn reach(&self, grams: &mut Grams, message: &[u8]) -> Option<Reach> {
         if !grams.is_noted {
             grams.note_all(message);
         }
         let mut rest = &*self.0;
         while let [reach, length, after @ ..] = rest {
-            let Some((branch, after)) = after.split_at_checked(usize::from(*length)) else { return Some(0) };
+            let Some((branch, after)) = after.split_at_checked(usize::from(*length)) else {
+                return Some(Reach(FAR));
+            };
             rest = after;
             if grams.have_all(branch) {
-                return Some(if *reach == FAR { 0 } else { place.saturating_sub((*reach).into()) });
+                return Some(Reach(*reach));
             }
         }
         None
     }
 }
 
-/// The cells of a text of four bytes at least; a short one's is asked for more than once.
-fn trace(text: &[u8]) -> [u16; GRAMS] {
-    let last = text.len().saturating_sub(GRAM);
-    std::array::from_fn(|turn| {
-        let from = last.saturating_mul(turn) / (GRAMS - 1);
-        let gram = text.get(from..).and_then(window).unwrap_or_default();
-        u16::try_from(cell(hash(gram))).unwrap_or_default()
-    })
+/// The cells of a text's grams, those of few more than once. Grams with digits are left out, so that what a message is asked for
+/// does not depend on its numbers; `None` if there are no others.
+fn trace(text: &[u8]) -> Option<[u16; GRAMS]> {
+    let grams = text.windows(GRAM).filter(|gram| !gram.iter().any(u8::is_ascii_digit));
+    let grams: Vec<u32> = grams.filter_map(window).collect();
+    let last = grams.len().checked_sub(1)?;
+    let spread = |turn: usize| grams.get(last.saturating_mul(turn) / (GRAMS - 1)).copied();
+    Some(std::array::from_fn(|turn| {
+        u16::try_from(cell(hash(spread(turn).unwrap_or_default()))).unwrap_or_default()
+    }))
 }
 
 #[cfg(test)]
@@ -191,7 +206,7 @@ mod tests {
         let is_seen =
             |texts: &Texts| texts.iter().any(|text| message.contains(std::str::from_utf8(text).unwrap()));
         let mut open = ways.iter().filter(|(texts, _)| is_seen(texts));
-        open.any(|(_, way)| way.first(&mut Grams::default(), message.as_bytes(), 0).is_some())
+        open.any(|(_, way)| way.reach(&mut Grams::default(), message.as_bytes()).is_some())
     }
 
     /// The one way into a pattern.
@@ -224,7 +239,7 @@ mod tests {
         let hir = parse(r"\x{202e}|\.(?:pdf|doc) {3,9}\.exe\b").unwrap();
         let ways = Outline::by_literals(&hir, &literal::required(&hir).unwrap());
         let by_name = ways.get(&vec![b".exe".to_vec()]).unwrap();
-        let opens = |message: &[u8]| by_name.first(&mut Grams::default(), message, 0).is_some();
+        let opens = |message: &[u8]| by_name.reach(&mut Grams::default(), message).is_some();
         assert_eq!((ways.len(), opens(b"chrome.exe"), opens(b"a.pdf    .exe")), (2, false, true));
     }
 
@@ -232,8 +247,8 @@ mod tests {
     fn what_is_longer_than_its_key_is_asked_for_as_a_whole() {
         assert!(!fits("authentication failure", "authentication error; failure"));
         let way = only_way("authentication failure");
-        assert!(way.first(&mut Grams::default(), b"failure of it", 0).is_none());
-        assert!(way.first(&mut Grams::default(), b"an authentication failure", 0).is_some());
+        assert!(way.reach(&mut Grams::default(), b"failure of it").is_none());
+        assert!(way.reach(&mut Grams::default(), b"an authentication failure").is_some());
     }
 
     #[test]
@@ -247,10 +262,10 @@ mod tests {
     fn a_message_before_is_not_taken_for_this_one_when_numbers_come_again() {
         let outline = only_way("it failed in the end");
         let mut grams = Grams::default();
-        assert!(outline.first(&mut grams, b"it failed in the end", 0).is_some());
+        assert!(outline.reach(&mut grams, b"it failed in the end").is_some());
         for _ in 0..600 {
             grams.forget();
-            assert!(outline.first(&mut grams, b"it ended", 0).is_none());
+            assert!(outline.reach(&mut grams, b"it ended").is_none());
         }
     }
 
@@ -258,9 +273,9 @@ mod tests {
     fn a_message_is_noted_anew_only_after_the_last_is_forgotten() {
         let outline = only_way("it failed in the end");
         let mut grams = Grams::default();
-        assert!(outline.first(&mut grams, b"it failed in the end", 0).is_some());
+        assert!(outline.reach(&mut grams, b"it failed in the end").is_some());
         grams.forget();
-        assert!(outline.first(&mut grams, b"it ended", 0).is_none());
+        assert!(outline.reach(&mut grams, b"it ended").is_none());
     }
 
     proptest! {

@@ -7,7 +7,10 @@
 
 use regex_automata::{
     Input, MatchKind, PatternSet,
-    hybrid::dfa::{self, Cache, DFA},
+    hybrid::{
+        LazyStateID,
+        dfa::{self, Cache, DFA},
+    },
     nfa::thompson::{self, WhichCaptures, pikevm::PikeVM},
 };
 use regex_syntax::{ParserBuilder, ast::ErrorKind, hir::Hir};
@@ -87,6 +90,58 @@ impl Matcher {
         self.dfa.pattern_len()
     }
 
+    /// As [`Caches::is_match_of_all`]: what is asked is that the DFA goes the same way by whichever digit, and, where the run is a
+    /// number, that more digits lead nowhere else.
+    fn is_match_of_all(
+        &self,
+        cache: &mut Cache,
+        text: &[u8],
+        is_number: impl Fn(usize) -> bool,
+    ) -> Option<bool> {
+        let cleared = cache.clear_count();
+        let mut state = self.dfa.start_state_forward(cache, &Input::new(text)).ok()?;
+        // A match shows one byte late: there is one in texts with a longer number. What follows the number must say the same.
+        let mut is_due = false;
+        for (at, byte) in text.iter().enumerate() {
+            let is_digit = byte.is_ascii_digit();
+            let before = at.checked_sub(1).and_then(|before| text.get(before));
+            if is_digit && is_number(at) && before.is_some_and(u8::is_ascii_digit) {
+                continue;
+            }
+            let was_due = std::mem::take(&mut is_due);
+            if is_digit {
+                state = self.by_any_digit(cache, state)?;
+            } else {
+                state = self.dfa.next_state(cache, state, *byte).ok()?;
+            }
+            if is_digit && is_number(at) && !state.is_match() {
+                let next = self.by_any_digit(cache, state)?;
+                is_due = next.is_match();
+                if next != state && !is_due {
+                    return None;
+                }
+            }
+            // What was thrown away has given its numbers to others.
+            if cache.clear_count() != cleared || state.is_quit() || was_due && !state.is_match() {
+                return None;
+            }
+            if state.is_match() || state.is_dead() {
+                return Some(state.is_match());
+            }
+        }
+        let end = self.dfa.next_eoi_state(cache, state).ok()?;
+        (cache.clear_count() == cleared && (end.is_match() || !is_due)).then_some(end.is_match())
+    }
+
+    /// The state to which every digit leads.
+    fn by_any_digit(&self, cache: &mut Cache, state: LazyStateID) -> Option<LazyStateID> {
+        let next = self.dfa.next_state(cache, state, b'0').ok()?;
+        let classes = self.dfa.byte_classes();
+        let others = (b'1'..=b'9').filter(|digit| classes.get(*digit) != classes.get(b'0'));
+        let mut others = others.map(|digit| self.dfa.next_state(cache, state, digit));
+        others.all(|other| other.ok() == Some(next)).then_some(next)
+    }
+
     /// What a byte may cost where the DFA gave up.
     pub(super) fn states(&self) -> usize {
         self.dfa.get_nfa().states().len()
@@ -136,6 +191,21 @@ impl Caches {
             }
             None => false,
         }
+    }
+
+    /// Whether a matcher matches somewhere in every text that differs from this one in its numbers only, or in none of them;
+    /// `None` if that depends on them, or is not known. For each run of digits `numbers` says whether it is a number by itself.
+    pub(super) fn is_match_of_all(
+        &mut self,
+        number: usize,
+        matcher: &Matcher,
+        text: &[u8],
+        numbers: impl Fn(usize) -> bool,
+    ) -> Option<bool> {
+        let search = |cache: &mut Cache| matcher.is_match_of_all(cache, text, numbers).ok_or(());
+        let answer = self.with(number, matcher, 0, search);
+        self.take_steps();
+        answer?.ok()
     }
 
     /// Which of a matcher's patterns match somewhere in the text.

@@ -15,10 +15,12 @@ use super::{
         test::{Check, Paths, Slot, View},
     },
     finder::Finder,
-    outline::{Grams, Outline},
+    outline::{Grams, Outline, Reach},
     pattern::{Caches, Matcher},
+    recall::{Known, Numerals},
 };
 use crate::{
+    mask::Skeleton,
     record::{Fields, Severity},
     verdict::RuleHit,
 };
@@ -63,6 +65,7 @@ pub struct RuleSet {
     /// All patterns that are matched one by one; rules refer to them by number.
     pub(super) matchers: Vec<Matcher>,
     pub(super) finder: Finder,
+    pub(super) numerals: Numerals,
     /// First those that a record without fields can have something for.
     pub(super) hooks: Vec<Hook>,
     /// How many those are.
@@ -116,22 +119,25 @@ pub(super) struct Hook {
 pub struct Scratch {
     candidates: Vec<Candidate>,
     /// One bit a way: whether it is among the candidates.
-    listed: Vec<u64>,
+    pub(super) listed: Vec<u64>,
     /// One bit a way: whether the pattern need not be matched any more.
     settled: Vec<u64>,
     open: Option<PatternSet>,
-    grams: Grams,
-    tries: Tries,
+    pub(super) grams: Grams,
+    pub(super) tries: Tries,
 }
 
 /// A way by which its entry may hit, and where in the message a match begins at the earliest (while candidates are
 /// gathered: where one of the way's literals was first seen).
 type Candidate = (u32, usize);
 
+/// In the place of a match's beginning: the entry hits, there is nothing to look for.
+const SURE: usize = usize::MAX;
+
 /// The matchers' memory, and how much may still be read.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
-    caches: Caches,
+    pub(super) caches: Caches,
     left: usize,
 }
 
@@ -225,13 +231,30 @@ impl RuleSet {
         silenced: impl Fn(&str) -> bool,
         scratch: &mut Scratch,
     ) -> Option<RuleHit> {
-        self.search(subject, categories, scratch);
+        self.best_of(subject, categories, None, silenced, scratch).map(|(_, hit)| hit)
+    }
+
+    /// What a hit of each rule says, in the order in which [`RuleSet::best_of`] counts them.
+    pub(crate) fn hits(&self) -> impl Iterator<Item = RuleHit> {
+        self.entries.iter().map(Entry::hit)
+    }
+
+    /// As [`RuleSet::best`], with the number of the rule, where the ways by which rules may hit a message of this skeleton may be known.
+    pub(crate) fn best_of(
+        &self,
+        subject: Subject<'_>,
+        categories: Categories,
+        known: Option<(&Known, &Skeleton)>,
+        silenced: impl Fn(&str) -> bool,
+        scratch: &mut Scratch,
+    ) -> Option<(u32, RuleHit)> {
+        self.search(subject, categories, known, scratch);
         let Scratch { candidates, settled, tries, .. } = scratch;
         let view = self.view(subject);
         for own in candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other)) {
-            let entry = self.entry(own)?;
-            if self.hits(own, entry, view, settled, tries) && !silenced(&entry.name) {
-                return Some(entry.hit());
+            let (number, entry) = self.entry(own)?;
+            if self.is_hit(own, entry, view, settled, tries) && !silenced(&entry.name) {
+                return Some((number, entry.hit()));
             }
             if tries.left == 0 {
                 break;
@@ -240,38 +263,37 @@ impl RuleSet {
         None
     }
 
-    /// The best rule of a kind among those that score less than the one that [`RuleSet::best`] has just given for this
+    /// The best rule of a kind among those that score less than the one that [`RuleSet::best_of`] has just given for this
     /// subject with this scratch: what else is to be known of a record. Rules of other kinds are not tried.
     pub(crate) fn next_best(
         &self,
         subject: Subject<'_>,
-        best: &RuleHit,
-        is_kind: impl Fn(&RuleHit) -> bool,
+        best: u32,
+        is_kind: impl Fn(u32, &str) -> bool,
         scratch: &mut Scratch,
-    ) -> Option<RuleHit> {
+    ) -> Option<u32> {
         let Scratch { candidates, settled, tries, .. } = scratch;
         let view = self.view(subject);
         let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
-        let hits = entries.filter_map(|own| Some((own, self.entry(own)?)));
-        let mut below = hits.skip_while(|(_, entry)| entry.name != best.name).skip(1);
-        below.find_map(|(own, entry)| {
-            let hit = entry.hit();
-            let is_wanted = tries.left > 0 && is_kind(&hit);
-            (is_wanted && self.hits(own, entry, view, settled, tries)).then_some(hit)
+        let mut below =
+            entries.filter_map(|own| Some((own, self.entry(own)?))).filter(|(_, (number, _))| *number > best);
+        below.find_map(|(own, (number, entry))| {
+            let is_wanted = tries.left > 0 && is_kind(number, &entry.name);
+            (is_wanted && self.is_hit(own, entry, view, settled, tries)).then_some(number)
         })
     }
 
     /// Every rule that hits, best first: for people who ask why, not for the hot path.
     pub fn matches(&self, subject: Subject<'_>, scratch: &mut Scratch) -> Vec<RuleHit> {
-        self.search(subject, Categories::ALL, scratch);
+        self.search(subject, Categories::ALL, None, scratch);
         let Scratch { candidates, settled, tries, .. } = scratch;
         tries.left = ALL_BYTES;
         let view = self.view(subject);
         let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
         entries
             .filter_map(|own| Some((own, self.entry(own)?)))
-            .filter(|(own, entry)| self.hits(own, entry, view, settled, tries))
-            .map(|(_, entry)| entry.hit())
+            .filter(|(own, (_, entry))| self.is_hit(own, entry, view, settled, tries))
+            .map(|(_, (_, entry))| entry.hit())
             .collect()
     }
 
@@ -279,9 +301,10 @@ impl RuleSet {
         self.owners.get(way as usize).copied()
     }
 
-    /// The entry to which the ways lead.
-    fn entry(&self, ways: &[Candidate]) -> Option<&Entry> {
-        self.entries.get(self.owner(*ways.first()?)? as usize)
+    /// The entry to which the ways lead, with its number.
+    fn entry(&self, ways: &[Candidate]) -> Option<(u32, &Entry)> {
+        let number = self.owner(*ways.first()?)?;
+        Some((number, self.entries.get(number as usize)?))
     }
 
     fn view<'r>(&self, subject: Subject<'r>) -> View<'r> {
@@ -290,7 +313,7 @@ impl RuleSet {
         View { values, items, message: subject.message, severity: subject.severity }
     }
 
-    fn hits(
+    fn is_hit(
         &self,
         ways: &[Candidate],
         entry: &Entry,
@@ -298,6 +321,9 @@ impl RuleSet {
         settled: &[u64],
         tries: &mut Tries,
     ) -> bool {
+        if ways.iter().any(|(_, first)| *first == SURE) {
+            return true;
+        }
         let is_settled = || ways.iter().any(|(way, _)| has_bit(settled, *way));
         let matches = match entry.pattern {
             Pattern::None => true,
@@ -319,7 +345,13 @@ impl RuleSet {
     }
 
     /// Lists the ways by which entries can hit, best first, and notes whose patterns are settled already.
-    fn search(&self, subject: Subject<'_>, categories: Categories, scratch: &mut Scratch) {
+    fn search(
+        &self,
+        subject: Subject<'_>,
+        categories: Categories,
+        known: Option<(&Known, &Skeleton)>,
+        scratch: &mut Scratch,
+    ) {
         let Scratch { candidates, listed, settled, open, grams, tries } = scratch;
         grams.forget();
         tries.caches.belong_to(self.hash, self.matchers.len());
@@ -327,19 +359,16 @@ impl RuleSet {
         candidates.clear();
         // Not filled with zeros: most often it is empty, and to fill nothing took 100 ns on a processor with AVX-512.
         settled.clear();
+        if let Some((known, _)) = known {
+            known.ways.iter().for_each(|way| _ = set_bit(listed, way.number));
+        }
         let mut list = |number: u32, place: usize| {
-            let is_selected = || {
-                self.selectors.get(number as usize).is_some_and(|selector| selector.intersects(categories))
-            };
-            if set_bit(listed, number) && is_selected() {
+            if set_bit(listed, number) && self.is_selected(number, categories) {
                 candidates.push((number, place));
             }
         };
-        if self.finder.sees_windows() {
-            let noted = grams.begin();
-            self.finder.each(subject.message, |hash| noted.note(hash), &mut list);
-        } else {
-            self.finder.each(subject.message, |_| {}, &mut list);
+        if known.is_none() {
+            self.find(subject.message, grams, &mut list);
         }
         self.always.iter().for_each(|number| list(*number, 0));
         for (_, number) in self.levels.iter().filter(|(level, _)| Some(*level) == subject.severity) {
@@ -371,12 +400,38 @@ impl RuleSet {
         listed.fill(0);
         // Most lack something else that their patterns ask for: they are not even sorted.
         candidates.retain_mut(|(way, place)| {
-            let first =
-                self.ways.get(*way as usize).and_then(|way| way.first(grams, subject.message, *place));
-            *place = first.unwrap_or(*place);
-            first.is_some() || has_bit(settled, *way)
+            let reach = self.reach(*way, grams, subject.message);
+            *place = reach.map_or(*place, |reach| reach.before(*place));
+            reach.is_some() || has_bit(settled, *way)
         });
+        if let Some((known, skeleton)) = known {
+            candidates.extend(known.ways.iter().map(|way| {
+                let place = if way.is_sure { SURE } else { way.reach.before(skeleton.at(way.place)) };
+                (way.number, place)
+            }));
+        }
         candidates.sort_unstable();
+    }
+}
+
+/// What a message may hit by the literals in it alone.
+impl RuleSet {
+    /// Calls `list` with each way of which a literal occurs in a message, and where.
+    pub(super) fn find(&self, message: &[u8], grams: &mut Grams, list: impl FnMut(u32, usize)) {
+        if self.finder.sees_windows() {
+            let noted = grams.begin();
+            self.finder.each(message, |hash| noted.note(hash), list);
+        } else {
+            self.finder.each(message, |_| {}, list);
+        }
+    }
+
+    pub(super) fn is_selected(&self, way: u32, categories: Categories) -> bool {
+        self.selectors.get(way as usize).is_some_and(|selector| selector.intersects(categories))
+    }
+
+    pub(super) fn reach(&self, way: u32, grams: &mut Grams, message: &[u8]) -> Option<Reach> {
+        self.ways.get(way as usize)?.reach(grams, message)
     }
 }
 
@@ -387,7 +442,7 @@ impl Entry {
 }
 
 /// Sets a bit; whether it was clear before.
-fn set_bit(bits: &mut Vec<u64>, number: u32) -> bool {
+pub(super) fn set_bit(bits: &mut Vec<u64>, number: u32) -> bool {
     let (word, mask) = (number as usize / 64, 1u64 << (number % 64));
     if bits.len() <= word {
         bits.resize(word.saturating_add(1), 0);

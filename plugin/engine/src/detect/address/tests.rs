@@ -40,7 +40,7 @@ fn more_than_five_within_minutes_are_told_and_again_at_four_times_as_many() {
         let mut signals = Signals::default();
         let line = format!("login failed from {address}");
         let time = (seconds * SECOND, 60 * SECOND);
-        addresses.observe((7, &mut before), rule, line.as_bytes(), time, &mut signals);
+        addresses.observe((7, &mut before), Family::of(rule), line.as_bytes(), time, &mut signals);
         let told = signals.evidence.pop().filter(|evidence| evidence.strength > 0.0);
         told.map(|evidence| (evidence.words, evidence.strength))
     };
@@ -69,7 +69,7 @@ fn what_is_too_common_to_be_flagged_counts_by_how_little_it_says() {
         (1..100).find(|_| {
             let mut signals = Signals::default();
             let time = (0, 60 * SECOND);
-            addresses.observe((7, &mut before), &rule, b"from 203.0.113.9", time, &mut signals);
+            addresses.observe((7, &mut before), Family::of(&rule), b"from 203.0.113.9", time, &mut signals);
             !signals.evidence.is_empty()
         })
     };
@@ -84,7 +84,7 @@ fn told_of(rule: &RuleHit, lines: impl IntoIterator<Item = String>) -> Vec<Strin
     let words = lines.into_iter().enumerate().filter_map(|(second, line)| {
         let mut signals = Signals::default();
         let time = (second as i64 * SECOND, 60 * SECOND);
-        addresses.observe((7, &mut before), rule, line.as_bytes(), time, &mut signals);
+        addresses.observe((7, &mut before), Family::of(rule), line.as_bytes(), time, &mut signals);
         signals.evidence.pop().filter(|evidence| evidence.strength > 0.0).map(|evidence| evidence.words)
     });
     words.collect()
@@ -132,7 +132,7 @@ fn what_goes_on_is_said_in_words_alone() {
     for _ in 0..7 {
         last.clear();
         let line = b"login failed from 203.0.113.9";
-        addresses.observe((7, &mut before), &rule, line, (0, 60 * SECOND), &mut last);
+        addresses.observe((7, &mut before), Family::of(&rule), line, (0, 60 * SECOND), &mut last);
     }
     assert_eq!(last.evidence[0].words, "203.0.113.9 goes on: 7 attempts by now");
     assert_eq!(last.evidence[0].strength, 0.0);
@@ -146,7 +146,7 @@ fn each_attempt_brings_the_next_nearer_and_a_told_address_is_known() {
         .map(|_| {
             let time = (0, 60 * SECOND);
             let line = b"login failed from 203.0.113.9";
-            addresses.observe((7, &mut before), &rule, line, time, &mut Signals::default())
+            addresses.observe((7, &mut before), Family::of(&rule), line, time, &mut Signals::default())
         })
         .collect();
     assert_eq!(standings[0], Standing::Near(0.0));
@@ -185,7 +185,7 @@ fn hostile_lines_and_times_do_no_harm() {
         for now in [i64::MAX, i64::MIN, 0] {
             addresses.observe(
                 (7, &mut Told::default()),
-                &failed,
+                Family::of(&failed),
                 &line,
                 (now, SECOND),
                 &mut Signals::default(),

@@ -5,7 +5,10 @@
 //! compared. Literals with the same eight bytes are one key, so that the branches of a pattern (`failed`, `failure`)
 //! cost one comparison. Must not know what a literal speaks for.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use hashbrown::HashMap;
 
@@ -242,6 +245,11 @@ impl<const WORDS: usize> Windows<WORDS> {
         Some(Windows { table, starts, keys })
     }
 
+    /// The keys' bytes, and which of them count.
+    pub(super) fn keys(&self) -> BTreeSet<(u64, u64)> {
+        self.keys.iter().map(|key| (key.value, key.mask)).collect()
+    }
+
     /// Calls `found` with the number of every key that occurs and the place of its window, in their order, and before that `seen` with the hash of
     /// every window of four bytes.
     pub(super) fn each(
@@ -357,6 +365,17 @@ pub(in super::super) fn hash(window: u32) -> u32 {
 fn place<const WORDS: usize>(hash: u32) -> (usize, u32) {
     let rest = u32::BITS - WORDS.trailing_zeros();
     ((hash >> rest) as usize, hash >> (rest - 5) & 31)
+}
+
+/// A byte as windows and keys have it: letters in lower case, and some others as what they would be as letters.
+pub(in super::super) fn folded(byte: u8) -> u8 {
+    byte | LOWER as u8
+}
+
+/// The first eight bytes of a text as a key has them.
+#[inline(always)]
+pub(in super::super) fn first_eight(text: &[u8]) -> u64 {
+    read(text) | LOWER
 }
 
 /// The first four bytes as a window; `None` if there are fewer.

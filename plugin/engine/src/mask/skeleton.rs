@@ -1,0 +1,268 @@
+//! What a message is apart from the values of its numbers: takes a message, gives its text with a mark in the place of each
+//! number, and where the numbers were. Messages with one skeleton are masked alike, so that the work done for one of them
+//! serves for the next. Must not know what is remembered of a skeleton.
+//!
+//! A run of digits that stands by itself is one mark, which tells lengths apart only where masking does. Within a word each
+//! digit is a mark of its own, because how many there are decides what the word is.
+
+use super::{
+    ID_DIGITS, LONG_ID,
+    class::{WORD, class, which_are_digits},
+    number::MAX_DIGITS,
+};
+
+/// Longest message that has one, in bytes: within it no quotation and no masked text reaches a limit of masking's.
+pub(crate) const MAX_SKELETON_BYTES: usize = super::MAX_QUOTED_BYTES;
+/// Bytes that are copied at once.
+const COPIED: usize = 16;
+/// Zeros before the message.
+const MARGIN: usize = 8;
+/// Most numbers that stand by themselves, and the empty one.
+const MAX_NUMBERS: usize = MAX_SKELETON_BYTES / 2 + 2;
+/// Words of one bit for each byte, and one more bit for what ends with the last.
+const WORDS: usize = MAX_SKELETON_BYTES / 64 + 1;
+
+/// A digit within a word.
+const DIGIT: u8 = b'0';
+/// The zero of `0x`, for which no other digit can stand.
+const HEX_ZERO: u8 = b'1';
+
+/// The mark of a number that stands by itself, by its digits: each limit of masking's begins another one.
+fn mark(digits: usize) -> u8 {
+    let limits = [LONG_ID, ID_DIGITS, MAX_DIGITS + 1];
+    limits.iter().fold(b'2', |mark, limit| mark + u8::from(digits >= *limit))
+}
+
+/// A place in all messages of one skeleton: so many bytes behind the end of the number before it, or behind the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    number: u16,
+    offset: u16,
+}
+
+/// The skeleton of one message; reused from record to record.
+#[derive(Clone, Debug)]
+pub(crate) struct Skeleton {
+    /// The message between zeros, so that what is before and behind any of its bytes can be read.
+    message: [u8; MARGIN + MAX_SKELETON_BYTES + COPIED],
+    text: [u8; MAX_SKELETON_BYTES + COPIED],
+    length: usize,
+    /// Where numbers that stand by themselves begin and end in the message, after an empty one at its beginning.
+    numbers: [(u16, u16); MAX_NUMBERS],
+    count: usize,
+    longest: usize,
+}
+
+impl Default for Skeleton {
+    fn default() -> Skeleton {
+        Skeleton { message: [0; _], text: [0; _], length: 0, numbers: [(0, 0); _], count: 1, longest: 0 }
+    }
+}
+
+impl Skeleton {
+    /// Takes a message; `false` if it is too long to have a skeleton.
+    pub(crate) fn take(&mut self, message: &[u8]) -> bool {
+        let Some((room, behind)) = self.message.split_at_mut_checked(MARGIN + message.len()) else {
+            return false;
+        };
+        let Some(behind) = behind.first_chunk_mut::<COPIED>() else { return false };
+        room.iter_mut().skip(MARGIN).zip(message).for_each(|(to, byte)| *to = *byte);
+        *behind = [0; COPIED];
+        let digits = self.digits(message.len());
+        // All that changes from run to run, apart from the fields, because it is at hand then.
+        let (mut length, mut count, mut longest, mut from) = (0, 1, 0, 0);
+        let (mut before, mut start) = (0, None);
+        for (word, base) in digits.iter().zip((0usize..).step_by(64)) {
+            // Where runs of digits begin and where they end, by turns.
+            let mut edges = word ^ (word << 1 | before);
+            before = word >> 63;
+            while edges != 0 {
+                let at = base + edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                let Some(start) = start.take() else {
+                    start = Some(at);
+                    continue;
+                };
+                length = self.copy(from, start, length);
+                from = at;
+                let digits: usize = at - start;
+                longest = longest.max(digits);
+                let byte = |at: usize| self.message.get(at).copied().unwrap_or(0);
+                let after = byte(MARGIN + at);
+                let is_in_word = (class(byte(MARGIN + start - 1)) | class(after)) & WORD != 0;
+                if let Some(number) = self.numbers.get_mut(count) {
+                    *number = (start as u16, at as u16);
+                }
+                count += usize::from(!is_in_word);
+                let is_hex = digits == 1 && matches!(after, b'x' | b'X') && byte(MARGIN + start) == b'0';
+                let (mark, marks) = match (is_in_word, is_hex) {
+                    (false, _) => (mark(digits), 1),
+                    (true, false) => (DIGIT, digits),
+                    (true, true) => (HEX_ZERO, 1),
+                };
+                length = self.fill(mark, marks, length);
+            }
+        }
+        self.length = self.copy(from, message.len(), length);
+        (self.count, self.longest) = (count, longest);
+        true
+    }
+
+    /// Its text: equal for all messages with this skeleton, and for no other.
+    pub(crate) fn text(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+
+    /// Digits of the longest run.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// The place of a byte of the message, or of its end; `None` within a number that stands by itself.
+    pub(crate) fn place_of(&self, at: usize) -> Option<Place> {
+        let at = u16::try_from(at).ok()?;
+        let before = self.numbers.get(..self.count)?.partition_point(|(_, end)| *end <= at).checked_sub(1)?;
+        let next = self.numbers.get(before + 1).filter(|_| before + 1 < self.count);
+        let is_within = next.is_some_and(|(start, _)| *start < at);
+        let (_, end) = self.numbers.get(before).filter(|_| !is_within)?;
+        Some(Place { number: u16::try_from(before).ok()?, offset: at - end })
+    }
+
+    /// Whether the digit at a byte of the message belongs to a number that stands by itself.
+    pub(crate) fn is_number(&self, at: usize) -> bool {
+        let numbers = self.numbers.get(..self.count).unwrap_or_default();
+        numbers.iter().any(|(start, end)| (usize::from(*start)..usize::from(*end)).contains(&at))
+    }
+
+    /// Where a place is in the message.
+    pub(crate) fn at(&self, place: Place) -> usize {
+        let (_, end) = self.numbers.get(usize::from(place.number)).copied().unwrap_or_default();
+        usize::from(end.saturating_add(place.offset))
+    }
+
+    /// Where runs of digits begin and end: in its text, and as places.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = (usize, Place)> {
+        let is_digit =
+            |at: Option<usize>| at.and_then(|at| self.text().get(at)).is_some_and(u8::is_ascii_digit);
+        let mut next = Place { number: 0, offset: 0 };
+        (0..=self.length).filter_map(move |at| {
+            let place = next;
+            match self.text().get(at).copied() {
+                Some(DIGIT | HEX_ZERO) | None => next.offset += 1,
+                Some(byte) if byte.is_ascii_digit() => next = Place { number: place.number + 1, offset: 0 },
+                Some(_) => next.offset += 1,
+            }
+            (is_digit(at.checked_sub(1)) != is_digit(Some(at))).then_some((at, place))
+        })
+    }
+
+    /// Text of the message that stays as it is; gives the new length. A call for a few bytes takes longer than to write too many.
+    fn copy(&mut self, mut from: usize, to: usize, mut length: usize) -> usize {
+        while from < to {
+            let bytes = self.message.get(MARGIN + from..).and_then(<[u8]>::first_chunk::<COPIED>);
+            let room = self.text.get_mut(length..).and_then(<[u8]>::first_chunk_mut::<COPIED>);
+            if let (Some(bytes), Some(room)) = (bytes, room) {
+                *room = *bytes;
+            }
+            length += (to - from).min(COPIED);
+            from += COPIED;
+        }
+        length
+    }
+
+    /// A mark so many times; gives the new length.
+    fn fill(&mut self, mark: u8, mut marks: usize, mut length: usize) -> usize {
+        loop {
+            if let Some(room) = self.text.get_mut(length..).and_then(<[u8]>::first_chunk_mut::<COPIED>) {
+                *room = [mark; COPIED];
+            }
+            if marks <= COPIED {
+                return length + marks;
+            }
+            marks -= COPIED;
+            length += COPIED;
+        }
+    }
+
+    /// One bit for each byte of the message that is a digit.
+    fn digits(&self, length: usize) -> [u64; WORDS] {
+        let mut words = [0; WORDS];
+        let (chunks, _) = self.message.get(MARGIN..).unwrap_or_default().as_chunks::<8>();
+        for (chunk, at) in chunks.iter().take(length.div_ceil(8)).zip(0usize..) {
+            if let Some(word) = words.get_mut(at / 8) {
+                *word |= u64::from(which_are_digits(*chunk)) << (at % 8 * 8);
+            }
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::class::is_word, *};
+
+    fn skeleton(message: &str) -> (String, Skeleton) {
+        let mut skeleton = Skeleton::default();
+        assert!(skeleton.take(message.as_bytes()));
+        (String::from_utf8(skeleton.text().to_vec()).unwrap(), skeleton)
+    }
+
+    #[test]
+    fn numbers_are_marks_and_words_keep_their_length() {
+        let text = |message: &str| skeleton(message).0;
+        assert_eq!(text("port 22 of 10.0.0.1"), "port 2 of 2.2.2.2");
+        assert_eq!(text("port 65535 of 192.168.100.200"), "port 2 of 2.2.2.2");
+        assert_eq!(text("took 17ms, node7 in 0x1f, 10x5"), "took 00ms, node0 in 1x0f, 00x0");
+        assert_eq!(text(""), "");
+        let lengths = [1, 7, 8, 9, 15, 16, 256].map(|digits| text(&"7".repeat(digits)));
+        assert_eq!(lengths, ["2", "2", "3", "4", "4", "5", "5"]);
+    }
+
+    #[test]
+    fn too_long_a_message_has_none() {
+        let lengths = [MAX_SKELETON_BYTES, MAX_SKELETON_BYTES + 1, 10 * MAX_SKELETON_BYTES];
+        assert_eq!(lengths.map(|length| Skeleton::default().take(&vec![b'x'; length])), [true, false, false]);
+    }
+
+    #[test]
+    fn places_are_found_again_in_a_message_of_the_same_skeleton() {
+        let (one, other) = (skeleton("at 7 of 12 came 5"), skeleton("at 4711 of 9 came 123456"));
+        assert_eq!(one.0, other.0);
+        let moved = |at: usize| one.1.place_of(at).map(|place| other.1.at(place));
+        assert_eq!([0, 3, 4, 8].map(moved), [Some(0), Some(3), Some(7), Some(11)]);
+        assert_eq!([9, 10, 17, 18].map(moved), [None, Some(12), Some(24), Some(25)]);
+    }
+
+    #[test]
+    fn edges_are_where_digits_begin_and_end() {
+        let (_, skeleton) = skeleton("at 4711 of a17");
+        let edges: Vec<_> = skeleton.edges().map(|(at, place)| (at, skeleton.at(place))).collect();
+        assert_eq!(edges, [(3, 3), (4, 7), (9, 12), (11, 14)]);
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_what_a_scan_byte_by_byte_says(message in "[a-c0-9x_. é-]{0,60}") {
+            let bytes = message.as_bytes();
+            let mut expected = Vec::new();
+            let mut at = 0;
+            while let Some(&byte) = bytes.get(at) {
+                let run = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| is_word(*byte));
+                match run {
+                    0 => expected.push(byte),
+                    _ if in_word(at.checked_sub(1).map(|at| &bytes[at])) || in_word(bytes.get(at + run)) => {
+                        let hex = run == 1 && byte == b'0' && bytes.get(at + 1) == Some(&b'x');
+                        expected.extend(std::iter::repeat_n(if hex { HEX_ZERO } else { DIGIT }, run));
+                    }
+                    _ => expected.push(mark(run)),
+                }
+                at += run.max(1);
+            }
+            let (_, skeleton) = skeleton(&message);
+            prop_assert_eq!(skeleton.text(), &*expected);
+        }
+    }
+}

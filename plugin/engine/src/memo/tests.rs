@@ -1,0 +1,119 @@
+//! What is remembered changes no verdict: two engines see the same stream, and one of them forgets before each record.
+
+use std::sync::{Arc, LazyLock};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Engine, Options, Record, Settings, UnixNanos, Verdict, rules::RuleSet};
+
+static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| Arc::new(RuleSet::builtin()));
+
+fn engine() -> Engine {
+    let options = Options { warmup_records: Some(20), warmup_seconds: Some(1), ..Options::default() };
+    Engine::new(Settings::new(&options).unwrap(), RULES.clone())
+}
+
+/// Plays lines, a second apart, to an engine that remembers and to one that does not; gives how many were known.
+fn check(lines: &[String]) -> usize {
+    let (mut with, mut without) = (engine(), engine());
+    let (mut known, mut now) = (0, 0);
+    for (number, line) in lines.iter().enumerate() {
+        now += 1_000_000_000;
+        let record = Record::from_line(if number % 3 == 0 { b"sshd" } else { b"app" }, line.as_bytes());
+        without.memos.clear();
+        let expected = without.observe(&record, UnixNanos(now));
+        let verdict: Verdict = with.observe(&record, UnixNanos(now));
+        assert_eq!(verdict, expected, "line {number}: {line}");
+        known += usize::from(with.memos.was_known);
+    }
+    known
+}
+
+/// Lines as programs write them, each from a few texts with numbers of its own.
+fn lines() -> impl Strategy<Value = Vec<String>> {
+    let texts = prop::sample::select(vec![
+        "Failed password for root from 192.0.2.# port # ssh2",
+        "Accepted password for ann from 192.0.2.# port # ssh2",
+        "GET /api/items/# # in # ms",
+        "198.51.100.# - - [22/Nov/2026:10:00:#] \"GET /admin#.php HTTP/1.1\" # 153",
+        "CRITICAL: Failed to connect to primary database after # retries",
+        "Received block blk_-#1234567890123456 of size # from /10.0.0.#",
+        "session #ab# of user number # opened",
+        "ERROR [worker-#] job # failed: connection refused (os error #)",
+        "kernel: [#.#] Out of memory: Killed process # (java)",
+        "\"status\": null, \"took\": #",
+        "free # KB of # MB, load #.#",
+        "req-#6951603-adea-4117-8b56-82c544f990a8 status: # len: # time: 0.#",
+    ]);
+    let line = (
+        texts,
+        prop::collection::vec(
+            prop_oneof![4 => 0u32..1_000, 1 => any::<u32>(), 1 => Just(404), 1 => Just(500)],
+            5,
+        ),
+    );
+    let line = line.prop_map(|(text, numbers)| {
+        let mut parts = text.split('#');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.zip(numbers).fold(first, |line, (part, number)| format!("{line}{number}{part}"))
+    });
+    prop::collection::vec(line, 1..250)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn what_is_remembered_changes_no_verdict(lines in lines()) {
+        check(&lines);
+    }
+}
+
+#[test]
+fn most_of_what_repeats_is_known() {
+    let lines: Vec<String> =
+        (0..400).map(|n| format!("worker {} took job {} in {} ms", n % 7, n * 37, n % 90)).collect();
+    // Of each of the two sources the first two are worked through, and one more for each class of lengths.
+    assert!(check(&lines) > 380, "{}", check(&lines));
+}
+
+#[test]
+fn what_was_found_by_other_rules_is_forgotten() {
+    let mut engine = engine();
+    let mut observe = |engine: &mut Engine, number: u64| {
+        let line = format!("disk {number} says grumble");
+        let rule = engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(0)).rule;
+        rule.map(|rule| rule.name.to_string())
+    };
+    assert_eq!([1, 2, 3, 4].map(|number| observe(&mut engine, number)), [const { None }; 4]);
+    let mut rules = crate::rules::builtin_rules();
+    rules.extend(crate::rules::parse("own.txt", "GRUMBLE grumble 5").rules);
+    engine.set_rules(Arc::new(RuleSet::compile(rules).set));
+    assert_eq!(observe(&mut engine, 5).as_deref(), Some("GRUMBLE"));
+}
+
+#[test]
+fn a_newer_skeleton_takes_the_place_only_when_it_comes_twice() {
+    let (mut memos, mut skeleton) = (Memos::default(), Skeleton::default());
+    let mut find = |source: u64, text: &str| {
+        assert!(skeleton.take(text.as_bytes()));
+        let (memo, vacancy) = memos.find(source, &skeleton);
+        let found = memo.is_some();
+        if let Some(vacancy) = vacancy.filter(|_| !found) {
+            let mut masked = crate::mask::Masked::default();
+            masked.mask(text.as_bytes());
+            let kept = masked.keep(&skeleton).unwrap();
+            memos.put(vacancy, &skeleton, (0, TemplateId::of("x")), kept, None);
+        }
+        found
+    };
+    assert_eq!([1, 1, 1].map(|source| find(source, "took 7 ms")), [false, false, true]);
+    assert!(find(1, "took 4711 ms"), "the same skeleton");
+    assert!(!find(2, "took 7 ms"), "another source");
+    // More than there are places: each comes once, and takes nobody's.
+    for number in 0..2 * MAX_MEMOS {
+        let word: String = number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+        assert!(!find(3, &word));
+    }
+    assert!(find(1, "took 8 ms"));
+}
