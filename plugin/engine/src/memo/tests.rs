@@ -80,7 +80,7 @@ fn most_of_what_repeats_is_known() {
 #[test]
 fn what_was_found_by_other_rules_is_forgotten() {
     let mut engine = engine();
-    let mut observe = |engine: &mut Engine, number: u64| {
+    let observe = |engine: &mut Engine, number: u64| {
         let line = format!("disk {number} says grumble");
         let rule = engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(0)).rule;
         rule.map(|rule| rule.name.to_string())
