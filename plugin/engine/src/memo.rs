@@ -3,7 +3,8 @@
 //!
 //! Most lines of a log are like one that came shortly before, but for their numbers. Such a line is not masked again, and no
 //! rule's literals are looked for in it: where the same skeleton led is remembered, for the skeletons that come again and again.
-//! What cannot be known from the skeleton is asked of each message; what is found is the same with and without this.
+//! What cannot be known from the skeleton is asked of each message; what is found is the same with and without this, but that
+//! the entropy of a known message is looked at less often.
 
 use crate::{
     mask::{Recalled, Skeleton},
