@@ -1,14 +1,19 @@
 //! Masking once for all messages with one skeleton: what was found in one of them, by places instead of positions, and back
 //! again. Knows nothing of templates: whoever keeps this also keeps where the masked text led to.
 
-use super::{ID_BYTES, Masked, Place, Skeleton, value_of};
+use std::ops::Range;
 
-/// What masking found in a message, in a form that holds for all of its skeleton.
+use super::{ID_BYTES, MAX_IDS, MAX_VALUES, Masked, Place, Skeleton, value_of};
+
+/// What masking found in a message, in a form that holds for all of its skeleton. Not in boxes of its own, because it is read for
+/// most messages, and seldom is at hand.
 #[derive(Clone, Debug)]
 pub(crate) struct Recalled {
     /// Where the digits of each value lie, and what one of its unit is worth.
-    numbers: Box<[(Place, Place, f64)]>,
-    ids: Box<[(Place, Place)]>,
+    numbers: [(Place, Place, f64); MAX_VALUES],
+    count: usize,
+    ids: [(Place, Place); MAX_IDS],
+    id_count: usize,
     says_something: bool,
 }
 
@@ -16,16 +21,26 @@ impl Masked {
     /// What holds for every message with this skeleton, that of the message masked last; `None` if something about it
     /// depended on how many digits its numbers have.
     pub(crate) fn keep(&self, skeleton: &Skeleton) -> Option<Recalled> {
-        let place = |at: usize| skeleton.place_of(at);
-        let numbers = self.numbers.get(..self.count).unwrap_or_default().iter();
-        let numbers = numbers.map(|(digits, worth)| Some((place(digits.start)?, place(digits.end)?, *worth)));
-        let ids = self.ids().iter().map(|id| Some((place(id.start)?, place(id.end)?)));
-        let kept = Recalled {
-            numbers: numbers.collect::<Option<_>>()?,
-            ids: ids.collect::<Option<_>>()?,
+        if !self.is_by_skeleton {
+            return None;
+        }
+        let places =
+            |range: &Range<usize>| Some((skeleton.place_of(range.start)?, skeleton.place_of(range.end)?));
+        let mut kept = Recalled {
+            numbers: [(Place::default(), Place::default(), 1.0); _],
+            count: self.count,
+            ids: [(Place::default(), Place::default()); _],
+            id_count: self.id_count,
             says_something: self.says_something,
         };
-        self.is_by_skeleton.then_some(kept)
+        for (kept, (digits, worth)) in kept.numbers.iter_mut().zip(&self.numbers).take(self.count) {
+            let (start, end) = places(digits)?;
+            *kept = (start, end, *worth);
+        }
+        for (kept, id) in kept.ids.iter_mut().zip(self.ids()) {
+            *kept = places(id)?;
+        }
+        Some(kept)
     }
 
     /// Takes a message of the skeleton for which this was kept, without masking it: everything but [`Masked::text`] is as if it
@@ -33,18 +48,16 @@ impl Masked {
     pub(crate) fn recall(&mut self, kept: &Recalled, skeleton: &Skeleton, message: &[u8]) -> bool {
         self.text.clear();
         self.says_something = kept.says_something;
-        (self.count, self.id_count) = (0, 0);
-        for ((start, end, worth), value) in kept.numbers.iter().zip(&mut self.values) {
+        (self.count, self.id_count) = (kept.count, kept.id_count);
+        for ((start, end, worth), value) in kept.numbers.iter().zip(&mut self.values).take(kept.count) {
             let digits = skeleton.at(*start)..skeleton.at(*end);
             *value = value_of(message.get(digits).unwrap_or_default()) * worth;
-            self.count += 1;
         }
-        for ((start, end), id) in kept.ids.iter().zip(&mut self.ids) {
+        for ((start, end), id) in kept.ids.iter().zip(&mut self.ids).take(kept.id_count) {
             *id = skeleton.at(*start)..skeleton.at(*end);
             if !ID_BYTES.contains(&id.len()) {
                 return false;
             }
-            self.id_count += 1;
         }
         true
     }

@@ -34,7 +34,7 @@ fn mark(digits: usize) -> u8 {
 }
 
 /// A place in all messages of one skeleton: so many bytes behind the end of the number before it, or behind the beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     number: u16,
     offset: u16,
