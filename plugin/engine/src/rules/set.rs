@@ -400,9 +400,12 @@ impl RuleSet {
         listed.fill(0);
         // Most lack something else that their patterns ask for: they are not even sorted.
         candidates.retain_mut(|(way, place)| {
+            if has_bit(settled, *way) {
+                return true;
+            }
             let reach = self.reach(*way, grams, subject.message);
             *place = reach.map_or(*place, |reach| reach.before(*place));
-            reach.is_some() || has_bit(settled, *way)
+            reach.is_some()
         });
         if let Some((known, skeleton)) = known {
             candidates.extend(known.ways.iter().map(|way| {
