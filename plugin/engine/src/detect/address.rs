@@ -1,7 +1,7 @@
 //! Addresses: one that is refused, or tries what a rule knows, again and again within minutes.
 //!
 //! A failed login is no news; a dozen of them from one address is somebody guessing. Counted are only lines that a
-//! rule of the family has hit (see [`weight`]), so that ordinary lines cost nothing: the address is looked for in those
+//! rule of the family has hit (see [`Family`]), so that ordinary lines cost nothing: the address is looked for in those
 //! alone. Each has points that fade by half in five minutes; more than five of them are told, and again at four times as
 //! many. Between the tellings each line lies nearer to the next one, and what a told address goes on to try stays `low`
 //! (see [`Standing`]): it is all one finding. Packets that a firewall dropped count for less, so that the tries of one
