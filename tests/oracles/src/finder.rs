@@ -9,12 +9,12 @@ use std::{
 use oddline_engine::rules::{Categories, Rule, RuleSet, Scratch, Subject, builtin_rules};
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::setup::rules_of;
+
 /// Longest message: over it, many rules may use up what they may read in all.
 const MOST_MESSAGE: usize = 4 << 10;
 /// Of the rules that ship, one in so many is asked for itself on one message; all of them take a millisecond.
 const SHARE: usize = 16;
-/// Most patterns of an input.
-const MOST_PATTERNS: usize = 8;
 
 struct Plain {
     name: Arc<str>,
@@ -77,14 +77,7 @@ pub fn check(data: &[u8]) {
     let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
     let Ok(patterns) = std::str::from_utf8(&rest[..end]) else { return };
     let message = rest.get(end + 1..).unwrap_or_default();
-    let file = Arc::from("patterns");
-    let rules = patterns.lines().take(MOST_PATTERNS).enumerate().map(|(number, pattern)| {
-        let mut rule = Rule::new(&format!("RULE_{number}"), &file, number + 1);
-        rule.pattern = pattern.to_owned();
-        rule.score = number as f32;
-        rule
-    });
-    let rules = Rules::of(rules.filter(|rule| !rule.pattern.is_empty()).collect());
+    let rules = Rules::of(rules_of(patterns));
     compare(&rules, rules.plain.iter(), &message[..message.len().min(MOST_MESSAGE)]);
 }
 

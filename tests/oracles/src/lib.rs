@@ -15,6 +15,7 @@ pub mod finder;
 pub mod frame;
 pub mod json;
 pub mod mask;
+pub mod memo;
 #[path = "../../../plugin/fluentbit/src/filter.rs"]
 #[expect(
     dead_code,
@@ -36,13 +37,14 @@ pub mod when;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its target.
-pub const ALL: [(&str, Check); 9] = [
+pub const ALL: [(&str, Check); 10] = [
     ("chunk", chunk::check),
     ("event", event::check),
     ("finder", finder::check),
     ("frame", frame::check),
     ("json", json::check),
     ("mask", mask::check),
+    ("memo", memo::check),
     ("rules", rules::check),
     ("state", state::check),
     ("when", when::check),

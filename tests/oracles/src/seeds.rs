@@ -53,6 +53,7 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("frame", frames(&records)),
         ("json", jsons(&records)),
         ("mask", masks(&texts)),
+        ("memo", memos(&texts)),
         ("rules", rule_files(&rules)),
         ("state", states(&texts)),
         ("when", WHEN.iter().map(|condition| condition.as_bytes().to_vec()).collect()),
@@ -152,6 +153,16 @@ fn jsons(records: &[serde_json::Map<String, serde_json::Value>]) -> Vec<Vec<u8>>
         r#"{"log":"\ud800","n":123456789012345678901234567890,"z":-0,"list":["x","y"]}"#,
     ];
     plain.chain(odd.iter().enumerate().map(|(number, text)| with(number, text))).collect()
+}
+
+fn memos(texts: &[String]) -> Vec<Vec<u8>> {
+    let few = texts.chunks(4).map(|lines| lines.join("\n"));
+    let mut inputs: Vec<_> = few.enumerate().map(|(number, lines)| with(number % 128, lines)).collect();
+    inputs.push(with(
+        128,
+        "status (404|503)\nerror ?4\\d\\b\ncode=7x\n4711\n\\d{3}\\.php\0status 200 of 12 ms\ncode=1x, error 17\nat 12345 of 9471",
+    ));
+    inputs
 }
 
 fn masks(texts: &[String]) -> Vec<Vec<u8>> {

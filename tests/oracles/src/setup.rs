@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use oddline_codec::marker::Secret;
 use oddline_engine::{
     Annotate, Detail, Mode, Options, Profile, Settings, UnixNanos,
-    rules::{self, RuleSet},
+    rules::{self, Rule, RuleSet},
 };
 use oddline_shell::{Changes, Plugin};
 
@@ -13,6 +13,9 @@ use oddline_shell::{Changes, Plugin};
 pub(crate) const TAG: &[u8] = b"app.web";
 /// When all records come.
 pub(crate) const NOW: UnixNanos = UnixNanos(1_763_000_000_000_000_000);
+
+/// Most patterns that an input brings along.
+const MOST_PATTERNS: usize = 8;
 
 const RULES: &str = r#"
 category = "shop"
@@ -38,6 +41,18 @@ static SET: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
     let parsed = rules::parse("oracle.toml", RULES);
     Arc::new(RuleSet::compile(parsed.rules).set)
 });
+
+/// Rules with an input's own patterns, one a line; the later ones count more.
+pub(crate) fn rules_of(patterns: &str) -> Vec<Rule> {
+    let file = Arc::from("patterns");
+    let rules = patterns.lines().take(MOST_PATTERNS).enumerate().map(|(number, pattern)| {
+        let mut rule = Rule::new(&format!("RULE_{number}"), &file, number + 1);
+        rule.pattern = pattern.to_owned();
+        rule.score = number as f32;
+        rule
+    });
+    rules.filter(|rule| !rule.pattern.is_empty()).collect()
+}
 
 /// The secret by which seeds are signed.
 pub(crate) fn secret() -> Secret {

@@ -29,8 +29,12 @@ const HEX_ZERO: u8 = b'1';
 
 /// The mark of a number that stands by itself, by its digits: each limit of masking's begins another one.
 fn mark(digits: usize) -> u8 {
-    let limits = [LONG_ID, ID_DIGITS, MAX_DIGITS + 1];
-    limits.iter().fold(b'2', |mark, limit| mark + u8::from(digits >= *limit))
+    match digits {
+        ..LONG_ID => b'2',
+        LONG_ID..ID_DIGITS => b'3',
+        ID_DIGITS..=MAX_DIGITS => b'4',
+        _ => b'5',
+    }
 }
 
 /// A place in all messages of one skeleton: so many bytes behind the end of the number before it, or behind the beginning.
@@ -85,22 +89,19 @@ impl Skeleton {
                 };
                 length = self.copy(from, start, length);
                 from = at;
-                let digits: usize = at - start;
+                let digits = at - start;
                 longest = longest.max(digits);
-                let byte = |at: usize| self.message.get(at).copied().unwrap_or(0);
-                let after = byte(MARGIN + at);
-                let is_in_word = (class(byte(MARGIN + start - 1)) | class(after)) & WORD != 0;
-                if let Some(number) = self.numbers.get_mut(count) {
-                    *number = (start as u16, at as u16);
+                let [before, first, after] = [MARGIN - 1 + start, MARGIN + start, MARGIN + at]
+                    .map(|at| self.message.get(at).copied().unwrap_or(0));
+                if (class(before) | class(after)) & WORD != 0 {
+                    let is_hex = digits == 1 && first == b'0' && matches!(after, b'x' | b'X');
+                    length = self.fill(if is_hex { HEX_ZERO } else { DIGIT }, digits, length);
+                    continue;
                 }
-                count += usize::from(!is_in_word);
-                let is_hex = digits == 1 && matches!(after, b'x' | b'X') && byte(MARGIN + start) == b'0';
-                let (mark, marks) = match (is_in_word, is_hex) {
-                    (false, _) => (mark(digits), 1),
-                    (true, false) => (DIGIT, digits),
-                    (true, true) => (HEX_ZERO, 1),
-                };
-                length = self.fill(mark, marks, length);
+                if let (Some(number), Some(text)) = (self.numbers.get_mut(count), self.text.get_mut(length)) {
+                    (*number, *text) = ((start as u16, at as u16), mark(digits));
+                }
+                (count, length) = (count + 1, length + 1);
             }
         }
         self.length = self.copy(from, message.len(), length);
@@ -159,10 +160,12 @@ impl Skeleton {
     /// Text of the message that stays as it is; gives the new length. A call for a few bytes takes longer than to write too many.
     fn copy(&mut self, mut from: usize, to: usize, mut length: usize) -> usize {
         while from < to {
-            let bytes = self.message.get(MARGIN + from..).and_then(<[u8]>::first_chunk::<COPIED>);
-            let room = self.text.get_mut(length..).and_then(<[u8]>::first_chunk_mut::<COPIED>);
-            if let (Some(bytes), Some(room)) = (bytes, room) {
-                *room = *bytes;
+            // Neither is past the last byte of the longest message: the compiler is told so that it need not ask.
+            let (at, to_at) = (MARGIN + from % MAX_SKELETON_BYTES, length % MAX_SKELETON_BYTES);
+            if let (Some(bytes), Some(room)) =
+                (self.message.get(at..at + COPIED), self.text.get_mut(to_at..to_at + COPIED))
+            {
+                room.copy_from_slice(bytes);
             }
             length += (to - from).min(COPIED);
             from += COPIED;

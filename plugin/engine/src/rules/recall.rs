@@ -48,7 +48,7 @@ pub(super) struct Way {
 struct Watched {
     edge: Place,
     group: u16,
-    /// One bit for each digit that one of them has there.
+    /// One bit for each digit that one of those that could has there.
     digits: u16,
     /// Whether the digits end there.
     is_end: bool,
@@ -71,8 +71,6 @@ struct Group {
     around: [u8; 2],
     /// Bytes of the keys before it.
     edge: usize,
-    /// One bit for each digit that one of them has next to it.
-    digits: u16,
     keys: Vec<Key>,
 }
 
@@ -115,7 +113,7 @@ impl Numerals {
             }
         }
         let groups = groups.into_iter();
-        numerals.groups = groups.map(|((around, edge), keys)| Group::new(around, edge, keys)).collect();
+        numerals.groups = groups.map(|((around, edge), keys)| Group { around, edge, keys }).collect();
         numerals.is_blind =
             numerals.digits_alone.len() > MAX_DIGITS_ALONE || numerals.groups.len() > usize::from(u16::MAX);
         numerals
@@ -135,9 +133,11 @@ impl Numerals {
             let first = self.groups.partition_point(|group| group.around < around);
             let groups = (0u16..).zip(&self.groups).skip(first);
             for (number, group) in groups.take_while(|(_, group)| group.around == around) {
-                if group.keys.iter().any(|key| key.fits(group.edge, before, behind)) {
-                    let is_end = left.is_ascii_digit();
-                    watched.push(Watched { edge, group: number, digits: group.digits, is_end });
+                let is_end = left.is_ascii_digit();
+                let fitting = group.keys.iter().filter(|key| key.fits(group.edge, before, behind));
+                let digits = fitting.fold(0, |all, key| all | key.digit(group.edge - usize::from(is_end)));
+                if digits != 0 {
+                    watched.push(Watched { edge, group: number, digits, is_end });
                 }
             }
         }
@@ -163,14 +163,6 @@ impl Numerals {
     }
 }
 
-impl Group {
-    fn new(around: [u8; 2], edge: usize, keys: Vec<Key>) -> Group {
-        let at = edge.saturating_sub(usize::from(around.first() == Some(&ANY)));
-        let digits = keys.iter().filter_map(|key| key.value.to_le_bytes().get(at).copied());
-        Group { around, edge, digits: digits.fold(0, |all, digit| all | bit_of(digit)), keys }
-    }
-}
-
 /// The bit of a digit.
 fn bit_of(digit: u8) -> u16 {
     1u16.wrapping_shl(u32::from(digit.wrapping_sub(b'0')))
@@ -180,6 +172,11 @@ impl Key {
     /// Those of its bytes that count.
     fn text<'b>(&self, bytes: &'b [u8; 8]) -> &'b [u8] {
         bytes.get(..self.mask.count_ones() as usize / 8).unwrap_or_default()
+    }
+
+    /// The bit of the digit at one of its bytes.
+    fn digit(&self, at: usize) -> u16 {
+        self.value.to_le_bytes().get(at).map_or(0, |digit| bit_of(*digit))
     }
 
     /// Whether it can stand at the edge of a skeleton that has these bytes before and behind it.

@@ -363,7 +363,7 @@ impl RuleSet {
             known.ways.iter().for_each(|way| _ = set_bit(listed, way.number));
         }
         let mut list = |number: u32, place: usize| {
-            if set_bit(listed, number) && self.is_selected(number, categories) {
+            if self.is_selected(number, categories) && set_bit(listed, number) {
                 candidates.push((number, place));
             }
         };
@@ -397,7 +397,13 @@ impl RuleSet {
                 list(*number, 0);
             }
         }
-        listed.fill(0);
+        // Word by word: to fill them all takes longer than a search that finds next to nothing.
+        let known_ways = known.iter().flat_map(|(known, _)| known.ways.iter().map(|way| way.number));
+        for way in candidates.iter().map(|(way, _)| *way).chain(known_ways) {
+            if let Some(word) = listed.get_mut(way as usize / 64) {
+                *word = 0;
+            }
+        }
         // Most lack something else that their patterns ask for: they are not even sorted.
         candidates.retain_mut(|(way, place)| {
             if has_bit(settled, *way) {
