@@ -49,7 +49,7 @@ fn fields<'a>(
     each_pair(scan, &mut |key, scan| {
         let Some(left) = budget.checked_sub(1) else { return scan.value().map(drop) };
         *budget = left;
-        let key = unquoted(key)?;
+        let key = unquoted(key, scan.is_escaped())?;
         if scan.token() == Some(b'{') && depth < MAX_DEPTH && visitor.enter(&key) {
             fields(scan, depth.saturating_add(1), budget, visitor)?;
             visitor.leave();
@@ -62,7 +62,7 @@ fn fields<'a>(
         }
         let value = scan.value()?;
         if !value.starts_with('{') {
-            visitor.scalar(&key, scalar(value)?);
+            visitor.scalar(&key, scalar(value, scan.is_escaped())?);
         }
         Ok(())
     })
@@ -92,7 +92,7 @@ fn items<'a>(
             _ => {
                 let value = scan.value()?;
                 if is_shown && !value.starts_with(['{', '[']) {
-                    visitor.item(scalar(value)?);
+                    visitor.item(scalar(value, scan.is_escaped())?);
                 }
             }
         }
@@ -104,10 +104,10 @@ fn items<'a>(
     scan.require(b']')
 }
 
-/// A value that is no object.
-fn scalar(value: &str) -> Result<Scalar<'_>, Unreadable> {
+/// A value that is no object; whether it is escaped is asked of a string only.
+fn scalar(value: &str, is_escaped: bool) -> Result<Scalar<'_>, Unreadable> {
     Ok(match value.as_bytes() {
-        [b'"', ..] => Scalar::Text(unquoted(value)?),
+        [b'"', ..] => Scalar::Text(unquoted(value, is_escaped)?),
         [b't', ..] => Scalar::Bool(true),
         [b'f', ..] => Scalar::Bool(false),
         [b'-' | b'0'..=b'9', ..] => match value.parse() {
@@ -170,24 +170,25 @@ pub fn append(text: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out
     true
 }
 
-/// The nested object of [`Tags::are_ordinary`], up to the digits of the id.
-const ORDINARY: &[u8] = br#":{"score":0.0,"level":"none","template_id":""#;
-
 fn append_tags(style: &TagStyle, tags: &Tags, comma: bool, out: &mut Vec<u8>) {
-    let nested = style.profile == Profile::Nested;
     if comma {
         out.push(b',');
     }
-    if nested {
-        write::text(&style.key, out);
-        if tags.are_ordinary(style.detail) {
-            out.extend_from_slice(ORDINARY);
-            out.extend_from_slice(&tags.template_id.hex());
-            out.extend_from_slice(b"\"}");
-            return;
-        }
-        out.extend_from_slice(b":{");
+    if style.profile != Profile::Nested {
+        return append_fields(style, tags, out);
     }
+    write::text(&style.key, out);
+    if let Some(brief) = tags.brief(style.detail) {
+        return write::brief(&brief, out);
+    }
+    out.extend_from_slice(b":{");
+    append_fields(style, tags, out);
+    out.push(b'}');
+}
+
+// Apart, because most records are not flagged.
+#[inline(never)]
+fn append_fields(style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) {
     for (index, (field, value)) in tags.fields(style.detail).enumerate() {
         if index > 0 {
             out.push(b',');
@@ -195,9 +196,6 @@ fn append_tags(style: &TagStyle, tags: &Tags, comma: bool, out: &mut Vec<u8>) {
         write::name(style.name(field), out);
         out.push(b':');
         write::value(style.rendered(field, value), out);
-    }
-    if nested {
-        out.push(b'}');
     }
 }
 
@@ -213,7 +211,7 @@ pub fn read_styled_tags(text: &[u8], style: &TagStyle) -> Option<Tags> {
     }
     let mut gathered = String::from("{");
     object(utf8(text).ok()?, &mut |key, value| {
-        if let Some(field) = style.field(&unquoted(key)?) {
+        if let Some(field) = style.field(&unquoted(key, has_escape(key))?) {
             let comma = if gathered.len() > 1 { "," } else { "" };
             gathered.extend([comma, "\"", style.gathered(field), "\":", value]);
         }
@@ -232,7 +230,7 @@ pub fn read_marker(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 /// The string under a top-level key.
 pub fn read_text<'a>(text: &'a [u8], key: &str) -> Option<Cow<'a, [u8]>> {
     let value = value_of(utf8(text).ok()?, key)?;
-    value.starts_with('"').then(|| unquoted(value).ok()).flatten()
+    value.starts_with('"').then(|| unquoted(value, has_escape(value)).ok()).flatten()
 }
 
 /// The object with a string under a key, and nothing else under it.
@@ -259,7 +257,7 @@ pub fn with_text(text: &[u8], key: &str, value: &[u8]) -> Result<Vec<u8>, Unread
 fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut found = None;
     object(text, &mut |raw, value| {
-        if *unquoted(raw)? == *key.as_bytes() {
+        if *unquoted(raw, has_escape(raw))? == *key.as_bytes() {
             found = Some(value);
         }
         Ok(())
@@ -280,10 +278,11 @@ fn pairs(text: &str, each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadabl
     let layout = each_pair(&mut scan, &mut |key, scan| {
         let key_start = offset(key);
         let key_span = key_start..key_start.saturating_add(key.len());
+        let key = unquoted(key, scan.is_escaped())?;
         scan.value()?;
         // Pairs abut: the first begins behind the brace, each other one with its comma.
         let first = || text.find('{').map_or(0, |brace| brace.saturating_add(1));
-        each(Pair { key: &unquoted(key)?, start: start.unwrap_or_else(first), key_span, end: scan.at() });
+        each(Pair { key: &key, start: start.unwrap_or_else(first), key_span, end: scan.at() });
         start = Some(scan.at());
         Ok(())
     })?;
@@ -322,10 +321,14 @@ fn each_pair<'a>(scan: &mut Scan<'a>, each: &mut EachPair<'_, 'a>) -> Result<Lay
     Ok(Layout { pairs: start..end, count })
 }
 
+fn has_escape(raw: &str) -> bool {
+    raw.contains('\\')
+}
+
 /// The text of a JSON string; borrowed unless something is escaped. A lone surrogate is refused: many parsers do too.
-fn unquoted(raw: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
+fn unquoted(raw: &str, is_escaped: bool) -> Result<Cow<'_, [u8]>, Unreadable> {
     let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
-    if !inner.contains('\\') {
+    if !is_escaped {
         return Ok(Cow::Borrowed(inner.as_bytes()));
     }
     serde_json::from_str::<String>(raw)

@@ -13,7 +13,7 @@ use crate::{
     edit::{Layout, Pair, Part},
     profile::Name,
     summary::from_msgpack,
-    tags::Value,
+    tags::{Brief, Value},
 };
 
 /// Deepest nesting of tags that are read; ours have two levels.
@@ -196,16 +196,11 @@ fn added(style: &TagStyle, tags: &Tags) -> usize {
     if style.profile == Profile::Nested { 1 } else { tags.count(style.detail) }
 }
 
-/// The nested object of [`Tags::are_ordinary`], up to the digits of the id.
-const ORDINARY: &[u8] = b"\x83\xa5score\xcb\0\0\0\0\0\0\0\0\xa5level\xa4none\xabtemplate_id\xb0";
-
 fn append_tags(style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) {
     if style.profile == Profile::Nested {
         write_text(&style.key, out);
-        if tags.are_ordinary(style.detail) {
-            out.extend_from_slice(ORDINARY);
-            out.extend_from_slice(&tags.template_id.hex());
-            return;
+        if let Some(brief) = tags.brief(style.detail) {
+            return write_brief(&brief, out);
         }
         map_header(u32::try_from(tags.count(style.detail)).unwrap_or_default(), out);
     }
@@ -295,6 +290,27 @@ fn write_name(name: Name<'_>, out: &mut Vec<u8>) {
     }
     let _ = rmp::encode::write_str_len(out, u32::try_from(name.len()).unwrap_or_default());
     name.0.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+}
+
+/// The nested object of a record that is not flagged: its keys as they are encoded.
+fn write_brief(tags: &Brief<'_>, out: &mut Vec<u8>) {
+    let number = |key: &[u8], number: f64, out: &mut Vec<u8>| {
+        out.extend_from_slice(key);
+        out.extend_from_slice(&number.to_be_bytes());
+    };
+    map_header(tags.count(), out);
+    number(b"\xa5score\xcb", tags.score, out);
+    out.extend_from_slice(b"\xa5level\xa4none\xabtemplate_id\xb0");
+    out.extend_from_slice(&tags.template_id.hex());
+    if let Some((rule, in_full)) = tags.rule {
+        out.extend_from_slice(b"\xa4rule");
+        write_text(rule, out);
+        if let Some((category, score)) = in_full {
+            out.extend_from_slice(b"\xa8category");
+            write_text(category, out);
+            number(b"\xaarule_score\xcb", score, out);
+        }
+    }
 }
 
 fn write_value(value: Value<'_>, out: &mut Vec<u8>) {

@@ -44,6 +44,26 @@ pub struct Tags {
     pub model: Option<Arc<str>>,
 }
 
+/// Tags of a record that is not flagged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Brief<'t> {
+    pub(crate) score: f64,
+    pub(crate) template_id: TemplateId,
+    /// The rule that it hit, with category and score if they are written.
+    pub(crate) rule: Option<(&'t str, Option<(&'t str, f64)>)>,
+}
+
+impl Brief<'_> {
+    /// How many fields they are.
+    pub(crate) fn count(&self) -> u32 {
+        match self.rule {
+            None => 3,
+            Some((_, None)) => 4,
+            Some((_, Some(_))) => 6,
+        }
+    }
+}
+
 impl Tags {
     /// The tags of a verdict by a model. Allocates nothing for a quiet record.
     pub fn of(verdict: &Verdict, model: &Arc<str>) -> Tags {
@@ -88,10 +108,28 @@ impl Tags {
         }
     }
 
-    /// Whether they are those of a record without any signal, as most are: the same in all of them but for the id. Codecs
-    /// write such tags at once.
-    pub(crate) fn are_ordinary(&self, detail: Detail) -> bool {
-        self.score.to_bits() == 0 && self.level == Level::None && self.count(detail) == 3
+    /// Those of a record that is not flagged, as most are, where they say no more than [`Brief`] can: the same fields in all of
+    /// them. Codecs write such tags at once.
+    pub(crate) fn brief(&self, detail: Detail) -> Option<Brief<'_>> {
+        let rule = match (self.rule.as_deref(), self.category.as_deref(), self.rule_score) {
+            (None, _, _) if detail == Detail::Minimal => None,
+            (None, None, None) => None,
+            (Some(name), _, _) if detail == Detail::Minimal => Some((name, None)),
+            (Some(name), Some(category), Some(score)) if score.is_finite() => {
+                Some((name, Some((category, score))))
+            }
+            _ => return None,
+        };
+        let says_more = self.is_flagged()
+            || self.reason.is_some()
+            || (detail == Detail::Full
+                && (self.template.is_some()
+                    || self.similarity.is_some()
+                    || self.nearest.is_some()
+                    || self.expected.is_some()
+                    || self.actual.is_some()
+                    || self.model.is_some()));
+        (!says_more).then_some(Brief { score: self.score, template_id: self.template_id, rule })
     }
 
     /// How many fields [`Tags::fields`] gives, without a look at each.
@@ -322,15 +360,44 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_tags_have_nothing_but_an_id_to_tell() {
-        let ordinary = Tags { template_id: TemplateId(7), ..Tags::default() };
-        let is_ordinary = |tags: Tags| tags.are_ordinary(Detail::Full);
-        assert!(is_ordinary(ordinary.clone()));
-        assert!(!is_ordinary(Tags { score: 0.12, ..ordinary.clone() }));
-        assert!(!is_ordinary(Tags { score: -0.0, ..ordinary.clone() }));
-        assert!(!is_ordinary(Tags { level: Level::Low, ..ordinary.clone() }));
-        let with_category = Tags { category: Some("system".into()), ..ordinary };
-        assert!(with_category.are_ordinary(Detail::Minimal) && !is_ordinary(with_category));
+    fn brief_tags_are_those_of_records_that_are_not_flagged() {
+        let quiet = Tags { score: 0.12, template_id: TemplateId(7), ..Tags::default() };
+        let hit = Tags {
+            rule: Some("RULE".into()),
+            category: Some("system".into()),
+            rule_score: Some(2.0),
+            ..quiet.clone()
+        };
+        let fields = |tags: &Tags, detail| tags.brief(detail).map(|brief| brief.count());
+        assert_eq!([Detail::Full, Detail::Minimal].map(|detail| fields(&quiet, detail)), [Some(3), Some(3)]);
+        assert_eq!([Detail::Full, Detail::Minimal].map(|detail| fields(&hit, detail)), [Some(6), Some(4)]);
+        let more = [
+            Tags { level: Level::Low, ..hit.clone() },
+            Tags { status: Some(Status::Pending), ..hit.clone() },
+            Tags { reason: Some("why".into()), ..hit.clone() },
+        ];
+        assert!(
+            more.iter().all(|tags| fields(tags, Detail::Full).or(fields(tags, Detail::Minimal)).is_none())
+        );
+        let more_in_full = [
+            Tags { rule: None, ..hit.clone() },
+            Tags { category: None, ..hit.clone() },
+            Tags { rule_score: None, ..hit.clone() },
+            Tags { rule_score: Some(f64::NAN), ..hit.clone() },
+            Tags { template: Some("a <*>".into()), ..hit.clone() },
+            Tags { similarity: Some(0.5), ..hit.clone() },
+            Tags { nearest: Some("b".into()), ..hit.clone() },
+            Tags { expected: Some(1.0), ..hit.clone() },
+            Tags { actual: Some(1.0), ..hit.clone() },
+            Tags { model: Some("m".into()), ..hit },
+        ];
+        for tags in &more_in_full {
+            assert_eq!(fields(tags, Detail::Full), None, "{tags:?}");
+            assert_eq!(
+                fields(tags, Detail::Minimal),
+                u32::try_from(tags.fields(Detail::Minimal).count()).ok()
+            );
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
         told::SELDOM,
     },
     mask::{Masked, Skeleton},
-    memo::Memos,
+    memo::{Memo, Memos, Vacancy},
     memory::IdMap,
     pick::Picker,
     record::Record,
@@ -200,10 +200,10 @@ impl Engine {
         let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
         let has_skeleton = self.skeleton.take(message);
         let (memo, vacancy) = if has_skeleton { self.memos.find(key, &self.skeleton) } else { (None, None) };
-        let memo = memo.filter(|memo| {
-            self.masked.recall(&memo.masked, &self.skeleton, message)
-                && source.miner.recognise(memo.slot, memo.id)
-        });
+        // Where this message is the exception, what is remembered stays.
+        let fits = memo.is_none_or(|memo| self.masked.recall(&memo.masked, &self.skeleton, message));
+        let vacancy = vacancy.filter(|_| fits);
+        let memo = memo.filter(|memo| fits && source.miner.recognise(memo.slot, memo.id));
         if memo.is_none() {
             self.masked.mask(message);
         }
@@ -270,19 +270,29 @@ impl Engine {
         if let Some(source) = self.sources.get_mut(&key) {
             source.block.close(verdict.level > Level::None, placed.severity, message);
             source.levels.learn(placed.severity, source.records);
-            if let Some(vacancy) = vacancy.filter(|_| !was_known)
-                && let Some(template) = source.miner.get(placed.slot)
-                && let Some(masked) = self.masked.keep(&self.skeleton)
-            {
-                let rules = self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
-                self.memos.put(vacancy, &self.skeleton, (placed.slot, template.id), masked, rules);
-            }
         }
-        self.keep_within_limits(key, placed);
+        if let Some(vacancy) = vacancy.filter(|_| !was_known) {
+            self.remember(vacancy, (key, placed.slot), message);
+        }
+        if placed.renamed || placed.is_new {
+            self.keep_within_limits(key, placed);
+        }
         if let Some(ending) = ending {
             self.tell(ending, seconds);
         }
         verdict
+    }
+
+    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them.
+    #[cold]
+    fn remember(&mut self, vacancy: Vacancy, (key, slot): (u64, u32), message: &[u8]) {
+        let Some(source) = self.sources.get(&key) else { return };
+        let Some(template) = source.miner.get(slot) else { return };
+        let memo = self.masked.keep(&self.skeleton).map(|masked| {
+            let rules = self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
+            Memo::new(vacancy, &self.skeleton, (slot, template.id), masked, rules)
+        });
+        self.memos.put(vacancy, memo);
     }
 
     fn judge(
@@ -356,12 +366,7 @@ impl Engine {
         if level > Level::None {
             self.counters.flagged = self.counters.flagged.saturating_add(1);
         }
-        let description = rule.as_ref().and_then(|rule| self.rules.description(rule));
-        let mut reason = score::reason(&self.signals, rule.as_ref(), description);
-        if let Some(note) = note {
-            reason.push_str("; ");
-            reason.push_str(note);
-        }
+        let reason = self.reason(rule.as_ref(), note);
         let text = self.sources.get(&key).and_then(|source| source.miner.get(placed.slot));
         Verdict {
             score,
@@ -379,15 +384,29 @@ impl Engine {
         }
     }
 
+    /// Why the record at hand is flagged, in words.
+    #[cold]
+    fn reason(&self, rule: Option<&RuleHit>, note: Option<&str>) -> String {
+        let description = rule.and_then(|rule| self.rules.description(rule));
+        let mut reason = score::reason(&self.signals, rule, description);
+        if let Some(note) = note {
+            reason.push_str("; ");
+            reason.push_str(note);
+        }
+        reason
+    }
+
     /// The key of a record's source, which exists afterwards.
     fn source_key(&mut self, record: &Record<'_>, now: i64) -> u64 {
         let mut key = twox_hash::XxHash3_64::oneshot(record.tag);
         for (index, label) in record.labels.iter().enumerate().filter(|(_, label)| !label.is_empty()) {
             key = twox_hash::XxHash3_64::oneshot_with_seed(key.wrapping_add(index as u64), label);
         }
-        if self.sources.contains_key(&key) {
-            return key;
-        }
+        if self.sources.contains_key(&key) { key } else { self.new_source(key, record, now) }
+    }
+
+    #[cold]
+    fn new_source(&mut self, key: u64, record: &Record<'_>, now: i64) -> u64 {
         if self.sources.len() >= self.settings.max_sources {
             let oldest = self.sources.iter().map(|(key, source)| (source.last_seen, *key)).min();
             match oldest {
@@ -426,7 +445,8 @@ impl Engine {
         }
     }
 
-    /// Evicts after a new template: within its own source first, then from the source that holds the most.
+    /// Renamed templates get their aliases. Evicts after a new template: within its own source first, then from the source that holds the most.
+    #[cold]
     fn keep_within_limits(&mut self, key: u64, placed: Placed) {
         if placed.renamed
             && let Some(source) = self.sources.get(&key)

@@ -15,7 +15,7 @@ use std::ops::Range;
 use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_key, is_word, letters};
 use number::{MAX_DIGITS, Shape, unit_of, value_of};
 pub(crate) use recall::Recalled;
-pub(crate) use skeleton::{Place, Skeleton};
+pub(crate) use skeleton::{LONG_RUN, Place, Skeleton};
 
 /// The placeholder of every variable part.
 pub const PLACEHOLDER: &str = "<*>";
@@ -100,6 +100,7 @@ impl Masked {
     }
 
     /// Masks a message into this buffer.
+    #[inline(never)]
     pub fn mask(&mut self, message: &[u8]) {
         self.text.clear();
         self.count = 0;

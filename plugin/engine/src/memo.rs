@@ -12,14 +12,22 @@ use crate::{
     verdict::TemplateId,
 };
 
-/// Skeletons remembered by an engine. Each has one place, and a newer one that came twice takes it.
+/// Skeletons remembered by an engine, [`WAYS`] in each place. A newer one that came twice takes that of the one not seen for
+/// longer.
 const MAX_MEMOS: usize = 1 << 14;
+const WAYS: usize = 2;
+const PLACES: usize = MAX_MEMOS / WAYS;
+
+/// Bytes of a skeleton that are read at once.
+type Block = [u8; 16];
 
 /// What is known of a source's messages with one skeleton.
 #[derive(Debug)]
 pub(crate) struct Memo {
     source: u64,
-    skeleton: Box<[u8]>,
+    skeleton: Box<[Block]>,
+    /// Bytes of it that are not there only to fill the last block.
+    length: usize,
     /// The template in which they are placed, as long as the slot holds that of this id.
     pub(crate) slot: u32,
     pub(crate) id: TemplateId,
@@ -28,69 +36,122 @@ pub(crate) struct Memo {
     pub(crate) rules: Option<Known>,
 }
 
+/// A hash without a memo: of a skeleton of which nothing can be remembered, as it turned out.
+type Entry = (u64, Option<Box<Memo>>);
+
 #[derive(Debug, Default)]
-struct Slot {
-    /// Hash of the source and skeleton that came here last.
-    last: u64,
-    memo: Option<Box<Memo>>,
+struct Place {
+    /// The one seen last first.
+    entries: [Entry; WAYS],
+    /// Hashes of those without an entry that came here last.
+    others: [u64; 2],
 }
 
 /// Where in the table a skeleton belongs that is worth remembering.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vacancy {
-    slot: usize,
+    place: usize,
+    hash: u64,
     source: u64,
 }
 
-/// The memos of an engine: a table in which each skeleton has one place.
+/// The memos of an engine: a table in which each skeleton has one place, shared by few.
 #[derive(Debug, Default)]
 pub(crate) struct Memos {
-    slots: Box<[Slot]>,
+    places: Box<[Place]>,
     /// Whether the last message was known.
     #[cfg(test)]
     was_known: bool,
 }
 
 impl Memos {
-    /// What is known of a skeleton of a source; or, if nothing is and it comes here for the second time in a row, where to
-    /// put it.
+    /// What is known of a skeleton of a source, and where to put what holds instead of it, if it holds no longer; or, if nothing
+    /// is known and few others came here since it came last, where to put it.
     pub(crate) fn find(&mut self, source: u64, skeleton: &Skeleton) -> (Option<&Memo>, Option<Vacancy>) {
-        if self.slots.is_empty() {
-            self.slots = std::iter::repeat_with(Slot::default).take(MAX_MEMOS).collect();
+        if self.places.is_empty() {
+            self.places = std::iter::repeat_with(Place::default).take(PLACES).collect();
         }
-        let hash = twox_hash::XxHash3_64::oneshot_with_seed(source, skeleton.text());
-        let place = hash as usize % MAX_MEMOS;
-        let Some(slot) = self.slots.get_mut(place) else { return (None, None) };
-        let again = std::mem::replace(&mut slot.last, hash) == hash;
-        // The texts themselves are compared: equal hashes can be made on purpose.
-        let memo =
-            slot.memo.as_deref().filter(|memo| memo.source == source && *memo.skeleton == *skeleton.text());
+        let hash = hash(source, skeleton);
+        let vacancy = Vacancy { place: hash as usize % PLACES, hash, source };
         #[cfg(test)]
         {
-            self.was_known = memo.is_some();
+            self.was_known = false;
         }
-        (memo, again.then_some(Vacancy { slot: place, source }))
+        let Some(place) = self.places.get_mut(vacancy.place) else { return (None, None) };
+        let Place { entries: [first, second], others } = place;
+        if second.0 == hash {
+            std::mem::swap(first, second);
+        }
+        if first.0 == hash {
+            // The texts themselves are compared: equal hashes can be made on purpose.
+            let memo = first.1.as_deref().filter(|memo| memo.is_of(source, skeleton));
+            #[cfg(test)]
+            {
+                self.was_known = memo.is_some();
+            }
+            return (memo, memo.is_some().then_some(vacancy));
+        }
+        let again = others.contains(&hash);
+        if !again {
+            *others = [hash, others[0]];
+        }
+        (None, again.then_some(vacancy))
     }
 
-    /// Remembers it in the place of what was there.
-    pub(crate) fn put(
-        &mut self,
+    /// Remembers it, or that nothing can be remembered of it, in the place of what was seen there less lately.
+    pub(crate) fn put(&mut self, vacancy: Vacancy, memo: Option<Memo>) {
+        let Some(place) = self.places.get_mut(vacancy.place) else { return };
+        let [first, second] = &mut place.entries;
+        if first.0 != vacancy.hash {
+            std::mem::swap(first, second);
+        }
+        *first = (vacancy.hash, memo.map(Box::new));
+    }
+
+    /// Forgets all: what was found holds no longer.
+    pub(crate) fn clear(&mut self) {
+        self.places = Box::default();
+    }
+}
+
+impl Memo {
+    /// What is known of the messages with this skeleton, which a vacancy was found for.
+    pub(crate) fn new(
         vacancy: Vacancy,
         skeleton: &Skeleton,
         (slot, id): (u32, TemplateId),
         masked: Recalled,
         rules: Option<Known>,
-    ) {
-        let memo = Memo { source: vacancy.source, skeleton: skeleton.text().into(), slot, id, masked, rules };
-        if let Some(slot) = self.slots.get_mut(vacancy.slot) {
-            slot.memo = Some(Box::new(memo));
-        }
+    ) -> Memo {
+        let (blocks, length) = (skeleton.blocks().into(), skeleton.len());
+        Memo { source: vacancy.source, skeleton: blocks, length, slot, id, masked, rules }
     }
 
-    /// Forgets all: what was found holds no longer.
-    pub(crate) fn clear(&mut self) {
-        self.slots = Box::default();
+    fn is_of(&self, source: u64, skeleton: &Skeleton) -> bool {
+        // All of it: most often it is the same, and whoever looks for the first difference asks after each block.
+        let pairs = self.skeleton.iter().zip(skeleton.blocks());
+        let differs =
+            pairs.fold(0, |all, (one, other)| all | u128::from_ne_bytes(*one) ^ u128::from_ne_bytes(*other));
+        self.source == source && self.length == skeleton.len() && differs == 0
     }
+}
+
+/// Where a skeleton of a source belongs. Not XXH3, which multiplies to twice the width: that is a call where the machine has no
+/// such instruction, as WebAssembly has not. Each half of a block goes its own way, by the finishing step of MurmurHash3's
+/// (multiply and shift), so that one multiplication need not wait for the other.
+fn hash(source: u64, skeleton: &Skeleton) -> u64 {
+    const FACTORS: [u64; 2] = [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53];
+    let step = |so_far: u64, part: u64, factor| {
+        let product = (so_far ^ part).wrapping_mul(factor);
+        product ^ (product >> 32)
+    };
+    let [first, second] = FACTORS;
+    let (mut one, mut other) = (source, skeleton.len() as u64);
+    for block in skeleton.blocks() {
+        let block = u128::from_le_bytes(*block);
+        (one, other) = (step(one, block as u64, first), step(other, (block >> 64) as u64, second));
+    }
+    step(one, other.rotate_left(32), second)
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use crate::{
         levels::Levels,
         novelty::{self, Novelty},
         plain,
-        rate::Rate,
+        rate::{Odd, Rate},
         repeat::Run,
         sequence::{self, OddFlow, Sequences},
         told::Told,
-        value::Values,
+        value::{Outlier, Values},
     },
     mask::Masked,
     record::Severity,
@@ -176,25 +176,12 @@ impl Source {
             template.rate.roll(window);
             let is_first = template.rate.is_first();
             if let Some(odd) = template.rate.burst(context.tail) {
-                let minute = 60e9 / context.settings.window_nanos.max(1) as f64;
-                let (expected, actual) = (odd.expected * minute, odd.actual * minute);
-                // Twenty times the usual is medium; a handful where next to nothing is usual is not.
-                let times = odd.actual / odd.expected.max(2.0);
-                let strength = (0.5 + 0.115 * times.log10()).clamp(0.5, 0.75) as f32;
-                let strength = if is_first { novelty::first_burst(strength, severity) } else { strength };
-                let words = format!("burst: {} a minute, usually at most {}", plain(actual), plain(expected));
-                signals.add_measured(Flag::Burst, strength, expected, actual, words);
+                tell_burst(&odd, context.settings.window_nanos, is_first.then_some(severity), signals);
             }
             if !masked.values().is_empty() && template.count >= VALUES_FROM {
                 let values = template.values.get_or_insert_with(|| Box::new(Values::default()));
                 if let Some(outlier) = values.observe(masked.values()) {
-                    let strength = (0.5 + 0.03 * outlier.octaves as f32).min(0.75);
-                    let words = format!(
-                        "value {} where at most {} is usual",
-                        plain(outlier.value),
-                        plain(outlier.largest)
-                    );
-                    signals.add_measured(Flag::Value, strength, outlier.largest, outlier.value, words);
+                    tell_value(&outlier, signals);
                 }
             }
             template.count = template.count.saturating_add(1);
@@ -244,6 +231,7 @@ impl Source {
     }
 
     /// An odd ending in words; `None` if its last step is not known any more.
+    #[cold]
     fn ending(&self, odd: &OddFlow) -> Option<Ending> {
         let last = self.miner.get(odd.last)?;
         let (missing, given) = odd.missing();
@@ -264,6 +252,7 @@ impl Source {
     }
 
     /// Closes windows: this is when it shows that a steady message stayed away.
+    #[cold]
     fn close_windows(&mut self, context: &Context<'_>, window: i64, signals: &mut Signals) {
         let total = self.rate.pending(window).unwrap_or_default();
         // If the source as a whole went quiet, no single message did (that is silence, which is seen from outside).
@@ -293,4 +282,24 @@ impl Source {
         self.errors.roll();
         self.window = window;
     }
+}
+
+/// `first`: the severity of what burst, if it never came before.
+#[cold]
+fn tell_burst(odd: &Odd, window_nanos: i64, first: Option<Option<Severity>>, signals: &mut Signals) {
+    let minute = 60e9 / window_nanos.max(1) as f64;
+    let (expected, actual) = (odd.expected * minute, odd.actual * minute);
+    // Twenty times the usual is medium; a handful where next to nothing is usual is not.
+    let times = odd.actual / odd.expected.max(2.0);
+    let strength = (0.5 + 0.115 * times.log10()).clamp(0.5, 0.75) as f32;
+    let strength = first.map_or(strength, |severity| novelty::first_burst(strength, severity));
+    let words = format!("burst: {} a minute, usually at most {}", plain(actual), plain(expected));
+    signals.add_measured(Flag::Burst, strength, expected, actual, words);
+}
+
+#[cold]
+fn tell_value(outlier: &Outlier, signals: &mut Signals) {
+    let strength = (0.5 + 0.03 * outlier.octaves as f32).min(0.75);
+    let words = format!("value {} where at most {} is usual", plain(outlier.value), plain(outlier.largest));
+    signals.add_measured(Flag::Value, strength, outlier.largest, outlier.value, words);
 }

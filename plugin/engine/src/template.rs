@@ -222,6 +222,7 @@ impl Miner {
     }
 
     /// Finds the template of a masked message, or makes it one.
+    #[inline(never)]
     pub(crate) fn place(&mut self, masked: &[u8], similarity: f64, seeds: &Seeds, now: i64) -> Placement {
         let variant = twox_hash::XxHash3_64::oneshot(masked);
         if let Some((slot, id)) = self.variants.get(&variant)

@@ -331,6 +331,7 @@ impl Plugin {
         self.engine.restore(bytes).map_err(|error| error.to_string())
     }
 
+    #[cold]
     fn verifies<F: Format>(&self, tag: &[u8], message: &[u8], body: &F::Body, marker: &[u8]) -> bool {
         let Some(secret) = &self.secret else { return false };
         let Some(tags) = F::read_tags(body, &self.style) else { return false };

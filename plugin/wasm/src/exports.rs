@@ -43,13 +43,25 @@ pub extern "C" fn oddline_filter(
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return record,
     };
-    let filter = filter.get_or_insert_with(|| Filter::new(directories()));
+    let filter = filter.get_or_insert_with(start);
     let answer = filter.record(tag, text, now());
-    for line in filter.notices() {
+    if filter.has_notices() {
+        tell(filter.notices());
+    }
+    answer.map_or(record, |()| filter.answer().as_ptr())
+}
+
+#[cold]
+fn start() -> Filter {
+    Filter::new(directories())
+}
+
+#[cold]
+fn tell(notices: Vec<String>) {
+    for line in notices {
         // Nobody could be told that standard error is closed.
         let _ = writeln!(std::io::stderr(), "[oddline] {line}");
     }
-    answer.map_or(record, |()| filter.answer().as_ptr())
 }
 
 /// The bytes at a pointer that the host gave; none if they do not lie within memory.

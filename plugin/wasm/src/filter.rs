@@ -65,8 +65,10 @@ impl Filter {
         // An allocation that fails later would be a trap: ask for all that is needed while there is a way back.
         let needed = text.len().saturating_mul(2).saturating_add(1 << 16);
         self.out.try_reserve(needed).ok()?;
-        self.look(now);
-
+        let due = self.next_look.is_none_or(|next| now >= next || next.0.saturating_sub(now.0) > LOOK_NANOS);
+        if due {
+            self.look(now);
+        }
         let running = self.running.as_mut().filter(|_| !Plugin::ignores(tag));
         let read = match running {
             Some(running) => running.record(tag, text, now, &mut self.out),
@@ -74,19 +76,30 @@ impl Filter {
         };
         if !read {
             self.repaired.try_reserve(needed).ok()?;
-            json::repair(text, &mut self.repaired);
-            let running = self.running.as_mut().filter(|_| !Plugin::ignores(tag));
-            if !running.is_some_and(|running| running.record(tag, &self.repaired, now, &mut self.out)) {
-                self.out.extend_from_slice(&self.repaired);
-            }
+            self.repair(tag, text, now);
         }
         self.out.push(0);
         Some(())
     }
 
+    /// Filters what the host's JSON must have been meant to be.
+    #[cold]
+    fn repair(&mut self, tag: &[u8], text: &[u8], now: UnixNanos) {
+        json::repair(text, &mut self.repaired);
+        let running = self.running.as_mut().filter(|_| !Plugin::ignores(tag));
+        if !running.is_some_and(|running| running.record(tag, &self.repaired, now, &mut self.out)) {
+            self.out.extend_from_slice(&self.repaired);
+        }
+    }
+
     /// What [`Filter::record`] made: never empty, ended by a NUL, valid until the next record.
     pub fn answer(&self) -> &[u8] {
         &self.out
+    }
+
+    /// Whether there are lines for the operator.
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
     }
 
     /// Lines for the operator since the last call.
@@ -95,11 +108,8 @@ impl Filter {
     }
 
     /// Once a second: the files, or the configuration again while it is wrong.
+    #[cold]
     fn look(&mut self, now: UnixNanos) {
-        let due = self.next_look.is_none_or(|next| now >= next || next.0.saturating_sub(now.0) > LOOK_NANOS);
-        if !due {
-            return;
-        }
         self.next_look = Some(UnixNanos(now.0.saturating_add(LOOK_NANOS)));
         if self.running.is_none() {
             match Running::start(&self.directories, &mut self.notices) {
@@ -147,18 +157,23 @@ impl Running {
     /// Appends the record with its tags; `false`, and nothing appended, if it is not one JSON object.
     fn record(&mut self, tag: &[u8], text: &[u8], now: UnixNanos, out: &mut Vec<u8>) -> bool {
         match self.plugin.record::<Json>(tag, text, now, out) {
-            Outcome::Judged(verdict) if self.carries => self.carry_summary(text, &verdict, now, out),
+            Outcome::Judged(verdict) if self.carries => {
+                if self.waiting.is_none() {
+                    self.waiting = self.plugin.summary(now).map(|summary| (summary, now));
+                }
+                if self.waiting.is_some() {
+                    self.carry_summary(text, &verdict, now, out);
+                }
+            }
             Outcome::Judged(_) | Outcome::Returned => {}
             Outcome::Unread => return false,
         }
         true
     }
 
-    /// Puts a summary that is due onto a record that the sidecar is going to see.
+    /// Puts the summary that waits onto a record that the sidecar is going to see.
+    #[cold]
     fn carry_summary(&mut self, text: &[u8], verdict: &Verdict, now: UnixNanos, out: &mut Vec<u8>) {
-        if self.waiting.is_none() {
-            self.waiting = self.plugin.summary(now).map(|summary| (summary, now));
-        }
         let Some((summary, since)) = &self.waiting else { return };
         if !verdict.is_pending() {
             if !self.plugin.is_open() || now.0.saturating_sub(since.0) < self.patience_nanos {

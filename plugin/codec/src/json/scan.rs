@@ -9,6 +9,7 @@ use crate::Unreadable;
 pub(super) struct Scan<'a> {
     text: &'a str,
     at: usize,
+    is_escaped: bool,
 }
 
 /// What may come next within a value.
@@ -25,12 +26,17 @@ enum Next {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str) -> Scan<'a> {
-        Scan { text, at: 0 }
+        Scan { text, at: 0, is_escaped: false }
     }
 
     /// Offset of the next byte.
     pub(super) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether the string stepped over last, a key or a value, has an escape.
+    pub(super) fn is_escaped(&self) -> bool {
+        self.is_escaped
     }
 
     /// The text from an offset up to here.
@@ -193,6 +199,7 @@ impl<'a> Scan<'a> {
             return Err(self.unreadable());
         }
         self.step(1);
+        self.is_escaped = false;
         loop {
             self.step(plain(self.rest()));
             match self.rest() {
@@ -200,6 +207,7 @@ impl<'a> Scan<'a> {
                     self.step(1);
                     return Ok(());
                 }
+                [b'\\', ..] if !self.is_escaped => self.is_escaped = true,
                 [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.step(2),
                 [b'\\', b'u', a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => {
                     self.step(6);
@@ -211,26 +219,44 @@ impl<'a> Scan<'a> {
 }
 
 /// How many bytes stand before the first that a JSON string cannot hold as it is: a quote, a backslash, or a control
-/// character. Eight bytes a step.
+/// character. Eight bytes a step, the last ones too: some of those are then looked at twice.
 pub(super) fn plain(text: &[u8]) -> usize {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The high bit of each byte that is below `limit` (at most 0x80); bytes above the first such may be wrong.
-    let below = |word: u64, limit: u8| word.wrapping_sub(LOW.wrapping_mul(limit.into())) & !word;
     let (words, tail) = text.as_chunks::<8>();
     let mut at = 0usize;
     for word in words {
-        let word = u64::from_le_bytes(*word);
-        let quote = below(word ^ LOW.wrapping_mul(b'"'.into()), 1);
-        let backslash = below(word ^ LOW.wrapping_mul(b'\\'.into()), 1);
-        let found = (quote | backslash | below(word, b' ')) & HIGH;
-        if found != 0 {
-            return at.saturating_add((found.trailing_zeros() / 8) as usize);
+        let found = special(*word);
+        if found < 8 {
+            return at.saturating_add(found);
         }
         at = at.saturating_add(8);
     }
-    let ends = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
-    at.saturating_add(tail.iter().position(ends).unwrap_or(tail.len()))
+    if tail.is_empty() {
+        return text.len();
+    }
+    if let Some(last) = text.last_chunk::<8>() {
+        return text.len().saturating_add(special(*last)).saturating_sub(8);
+    }
+    if let (Some([a, b, c, d]), Some([e, f, g, h])) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        return match special([*a, *b, *c, *d, *e, *f, *g, *h]) {
+            found @ ..4 => found,
+            found => text.len().saturating_add(found).saturating_sub(8),
+        };
+    }
+    text.iter().position(|byte| special([*byte; 8]) < 8).unwrap_or(text.len())
+}
+
+/// Which of eight bytes is the first that a string cannot hold as it is; 8: none.
+fn special(bytes: [u8; 8]) -> usize {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let word = u64::from_le_bytes(bytes);
+    // The high bit of each byte that is one of those; what is above the first of them may be wrong. Bytes from 0x80 on are none,
+    // and neither of the two characters changes that bit.
+    let borrowed = (word ^ each(b'"')).wrapping_sub(each(1))
+        | (word ^ each(b'\\')).wrapping_sub(each(1))
+        | word.wrapping_sub(each(b' '));
+    ((borrowed & !word & each(0x80)).trailing_zeros() / 8) as usize
 }
 
 #[cfg(test)]

@@ -7,10 +7,33 @@ use std::fmt;
 use serde::Serialize;
 
 use super::scan::plain;
-use crate::{profile::Name, tags::Value};
+use crate::{
+    profile::Name,
+    tags::{Brief, Value},
+};
 
 /// Numbers below this, with at most three digits after the point, are written by hand.
 const SIMPLE: f64 = 4e6;
+
+/// The nested object of a record that is not flagged, from the colon on.
+pub(super) fn brief(tags: &Brief<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#":{"score":"#);
+    number(tags.score, out);
+    out.extend_from_slice(br#","level":"none","template_id":""#);
+    out.extend_from_slice(&tags.template_id.hex());
+    out.push(b'"');
+    if let Some((rule, in_full)) = tags.rule {
+        out.extend_from_slice(br#","rule":"#);
+        text(rule, out);
+        if let Some((category, score)) = in_full {
+            out.extend_from_slice(br#","category":"#);
+            text(category, out);
+            out.extend_from_slice(br#","rule_score":"#);
+            number(score, out);
+        }
+    }
+    out.push(b'}');
+}
 
 /// One of our values.
 pub(super) fn value(value: Value<'_>, out: &mut Vec<u8>) {

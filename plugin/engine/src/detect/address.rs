@@ -127,6 +127,7 @@ impl Family {
 impl Addresses {
     /// Takes a message that a rule has hit, and tells if its address has done so too often; gives where it stands. `told`:
     /// what was told of the source's addresses.
+    #[inline(never)]
     pub(crate) fn observe(
         &mut self,
         (source, told): (u64, &mut Told),

@@ -79,9 +79,14 @@ impl Entropy {
         sigma: f64,
         signals: &mut Signals,
     ) {
-        if record.checked_rem(SAMPLE) != Some(0) && (is_known || !has_long_run(message)) {
-            return;
+        if record.checked_rem(SAMPLE) == Some(0) || (!is_known && has_long_run(message)) {
+            self.learn(table, message, sigma, signals);
         }
+    }
+
+    // Apart, because most messages are not looked at.
+    #[inline(never)]
+    fn learn(&mut self, table: &Table, message: &[u8], sigma: f64, signals: &mut Signals) {
         let Some(bits) = table.bits(message) else { return };
         let spread = self.variance.sqrt().max(0.15);
         let far = (bits - self.mean) / spread;

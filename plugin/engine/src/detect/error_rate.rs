@@ -43,9 +43,12 @@ impl ErrorRate {
     /// Takes one record.
     pub(crate) fn observe(&mut self, severity: Option<Severity>, tail: f64, signals: &mut Signals) {
         self.records = self.records.saturating_add(1);
-        if severity.is_none_or(|severity| severity < Severity::Error) {
-            return;
+        if severity.is_some_and(|severity| severity >= Severity::Error) {
+            self.count_error(tail, signals);
         }
+    }
+
+    fn count_error(&mut self, tail: f64, signals: &mut Signals) {
         self.errors = self.errors.saturating_add(1);
         let errors = self.errors;
         if self.windows < MIN_WINDOWS || errors < MIN_ERRORS || errors < self.next_report {
@@ -62,6 +65,11 @@ impl ErrorRate {
             return;
         }
         self.next_report = errors.saturating_mul(2);
+        self.tell(actual, signals);
+    }
+
+    #[cold]
+    fn tell(&self, actual: f64, signals: &mut Signals) {
         let words = format!(
             "errors are {:.1} % of this source's records, usually {:.1} %",
             actual * 100.0,

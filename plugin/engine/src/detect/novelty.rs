@@ -35,6 +35,7 @@ impl Novelty {
 }
 
 /// A first of its shape. `nearest`: the share of its words that a known shape has in the same places.
+#[cold]
 pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32, severity: Option<Severity>) {
     let surprise = -share.max(1e-5).log10();
     // All firsts: 0, 10 %: .35, 1 %: .5, 0.1 % and fewer: .62. A near twin of something known is less surprising.
@@ -49,6 +50,7 @@ pub(crate) fn new(signals: &mut Signals, share: f32, nearest: f32, severity: Opt
 }
 
 /// Not among what was declared normal, however often it came since.
+#[cold]
 pub(crate) fn not_in_baseline(signals: &mut Signals, nearest: f32, severity: Option<Severity>) {
     let twin = if (0.75..1.0).contains(&nearest) { 0.9 } else { 1.0 };
     let strength = (0.6 * twin * weight(severity)).max(0.51);
@@ -75,6 +77,7 @@ pub(crate) fn first_burst(strength: f32, severity: Option<Severity>) -> f32 {
 }
 
 /// A place that so many messages have filled is empty. The more there were, the less it is chance.
+#[cold]
 pub(crate) fn emptied(signals: &mut Signals, place: &str, filled: u64) {
     let strength = (0.6 + 0.05 * (filled as f32).log10()).clamp(0.65, 0.75);
     signals.add(

@@ -52,6 +52,12 @@ impl Run {
         {
             return;
         }
+        self.tell(usual, message, signals);
+    }
+
+    /// Tells of the run if its messages are the same, not only their template.
+    #[cold]
+    fn tell(&self, usual: u32, message: &[u8], signals: &mut Signals) {
         if strsim::normalized_levenshtein(&self.first, &prefix(message)) >= SAME {
             let words = format!("the same message {} times in a row", self.length);
             signals.add_measured(Flag::Repeat, 0.55, f64::from(usual), f64::from(self.length), words);

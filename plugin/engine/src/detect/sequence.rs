@@ -108,6 +108,7 @@ impl Sequences {
     }
 
     /// Takes one record that has ids.
+    #[inline(never)]
     pub(crate) fn observe(&mut self, line: &Line<'_>, signals: &mut Signals) {
         let mut words = None;
         for range in line.ids {

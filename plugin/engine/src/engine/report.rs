@@ -49,6 +49,7 @@ impl Engine {
     }
 
     /// Keeps an odd ending until it is asked for, if it is flagged and there is room.
+    #[cold]
     pub(super) fn tell(&mut self, ending: Ending, seconds: u64) {
         let row = self.advice.get(ending.template_id, seconds);
         if row.is_some_and(|row| row.class == Class::Exception) {

@@ -5,6 +5,8 @@
 //! A run of digits that stands by itself is one mark, which tells lengths apart only where masking does. Within a word each
 //! digit is a mark of its own, because how many there are decides what the word is.
 
+use std::ops::Range;
+
 use super::{
     ID_DIGITS, LONG_ID,
     class::{WORD, class, which_are_digits},
@@ -13,14 +15,18 @@ use super::{
 
 /// Longest message that has one, in bytes: within it no quotation and no masked text reaches a limit of masking's.
 pub(crate) const MAX_SKELETON_BYTES: usize = super::MAX_QUOTED_BYTES;
-/// Bytes that are copied at once.
+/// Bytes that are copied at once, and compared.
 const COPIED: usize = 16;
 /// Zeros before the message.
 const MARGIN: usize = 8;
+/// Digits of a long run.
+pub(crate) const LONG_RUN: usize = 8;
+/// Most of them in a message.
+const MAX_LONG_RUNS: usize = MAX_SKELETON_BYTES / (LONG_RUN + 1) + 1;
 /// Most numbers that stand by themselves, and the empty one.
 const MAX_NUMBERS: usize = MAX_SKELETON_BYTES / 2 + 2;
-/// Words of one bit for each byte, and one more bit for what ends with the last.
-const WORDS: usize = MAX_SKELETON_BYTES / 64 + 1;
+/// Bytes of which digits are found at once.
+const WORD_BYTES: usize = 64;
 
 /// A digit within a word.
 const DIGIT: u8 = b'0';
@@ -48,35 +54,51 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Skeleton {
     /// The message between zeros, so that what is before and behind any of its bytes can be read.
-    message: [u8; MARGIN + MAX_SKELETON_BYTES + COPIED],
+    message: [u8; MARGIN + MAX_SKELETON_BYTES + WORD_BYTES],
     text: [u8; MAX_SKELETON_BYTES + COPIED],
     length: usize,
     /// Where numbers that stand by themselves begin and end in the message, after an empty one at its beginning.
     numbers: [(u16, u16); MAX_NUMBERS],
     count: usize,
     longest: usize,
+    /// Where the runs of [`LONG_RUN`] digits and more are in the message, those within words too.
+    long: [(u16, u16); MAX_LONG_RUNS],
+    long_count: usize,
 }
 
 impl Default for Skeleton {
     fn default() -> Skeleton {
-        Skeleton { message: [0; _], text: [0; _], length: 0, numbers: [(0, 0); _], count: 1, longest: 0 }
+        Skeleton {
+            message: [0; _],
+            text: [0; _],
+            length: 0,
+            numbers: [(0, 0); _],
+            count: 1,
+            longest: 0,
+            long: [(0, 0); _],
+            long_count: 0,
+        }
     }
 }
 
 impl Skeleton {
     /// Takes a message; `false` if it is too long to have a skeleton.
     pub(crate) fn take(&mut self, message: &[u8]) -> bool {
+        if message.len() > MAX_SKELETON_BYTES {
+            return false;
+        }
         let Some((room, behind)) = self.message.split_at_mut_checked(MARGIN + message.len()) else {
             return false;
         };
         let Some(behind) = behind.first_chunk_mut::<COPIED>() else { return false };
         room.iter_mut().skip(MARGIN).zip(message).for_each(|(to, byte)| *to = *byte);
         *behind = [0; COPIED];
-        let digits = self.digits(message.len());
         // All that changes from run to run, apart from the fields, because it is at hand then.
-        let (mut length, mut count, mut longest, mut from) = (0, 1, 0, 0);
+        let (mut length, mut count, mut longest, mut long_count, mut from) = (0, 1, 0, 0, 0);
         let (mut before, mut start) = (0, None);
-        for (word, base) in digits.iter().zip((0usize..).step_by(64)) {
+        // To the word of the message's end, which may be an edge.
+        for base in (0..=message.len()).step_by(WORD_BYTES) {
+            let word = self.digits(base, message.len() - base);
             // Where runs of digits begin and where they end, by turns.
             let mut edges = word ^ (word << 1 | before);
             before = word >> 63;
@@ -91,6 +113,12 @@ impl Skeleton {
                 from = at;
                 let digits = at - start;
                 longest = longest.max(digits);
+                if digits >= LONG_RUN {
+                    if let Some(run) = self.long.get_mut(long_count) {
+                        *run = (start as u16, at as u16);
+                    }
+                    long_count += 1;
+                }
                 let [before, first, after] = [MARGIN - 1 + start, MARGIN + start, MARGIN + at]
                     .map(|at| self.message.get(at).copied().unwrap_or(0));
                 if (class(before) | class(after)) & WORD != 0 {
@@ -105,8 +133,22 @@ impl Skeleton {
             }
         }
         self.length = self.copy(from, message.len(), length);
-        (self.count, self.longest) = (count, longest);
+        if let Some(behind) = self.text.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            *behind = [0; COPIED];
+        }
+        (self.count, self.longest, self.long_count) = (count, longest, long_count);
         true
+    }
+
+    /// Its text in whole blocks, zeros behind it, so that it can be read without regard to where it ends.
+    pub(crate) fn blocks(&self) -> &[[u8; COPIED]] {
+        let (blocks, _) = self.text.as_chunks();
+        blocks.get(..self.length.div_ceil(COPIED)).unwrap_or_default()
+    }
+
+    /// Bytes of its text.
+    pub(crate) fn len(&self) -> usize {
+        self.length
     }
 
     /// Its text: equal for all messages with this skeleton, and for no other.
@@ -117,6 +159,12 @@ impl Skeleton {
     /// Digits of the longest run.
     pub(crate) fn longest(&self) -> usize {
         self.longest
+    }
+
+    /// Where the runs of [`LONG_RUN`] digits and more are in the message.
+    pub(crate) fn long_runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let runs = self.long.get(..self.long_count).unwrap_or_default();
+        runs.iter().map(|(start, end)| usize::from(*start)..usize::from(*end))
     }
 
     /// The place of a byte of the message, or of its end; `None` within a number that stands by itself.
@@ -187,16 +235,16 @@ impl Skeleton {
         }
     }
 
-    /// One bit for each byte of the message that is a digit.
-    fn digits(&self, length: usize) -> [u64; WORDS] {
-        let mut words = [0; WORDS];
-        let (chunks, _) = self.message.get(MARGIN..).unwrap_or_default().as_chunks::<8>();
-        for (chunk, at) in chunks.iter().take(length.div_ceil(8)).zip(0usize..) {
-            if let Some(word) = words.get_mut(at / 8) {
-                *word |= u64::from(which_are_digits(*chunk)) << (at % 8 * 8);
-            }
+    /// One bit for each byte of a word of the message, of which so many bytes are left, that is a digit.
+    fn digits(&self, base: usize, left: usize) -> u64 {
+        let bytes = self.message.get(MARGIN + base..).and_then(<[u8]>::first_chunk::<WORD_BYTES>);
+        let (chunks, _) = bytes.map_or((&[][..], &[][..]), |bytes| bytes.as_chunks::<8>());
+        let mut word = 0;
+        for (chunk, shift) in chunks.iter().zip((0u32..).step_by(8)) {
+            word |= u64::from(which_are_digits(*chunk)) << shift;
         }
-        words
+        // What is behind the message may be left from another one.
+        if left < WORD_BYTES { word & ((1 << left) - 1) } else { word }
     }
 }
 

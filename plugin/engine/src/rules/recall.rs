@@ -18,7 +18,7 @@ use super::{
     outline::Reach,
     set::{Pattern, Scratch, set_bit},
 };
-use crate::mask::{Place, Skeleton};
+use crate::mask::{LONG_RUN, Place, Skeleton};
 
 /// Literals of digits alone that are looked for in every message; with more of them nothing is kept.
 const MAX_DIGITS_ALONE: usize = 8;
@@ -60,6 +60,8 @@ pub(super) struct Numerals {
     /// In the order of what is around their edges.
     groups: Vec<Group>,
     digits_alone: Vec<memmem::Finder<'static>>,
+    /// Those that fill a key: only a long run has one.
+    long_alone: Vec<[u8; LONG_RUN]>,
     /// There are keys, or too many, that cannot be watched for.
     is_blind: bool,
 }
@@ -109,13 +111,14 @@ impl Numerals {
             let mut pairs = text.array_windows().zip(1..);
             match pairs.find(|([before, behind], _)| is_edge(*before, *behind)) {
                 Some((pair, edge)) => groups.entry((pair.map(blind), edge)).or_default().push(key),
+                None if text.len() == LONG_RUN => numerals.long_alone.push(bytes),
                 None => numerals.digits_alone.push(memmem::Finder::new(text).into_owned()),
             }
         }
         let groups = groups.into_iter();
         numerals.groups = groups.map(|((around, edge), keys)| Group { around, edge, keys }).collect();
-        numerals.is_blind =
-            numerals.digits_alone.len() > MAX_DIGITS_ALONE || numerals.groups.len() > usize::from(u16::MAX);
+        numerals.is_blind = numerals.digits_alone.len() + numerals.long_alone.len() > MAX_DIGITS_ALONE
+            || numerals.groups.len() > usize::from(u16::MAX);
         numerals
     }
 
@@ -157,9 +160,14 @@ impl Numerals {
             let there = first_eight(message.get(from..)?);
             Some(group.keys.iter().any(|key| there & key.mask == key.value))
         };
-        let is_long = |finder: &memmem::Finder<'_>| finder.needle().len() <= skeleton.longest();
+        let is_there = |finder: &memmem::Finder<'_>| {
+            finder.needle().len() <= skeleton.longest() && finder.find(message).is_some()
+        };
+        let has_long = |run: &[u8]| run.array_windows().any(|digits| self.long_alone.contains(digits));
         !watched.iter().any(|watched| stands(watched) == Some(true))
-            && !self.digits_alone.iter().any(|finder| is_long(finder) && finder.find(message).is_some())
+            && !self.digits_alone.iter().any(is_there)
+            && (self.long_alone.is_empty()
+                || !skeleton.long_runs().filter_map(|run| message.get(run)).any(has_long))
     }
 }
 
