@@ -50,19 +50,25 @@ fn fields<'a>(
         let Some(left) = budget.checked_sub(1) else { return scan.value().map(drop) };
         *budget = left;
         let key = unquoted(key, scan.is_escaped())?;
-        if scan.token() == Some(b'{') && depth < MAX_DEPTH && visitor.enter(&key) {
-            fields(scan, depth.saturating_add(1), budget, visitor)?;
-            visitor.leave();
-            return Ok(());
-        }
-        if scan.token() == Some(b'[') && depth < MAX_DEPTH && visitor.enter_list(&key) {
-            items(scan, depth.saturating_add(1), budget, visitor)?;
-            visitor.leave();
-            return Ok(());
-        }
-        let value = scan.value()?;
-        if !value.starts_with('{') {
-            visitor.scalar(&key, scalar(value, scan.is_escaped())?);
+        match scan.token() {
+            Some(b'"') => {
+                let text = scan.quoted()?;
+                visitor.scalar(&key, Scalar::Text(unquoted(text, scan.is_escaped())?));
+            }
+            Some(b'{') if depth < MAX_DEPTH && visitor.enter(&key) => {
+                fields(scan, depth.saturating_add(1), budget, visitor)?;
+                visitor.leave();
+            }
+            Some(b'[') if depth < MAX_DEPTH && visitor.enter_list(&key) => {
+                items(scan, depth.saturating_add(1), budget, visitor)?;
+                visitor.leave();
+            }
+            _ => {
+                let value = scan.value()?;
+                if !value.starts_with('{') {
+                    visitor.scalar(&key, scalar(value, scan.is_escaped())?);
+                }
+            }
         }
         Ok(())
     })

@@ -66,12 +66,17 @@ impl<'a> Scan<'a> {
     /// Steps over a key up to its value; gives the key in its quotes.
     pub(super) fn key(&mut self) -> Result<&'a str, Unreadable> {
         self.token();
-        let start = self.at;
-        self.string()?;
-        let key = self.since(start);
+        let key = self.quoted()?;
         self.require(b':')?;
         self.token();
         Ok(key)
+    }
+
+    /// Steps over a string; gives it in its quotes.
+    pub(super) fn quoted(&mut self) -> Result<&'a str, Unreadable> {
+        let start = self.at;
+        self.string()?;
+        Ok(self.since(start))
     }
 
     /// Steps over one whole value. A loop with a list of what is open, so that nesting costs no stack.

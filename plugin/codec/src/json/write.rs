@@ -17,9 +17,13 @@ const SIMPLE: f64 = 4e6;
 
 /// The nested object of a record that is not flagged, from the colon on.
 pub(super) fn brief(tags: &Brief<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#":{"score":"#);
-    number(tags.score, out);
-    out.extend_from_slice(br#","level":"none","template_id":""#);
+    if tags.score.to_bits() == 0 {
+        out.extend_from_slice(br#":{"score":0.0,"level":"none","template_id":""#);
+    } else {
+        out.extend_from_slice(br#":{"score":"#);
+        number(tags.score, out);
+        out.extend_from_slice(br#","level":"none","template_id":""#);
+    }
     out.extend_from_slice(&tags.template_id.hex());
     out.push(b'"');
     if let Some((rule, in_full)) = tags.rule {

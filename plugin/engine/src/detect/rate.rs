@@ -125,12 +125,18 @@ impl Rate {
     }
 
     /// Counts records; a count whose probability is below `tail` is told at its first crossing and at each doubling.
+    #[inline]
     pub fn add(&mut self, records: u32, tail: f64) -> Option<Odd> {
         self.count = self.count.saturating_add(records);
-        let count = self.count;
-        if count < MIN_BURST || self.windows < MIN_WINDOWS || count < self.next_report {
+        if self.count < MIN_BURST || self.windows < MIN_WINDOWS || self.count < self.next_report {
             return None;
         }
+        self.judge(tail)
+    }
+
+    /// Whether the count is one to tell.
+    fn judge(&mut self, tail: f64) -> Option<Odd> {
+        let count = self.count;
         if self.largest == 0.0 && count < MIN_FIRST_BURST {
             return None;
         }

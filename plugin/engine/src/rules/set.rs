@@ -379,23 +379,13 @@ impl RuleSet {
         let is_bare = view.values.is_empty();
         let bare = if is_bare { self.hooks_with_stand_in } else { self.hooks.len() };
         for hook in self.hooks.iter().take(bare) {
-            hook.slot.with_text(view, |text| {
-                hook.there.iter().for_each(|number| list(*number, 0));
-                // A place in a field is none in the message.
-                hook.finder.each(text, |_| {}, |number, _| list(number, 0));
-            });
+            self.find_in(hook, view, &mut list);
         }
-        if let Some((number, matcher)) = self.open.and_then(|open| Some((open, self.matchers.get(open)?))) {
-            let set = match open {
-                Some(set) if set.capacity() == matcher.pattern_len() => set,
-                other => other.insert(PatternSet::new(matcher.pattern_len())),
-            };
-            set.clear();
-            tries.caches.which_match(number, matcher, subject.message, set);
-            for number in set.iter().filter_map(|pattern| self.open_ways.get(pattern.as_usize())) {
-                set_bit(settled, *number);
-                list(*number, 0);
-            }
+        if let Some(matcher) = self.open {
+            self.find_open(matcher, subject.message, open, tries, &mut |number| {
+                set_bit(settled, number);
+                list(number, 0);
+            });
         }
         // Word by word: to fill them all takes longer than a search that finds next to nothing.
         let known_ways = known.iter().flat_map(|(known, _)| known.ways.iter().map(|way| way.number));
@@ -433,6 +423,38 @@ impl RuleSet {
         } else {
             self.finder.each(message, |_| {}, list);
         }
+    }
+
+    /// Calls `list` with each way that the text a hook looks into opens. Apart, like the next, because most records have neither.
+    #[inline(never)]
+    fn find_in(&self, hook: &Hook, view: View<'_>, list: &mut dyn FnMut(u32, usize)) {
+        hook.slot.with_text(view, |text| {
+            hook.there.iter().for_each(|number| list(*number, 0));
+            // A place in a field is none in the message.
+            hook.finder.each(text, |_| {}, |number, _| list(number, 0));
+        });
+    }
+
+    /// Calls `list` with each way whose pattern has no literal and matches.
+    #[inline(never)]
+    fn find_open(
+        &self,
+        matcher: usize,
+        message: &[u8],
+        set: &mut Option<PatternSet>,
+        tries: &mut Tries,
+        list: &mut dyn FnMut(u32),
+    ) {
+        let (number, Some(matcher)) = (matcher, self.matchers.get(matcher)) else { return };
+        let set = match set {
+            Some(set) if set.capacity() == matcher.pattern_len() => set,
+            other => other.insert(PatternSet::new(matcher.pattern_len())),
+        };
+        set.clear();
+        tries.caches.which_match(number, matcher, message, set);
+        set.iter()
+            .filter_map(|pattern| self.open_ways.get(pattern.as_usize()))
+            .for_each(|number| list(*number));
     }
 
     pub(super) fn is_selected(&self, way: u32, categories: Categories) -> bool {
