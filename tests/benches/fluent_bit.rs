@@ -130,7 +130,8 @@ fn cpu_seconds(program: &Path, config: &Path, library: Option<&str>) -> anyhow::
         command.args(["-e", library]);
     }
     let before = cost::children_seconds()?;
-    let status = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::inherit()).status();
+    let status =
+        command.arg("-q").arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::inherit()).status();
     let status = status.with_context(|| format!("{} cannot be started", program.display()))?;
     anyhow::ensure!(status.success(), "fluent-bit ended with {status}");
     Ok(cost::children_seconds()? - before)

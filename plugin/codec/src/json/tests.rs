@@ -4,7 +4,7 @@ use oddline_engine::{Annotate, Detail};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::msgpack::tests::{flagged, ordinary, quiet};
+use crate::msgpack::tests::{flagged, hit, ordinary, quiet};
 
 fn style(profile: Profile) -> TagStyle {
     TagStyle { key: "anomaly".into(), annotate: Annotate::All, detail: Detail::Full, profile }
@@ -119,15 +119,23 @@ fn a_field_that_poses_as_ours_is_moved_even_if_its_key_is_escaped() {
 }
 
 #[test]
-fn ordinary_tags_are_as_serde_json_writes_them() {
-    let written = spliced("{}", &Edit::tag(&style(Profile::Nested), &ordinary()));
-    assert_eq!(written, format!("{{\"anomaly\":{}}}", serde_json::to_string(&ordinary()).unwrap()));
+fn tags_are_as_serde_json_writes_them() {
+    for tags in [ordinary(), quiet(), hit(), flagged()] {
+        let written = spliced("{}", &Edit::tag(&style(Profile::Nested), &tags));
+        assert_eq!(written, format!("{{\"anomaly\":{}}}", serde_json::to_string(&tags).unwrap()));
+    }
+    let style = TagStyle { detail: Detail::Minimal, ..style(Profile::Nested) };
+    let written = spliced("{}", &Edit::tag(&style, &hit()));
+    assert_eq!(
+        written,
+        r#"{"anomaly":{"score":0.234,"level":"none","template_id":"0000000000000000","rule":"LOGIN \"é\""}}"#
+    );
 }
 
 #[test]
 fn tags_come_back_in_every_profile() {
     for profile in [Profile::Nested, Profile::Flat, Profile::Otel, Profile::Ecs] {
-        for tags in [flagged(), quiet(), ordinary()] {
+        for tags in [flagged(), quiet(), ordinary(), hit()] {
             let style = style(profile);
             let out = spliced(r#"{"log":"ok"}"#, &Edit::tag(&style, &tags));
             assert_eq!(read_styled_tags(out.as_bytes(), &style).as_ref(), Some(&tags), "{profile:?}: {out}");

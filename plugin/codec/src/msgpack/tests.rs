@@ -36,14 +36,23 @@ pub(crate) fn ordinary() -> Tags {
     Tags { template_id: TemplateId(0x0123_4567_89ab_cdef), ..Tags::default() }
 }
 
+/// Tags of a record that hit a rule and is not flagged.
+pub(crate) fn hit() -> Tags {
+    let rule = Some(RuleHit { name: "LOGIN \"é\"".into(), category: "security".into(), score: 1.2 });
+    Tags::of(&Verdict { score: 0.234, rule, ..Verdict::default() }, &Arc::from("m"))
+}
+
 #[test]
-fn ordinary_tags_are_written_at_once_as_field_by_field() {
-    for detail in [Detail::Full, Detail::Minimal] {
-        let (style, tags) = (TagStyle { detail, ..style(Profile::Nested) }, ordinary());
+fn tags_that_are_written_at_once_are_as_field_by_field() {
+    for (tags, detail) in
+        [ordinary(), quiet(), hit()].iter().flat_map(|tags| [(tags, Detail::Full), (tags, Detail::Minimal)])
+    {
+        let style = TagStyle { detail, ..style(Profile::Nested) };
+        assert!(tags.brief(detail).is_some());
         let (mut at_once, mut one_by_one) = (Vec::new(), Vec::new());
-        append_tags(&style, &tags, &mut at_once);
+        append_tags(&style, tags, &mut at_once);
         write_text("anomaly", &mut one_by_one);
-        map_header(3, &mut one_by_one);
+        map_header(u32::try_from(tags.count(detail)).unwrap(), &mut one_by_one);
         for (field, value) in tags.fields(detail) {
             write_text(field.as_str(), &mut one_by_one);
             write_value(value, &mut one_by_one);
@@ -204,7 +213,7 @@ fn the_header_grows_with_the_map() {
 #[test]
 fn tags_come_back_in_every_profile() {
     for profile in [Profile::Nested, Profile::Flat, Profile::Otel, Profile::Ecs] {
-        for tags in [flagged(), quiet(), ordinary()] {
+        for tags in [flagged(), quiet(), ordinary(), hit()] {
             let style = style(profile);
             let out = spliced(b"\x81\xa3log\xa2ok", &Edit::tag(&style, &tags));
             assert_eq!(read_styled_tags(&out, &style).as_ref(), Some(&tags), "{profile:?}");
