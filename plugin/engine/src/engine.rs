@@ -3,6 +3,7 @@
 mod detour;
 mod kind;
 mod report;
+mod sources;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::{
     memory::IdMap,
     pick::Picker,
     record::Record,
-    rules::{Categories, RuleSet, Scratch, Subject},
+    rules::{RuleSet, Scratch, Subject},
     score::{self, Lost},
     settings::Settings,
     source::{Context, Placed, Source},
@@ -38,8 +39,6 @@ pub struct UnixNanos(pub i64);
 
 /// Strength of `new` from which an otherwise quiet record is worth the sidecar's look.
 const WORTH_A_LOOK: f32 = 0.3;
-/// A source that was not heard of for this long makes room for a new one.
-const IDLE_NANOS: i64 = 3_600_000_000_000;
 
 /// The detector: a function of its settings, its state, the record and the time.
 #[derive(Debug)]
@@ -396,89 +395,6 @@ impl Engine {
         reason
     }
 
-    /// The key of a record's source, which exists afterwards.
-    fn source_key(&mut self, record: &Record<'_>, now: i64) -> u64 {
-        let mut key = twox_hash::XxHash3_64::oneshot(record.tag);
-        for (index, label) in record.labels.iter().enumerate().filter(|(_, label)| !label.is_empty()) {
-            key = twox_hash::XxHash3_64::oneshot_with_seed(key.wrapping_add(index as u64), label);
-        }
-        if self.sources.contains_key(&key) { key } else { self.new_source(key, record, now) }
-    }
-
-    #[cold]
-    fn new_source(&mut self, key: u64, record: &Record<'_>, now: i64) -> u64 {
-        if self.sources.len() >= self.settings.max_sources {
-            let oldest = self.sources.iter().map(|(key, source)| (source.last_seen, *key)).min();
-            match oldest {
-                Some((last_seen, idle)) if now.saturating_sub(last_seen) >= IDLE_NANOS => self.forget(idle),
-                _ => return self.other_source(now),
-            }
-        }
-        let name = source_name(record);
-        let hint: Vec<&[u8]> =
-            std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label)).collect();
-        let categories = self.settings.rule_categories.of(&hint.join(&b'\n'));
-        self.sources.insert(key, Box::new(Source::new(name.into(), categories, now)));
-        key
-    }
-
-    /// The key of the source that all past the limit share (it cannot be that of a tag: it is checked like any other hash).
-    pub(crate) fn other_key() -> u64 {
-        twox_hash::XxHash3_64::oneshot_with_seed(0x0dd1, b"_other")
-    }
-
-    fn other_source(&mut self, now: i64) -> u64 {
-        let key = Engine::other_key();
-        self.sources
-            .entry(key)
-            .or_insert_with(|| Box::new(Source::new("_other".into(), Categories::ALL, now)));
-        key
-    }
-
-    fn forget(&mut self, key: u64) {
-        if let Some(source) = self.sources.remove(&key) {
-            self.templates = self.templates.saturating_sub(source.miner.len());
-            let (flows, pairs) = source.flows();
-            self.flows = self.flows.saturating_sub(flows);
-            self.pairs = self.pairs.saturating_sub(pairs);
-            self.counters.evicted = self.counters.evicted.saturating_add(source.miner.len() as u64);
-        }
-    }
-
-    /// Renamed templates get their aliases. Evicts after a new template: within its own source first, then from the source that holds the most.
-    #[cold]
-    fn keep_within_limits(&mut self, key: u64, placed: Placed) {
-        if placed.renamed
-            && let Some(source) = self.sources.get(&key)
-            && let Some(template) = source.miner.get(placed.slot)
-        {
-            self.aliases.renamed(source.miner.renamed(), template.id, &template.text, &self.advice);
-        }
-        if !placed.is_new {
-            return;
-        }
-        let own = self.sources.get(&key).map_or(0, |source| source.miner.len());
-        let victim = if own > self.settings.max_templates_per_source {
-            Some(key)
-        } else if self.templates > self.settings.max_templates {
-            // Ties go to the smaller key, so that every shell evicts the same.
-            self.sources
-                .iter()
-                .map(|(key, source)| (source.miner.len(), std::cmp::Reverse(*key)))
-                .max()
-                .map(|(_, key)| key.0)
-        } else {
-            None
-        };
-        if let Some(victim) = victim
-            && let Some(source) = self.sources.get_mut(&victim)
-            && source.miner.evict().is_some()
-        {
-            self.templates = self.templates.saturating_sub(1);
-            self.counters.evicted = self.counters.evicted.saturating_add(1);
-        }
-    }
-
     /// The id that a template has now, if it generalised since.
     pub fn current_id(&self, id: TemplateId) -> TemplateId {
         self.aliases.current(id)
@@ -497,11 +413,4 @@ fn semantic_words(row: &TemplateAdvice) -> String {
         }
         _ => "unlike anything known".to_owned(),
     }
-}
-
-/// `tag|label|label`, lossy and cut: for people only.
-fn source_name(record: &Record<'_>) -> String {
-    let parts = std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label));
-    let name: Vec<_> = parts.filter(|part| !part.is_empty()).map(String::from_utf8_lossy).collect();
-    name.join("|").chars().take(200).collect()
 }

@@ -287,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn long_runs_are_found_within_words_too_and_as_many_as_there_can_be() {
+        let runs = |message: &str| -> Vec<_> { skeleton(message).1.long_runs().collect() };
+        assert_eq!(runs("at 12345678 of a123456789b, 1234567"), [3..11, 16..25]);
+        let most = "12345678 ".repeat(28) + "1234";
+        assert_eq!((most.len(), runs(&most).len()), (MAX_SKELETON_BYTES, 28));
+    }
+
+    #[test]
+    fn what_is_left_of_a_longer_message_is_not_read() {
+        let mut skeleton = Skeleton::default();
+        assert!(skeleton.take("7".repeat(200).as_bytes()) && skeleton.take(b"at 4"));
+        assert_eq!((skeleton.text(), skeleton.longest()), (&b"at 2"[..], 1));
+        assert_eq!(skeleton.blocks(), [*b"at 2\0\0\0\0\0\0\0\0\0\0\0\0"]);
+    }
+
+    #[test]
     fn edges_are_where_digits_begin_and_end() {
         let (_, skeleton) = skeleton("at 4711 of a17");
         let edges: Vec<_> = skeleton.edges().map(|(at, place)| (at, skeleton.at(place))).collect();

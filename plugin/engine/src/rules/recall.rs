@@ -363,6 +363,18 @@ mod tests {
     }
 
     #[test]
+    fn long_literals_of_digits_alone_are_watched_for_in_long_numbers() {
+        let set = rules(&["2852039166"]);
+        let url = |number: &str| format!("GET /a?u={number} of node{number}x at 17:30");
+        assert_eq!(check(&set, &url("1234567890"), &url("9876543210")), Some(0));
+        assert_eq!(check(&set, &url("1234567890"), &url("2852039166")), None);
+        assert_eq!(check(&set, &url("123456789012"), &url("728520391661")), None, "within a number");
+        assert_eq!(check(&set, &url("2852039166"), &url("1234567890")), None);
+        assert_eq!(check(&set, "x1234567890 7", "x2852039166 7"), None, "within a word");
+        assert_eq!(check(&set, "it took 1234567 ms", "it took 7654321 ms"), Some(0), "too short");
+    }
+
+    #[test]
     fn with_too_many_numbers_to_look_for_nothing_is_kept() {
         let numbers = |count: usize| {
             let patterns: Vec<String> = (0..count).map(|number| (1_000 + number).to_string()).collect();
