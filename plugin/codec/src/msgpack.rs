@@ -298,7 +298,7 @@ fn write_brief(tags: &Brief<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(key);
         out.extend_from_slice(&number.to_be_bytes());
     };
-    map_header(tags.count(), out);
+    map_header(u32::try_from(tags.count()).unwrap_or_default(), out);
     number(b"\xa5score\xcb", tags.score, out);
     out.extend_from_slice(b"\xa5level\xa4none\xabtemplate_id\xb0");
     out.extend_from_slice(&tags.template_id.hex());

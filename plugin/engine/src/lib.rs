@@ -8,7 +8,8 @@
 //! The way of a record is the list of files: `record` → `pick` (which fields matter) → [`mask`] → `template` →
 //! `detect/*` (one signal each) and [`rules`] → `score` → `verdict`. `memo` shortens it for what came before but for its
 //! numbers. [`advice`] is what the sidecar knows; `summary`
-//! is what it is told. `memory` bounds every table; [`Options`] become [`Settings`] in one place.
+//! is what it is told. What not every record needs is `#[cold]` or never inlined: an interpreter of the wasm filter pays at each call
+//! for all that a function holds. `memory` bounds every table; [`Options`] become [`Settings`] in one place.
 //!
 //! ```
 //! use std::sync::Arc;

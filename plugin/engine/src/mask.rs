@@ -12,6 +12,7 @@ mod skeleton;
 
 use std::ops::Range;
 
+pub(crate) use class::has_byte;
 use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_key, is_word, letters};
 use number::{MAX_DIGITS, Shape, unit_of, value_of};
 pub(crate) use recall::Recalled;

@@ -45,8 +45,9 @@ pub extern "C" fn oddline_filter(
     };
     let filter = filter.get_or_insert_with(start);
     let answer = filter.record(tag, text, now());
-    if filter.has_notices() {
-        tell(filter.notices());
+    let notices = filter.notices();
+    if !notices.is_empty() {
+        tell(notices);
     }
     answer.map_or(record, |()| filter.answer().as_ptr())
 }

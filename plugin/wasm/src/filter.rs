@@ -97,11 +97,6 @@ impl Filter {
         &self.out
     }
 
-    /// Whether there are lines for the operator.
-    pub fn has_notices(&self) -> bool {
-        !self.notices.is_empty()
-    }
-
     /// Lines for the operator since the last call.
     pub fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)

@@ -110,6 +110,18 @@ pub(super) fn digits(rest: &[u8]) -> usize {
     rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
+/// Whether a byte is among others. All of them are read, for where hardly any text has it: so a compiler can read as much at once as the
+/// machine can. In WebAssembly without vectors, where memchr reads four bytes, that is eight.
+pub(crate) fn has_byte(bytes: &[u8], byte: u8) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    // A byte that is zero has its high bit set by this, and if none is zero no bit is.
+    let found = words.iter().fold(0, |found, word| {
+        let others = u64::from_ne_bytes(*word) ^ each(byte);
+        found | others.wrapping_sub(each(1)) & !others & HIGH
+    });
+    found != 0 || tail.contains(&byte)
+}
+
 /// One bit for each of eight bytes that is an ASCII digit, the first lowest.
 pub(super) fn which_are_digits(bytes: [u8; 8]) -> u8 {
     let values = u64::from_le_bytes(bytes) ^ each(b'0');
@@ -135,6 +147,12 @@ mod tests {
         #[test]
         fn digits_are_digits(text in proptest::collection::vec(prop_oneof![3 => b'0'..=b'9', 1 => any::<u8>()], 0..20)) {
             prop_assert_eq!(digits(&text), text.iter().take_while(|byte| byte.is_ascii_digit()).count());
+        }
+
+        #[test]
+        fn a_byte_is_found_wherever_it_is(byte: u8, near in 0u8..3, others in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let others: Vec<u8> = others.iter().map(|other| if near == 0 { byte ^ (other & 0x81) } else { *other }).collect();
+            prop_assert_eq!(has_byte(&others, byte), others.contains(&byte));
         }
 
         #[test]

@@ -381,10 +381,10 @@ impl RuleSet {
         for hook in self.hooks.iter().take(bare) {
             self.find_in(hook, view, &mut list);
         }
-        if let Some(matcher) = self.open {
-            self.find_open(matcher, subject.message, open, tries, &mut |number| {
-                set_bit(settled, number);
-                list(number, 0);
+        if let Some(number) = self.open {
+            self.find_open(number, subject.message, open, tries, &mut |way| {
+                set_bit(settled, way);
+                list(way, 0);
             });
         }
         // Word by word: to fill them all takes longer than a search that finds next to nothing.
@@ -439,13 +439,13 @@ impl RuleSet {
     #[inline(never)]
     fn find_open(
         &self,
-        matcher: usize,
+        number: usize,
         message: &[u8],
         set: &mut Option<PatternSet>,
         tries: &mut Tries,
         list: &mut dyn FnMut(u32),
     ) {
-        let (number, Some(matcher)) = (matcher, self.matchers.get(matcher)) else { return };
+        let Some(matcher) = self.matchers.get(number) else { return };
         let set = match set {
             Some(set) if set.capacity() == matcher.pattern_len() => set,
             other => other.insert(PatternSet::new(matcher.pattern_len())),
