@@ -62,6 +62,9 @@ pub(crate) struct Memos {
     /// Whether the last message was known.
     #[cfg(test)]
     was_known: bool,
+    /// How often something was put into it.
+    #[cfg(test)]
+    puts: usize,
 }
 
 impl Memos {
@@ -100,6 +103,10 @@ impl Memos {
 
     /// Remembers it, or that nothing can be remembered of it, in the place of what was seen there less lately.
     pub(crate) fn put(&mut self, vacancy: Vacancy, memo: Option<Memo>) {
+        #[cfg(test)]
+        {
+            self.puts += 1;
+        }
         let Some(place) = self.places.get_mut(vacancy.place) else { return };
         let [first, second] = &mut place.entries;
         if first.0 != vacancy.hash {

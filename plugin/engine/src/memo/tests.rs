@@ -1,6 +1,9 @@
 //! What is remembered changes no verdict: two engines see the same stream, and one of them forgets before each record.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 
 use proptest::prelude::*;
 
@@ -158,4 +161,40 @@ fn what_cannot_be_remembered_is_not_tried_again() {
         vacancy.is_some()
     };
     assert_eq!([tries(), tries(), tries(), tries()], [false, true, false, false]);
+}
+
+#[test]
+fn an_exception_leaves_what_is_remembered() {
+    let mut engine = engine();
+    // The second has too few digits for an id, and its skeleton is that of the others.
+    let blocks = ["blk_-1608999687919", "blk_-16089996", "blk_-9876543211234"];
+    for number in 0..60 {
+        let line = format!("block {} of 3 KB", blocks[number % 3]);
+        engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(number as i64));
+    }
+    assert!(engine.memos.was_known);
+    assert!((1..=3).contains(&engine.memos.puts), "{}", engine.memos.puts);
+}
+
+#[test]
+fn skeletons_are_spread_over_the_places_by_all_of_their_text() {
+    let place = |text: &str| {
+        let mut skeleton = Skeleton::default();
+        assert!(skeleton.take(text.as_bytes()));
+        hash(1, &skeleton) as usize % PLACES
+    };
+    let used = |texts: &mut dyn Iterator<Item = String>| {
+        texts.map(|text| place(&text)).collect::<HashSet<_>>().len()
+    };
+    // As many as there are places leave one in e of them empty, if each goes anywhere.
+    let expected = PLACES as f64 * (1.0 - (-1.0f64).exp());
+    let near = |used: usize| (used as f64 / expected - 1.0).abs() < 0.05;
+    for (before, behind) in [
+        ("", ""),
+        ("job ", " failed because of what the other one did to it"),
+        ("a text of more than two blocks: ", ""),
+    ] {
+        let used = used(&mut (0..PLACES).map(|number| format!("{before}{}{behind}", word(number))));
+        assert!(near(used), "{before:?} {behind:?}: {used}, not about {expected}");
+    }
 }
