@@ -166,10 +166,10 @@ fn what_cannot_be_remembered_is_not_tried_again() {
 #[test]
 fn an_exception_leaves_what_is_remembered() {
     let mut engine = engine();
-    // The second has too few digits for an id, and its skeleton is that of the others.
-    let blocks = ["blk_-1608999687919", "blk_-16089996", "blk_-9876543211234"];
-    for number in 0..60 {
-        let line = format!("block {} of 3 KB", blocks[number % 3]);
+    // The third is too long for an id, and its skeleton is that of the others.
+    for number in 0..61 {
+        let digits = "7".repeat([10, 11, 15][number % 3]);
+        let line = format!("order {} is done", [digits.as_str(); 5].join("-"));
         engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(number as i64));
     }
     assert!(engine.memos.was_known);
