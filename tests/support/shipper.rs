@@ -61,6 +61,8 @@ pub(crate) struct Run {
     shipper: Shipper,
     sidecar: Option<Child>,
     process: Child,
+    /// How many lines were logged to find out whether the detour is open.
+    probes: usize,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -96,6 +98,7 @@ impl Run {
             shipper,
             sidecar: Some(sidecar),
             process,
+            probes: 0,
             _turn: turn,
         };
         if matches!(run.shipper, Shipper::Vector(_)) {
@@ -142,20 +145,27 @@ impl Run {
         std::thread::park_timeout(Duration::from_millis(50));
     }
 
-    /// Logs lines of ever new words until one has visited the sidecar: Vector hears of it some time after it started.
+    /// Logs lines of ever new words until one of them has visited the sidecar: Vector hears of it some time after it started.
     fn wait_for_the_detour(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        let visited = |run: &Run| {
-            let all = run.all_records();
-            all.iter()
-                .any(|it| ["confirmed", "cleared"].contains(&it["anomaly"]["status"].as_str().unwrap_or("")))
-        };
-        let mut probes = 0usize;
-        while !visited(self) {
-            if probes.is_multiple_of(8) {
-                self.append(self.inputs[0], &format!("{PROBE} {}\n", letters(probes)));
+        let mut probes: Vec<String> = Vec::new();
+        for turn in 0usize.. {
+            if turn.is_multiple_of(8) {
+                probes.push(format!("{PROBE} {}", letters(self.probes)));
+                self.append(self.inputs[0], &format!("{}\n", probes[probes.len() - 1]));
+                self.probes += 1;
             }
-            probes += 1;
+            let is_verdict = |record: &Value| {
+                let status = record["anomaly"]["status"].as_str().unwrap_or_default();
+                ["confirmed", "cleared"].contains(&status)
+                    && texts(record)
+                        .into_iter()
+                        .flatten()
+                        .any(|text| probes.iter().any(|probe| probe == text))
+            };
+            if self.all_records().iter().any(is_verdict) {
+                break;
+            }
             self.wait_a_little("the detour opens", deadline);
         }
     }
@@ -190,9 +200,13 @@ impl Run {
         self.process.wait().unwrap();
     }
 
-    /// Starts it again, on the same buffers and ports.
+    /// Starts it again, on the same buffers and ports. What was logged while it was dead passes before it hears of the
+    /// sidecar; what is logged afterwards does not.
     pub(crate) fn start_shipper(&mut self) {
         self.process = self.shipper.spawn(self.folder.path());
+        if matches!(self.shipper, Shipper::Vector(_)) {
+            self.wait_for_the_detour();
+        }
     }
 
     /// Ends all and gives what came out.
@@ -211,9 +225,8 @@ impl Run {
     fn records(&self) -> Vec<Value> {
         let mut records = self.all_records();
         // A probe, or the finding about one.
-        let texts = |record: &Value| [record["message"].clone(), record["anomaly"]["template"].clone()];
-        let is_probe = |text: &Value| text.as_str().is_some_and(|text| text.starts_with(PROBE));
-        records.retain(|record| record["log"].is_string() || !texts(record).iter().any(is_probe));
+        let is_probe = |record: &Value| texts(record).into_iter().flatten().any(|it| it.starts_with(PROBE));
+        records.retain(|record| record["log"].is_string() || !is_probe(record));
         records
     }
 
@@ -264,6 +277,11 @@ impl Shipper {
             .spawn()
             .unwrap()
     }
+}
+
+/// What a record says, or what the record said that a finding is about.
+fn texts(record: &Value) -> [Option<&str>; 2] {
+    [record["message"].as_str(), record["anomaly"]["template"].as_str()]
 }
 
 /// A number in letters, which masking leaves alone.
