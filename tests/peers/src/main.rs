@@ -1,11 +1,13 @@
 //! The engine beside what others offer for its parts, in one run: rounds take turns, the lowest of each counts.
 //!
 //! The engine whole, on one core and on two; the `drain3` crate's training and matching (template mining alone, without
-//! masks, rules or statistics); the rules alone, as they are and ten times as many; `regex::RegexSet` over the same
-//! patterns. Lines are those of `loghub2k` below `ODDLINE_DATA` (default `../shared/data`); skips loudly without. What
+//! masks, rules or statistics), and Python's Drain3 where it is installed; the rules alone, as they are and ten times as many;
+//! `regex::RegexSet` over the same patterns. Lines are those of `loghub2k` below `ODDLINE_DATA` (default `../shared/data`); skips loudly without. What
 //! Vector's `match_any` takes for all patterns belongs here too. Prints one JSON line.
 
 #![expect(clippy::print_stderr, reason = "a bench reports on the terminal")]
+
+mod python;
 
 use std::{
     hint::black_box,
@@ -15,6 +17,8 @@ use std::{
     thread,
     time::Instant,
 };
+
+use python::Python;
 
 use oddline_engine::{
     Engine, Record, Settings, UnixNanos,
@@ -63,6 +67,11 @@ fn main() -> anyhow::Result<()> {
     let many = RuleSet::compile((0..TIMES).flat_map(|turn| varied(&rules, turn)).collect()).set;
     let matcher = drain3::train(&texts, mining()).map_err(|error| anyhow::anyhow!("drain3: {error:?}"))?;
     let mut engines = [(); 2].map(|()| Running::new(&one));
+    let mut python = Python::start(&texts)?;
+    if python.is_none() {
+        eprintln!("SKIPPED: Python's Drain3, because there is no python3 that has it (pip install drain3)");
+    }
+    let mut best_of_python = [f64::INFINITY; 2];
     let (mut scratch, mut scratch_of_many) = (Scratch::default(), Scratch::default());
 
     let mut cases: Vec<Case<'_>> = vec![
@@ -94,6 +103,12 @@ fn main() -> anyhow::Result<()> {
         for (best, seconds) in best.iter_mut().zip([alone, together]) {
             *best = best.min(seconds);
         }
+        if let Some(python) = &mut python {
+            let (training, matching) = python.turn()?;
+            for (best, seconds) in best_of_python.iter_mut().zip([training, matching]) {
+                *best = best.min(seconds);
+            }
+        }
     }
     let names = ["engine", "engine_two_cores"].into_iter().chain(cases.iter().map(|(name, _)| *name));
     let mut out = io::stdout().lock();
@@ -119,6 +134,11 @@ fn main() -> anyhow::Result<()> {
         )?;
     }
     let time = |place: usize| best.get(place).copied().unwrap_or(f64::NAN);
+    if python.is_some() {
+        let [training, matching] = best_of_python.map(|seconds| seconds * 1e9 / lines.len() as f64);
+        write!(out, r#","drain3_python_train_ns":{training:.0},"drain3_python_match_ns":{matching:.0}"#)?;
+        write!(out, r#","engine_over_drain3_python_match":{:.1}"#, best_of_python[1] / time(0))?;
+    }
     writeln!(
         out,
         r#","engine_over_drain3_match":{:.2},"rules_10x_over_rules":{:.2},"regex_set_over_rules":{:.2}}}"#,

@@ -10,6 +10,8 @@ pub(crate) enum Bench {
     Engine,
     /// Reading and compiling the rules, memory kept [as the filters are built].
     Rules,
+    /// Reading a record and writing its tags into it [as the filters are built].
+    Codec,
     /// The engine and its rules beside drain3 and `RegexSet` [as the filters are built].
     Peers,
     /// Detectors as WebAssembly components in the sidecar.
@@ -74,7 +76,7 @@ impl Bench {
     /// What is built before it.
     pub(crate) fn needs(self) -> &'static [Artifact] {
         match self {
-            Self::Engine | Self::Rules | Self::Peers | Self::Backends => &[],
+            Self::Engine | Self::Rules | Self::Codec | Self::Peers | Self::Backends => &[],
             Self::Components => &[Artifact::Detector, Artifact::ExampleDetector],
             Self::Sidecar => &[Artifact::Program],
             Self::FluentBit => &[Artifact::NativeFilter, Artifact::WasmFilter, Artifact::CompiledFilter],
@@ -91,6 +93,9 @@ impl Bench {
             }
             Self::Rules => {
                 &["bench", "--profile", "plugin", "-p", "oddline-engine", "--bench", "compile", "--no-run"]
+            }
+            Self::Codec => {
+                &["bench", "--profile", "plugin", "-p", "oddline-codec", "--bench", "record", "--no-run"]
             }
             Self::Peers => &["build", "--profile", "plugin", "-p", "oddline-peers"],
             Self::Components => &["bench", "-p", "oddline-component-host", "--bench", "observe", "--no-run"],
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn what_ships_in_the_filters_is_built_as_they_are_and_the_rest_is_not() {
         for bench in selected(&[]) {
-            let inside = matches!(bench, Bench::Engine | Bench::Rules | Bench::Peers);
+            let inside = matches!(bench, Bench::Engine | Bench::Rules | Bench::Codec | Bench::Peers);
             assert_eq!(bench.build().windows(2).any(|words| words == ["--profile", "plugin"]), inside);
         }
     }
