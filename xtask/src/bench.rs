@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: every speed that the README names, measured in one run. Takes what the benches print, one JSON
-//! line each, and shows it as soon as it is there: a table, or the lines as they are. A bench that fails costs only its own
-//! figures.
+//! line each, and shows it as soon as it is there: a table, or the lines as they are; at the end, if asked, into the README. A
+//! bench that fails costs only its own figures, but then none is written.
 
 mod plan;
+mod readme;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -19,10 +20,12 @@ use crate::wasm;
 use crate::workspace::Workspace;
 use plan::Artifact;
 pub(crate) use plan::Bench;
+use readme::Figures;
 
 /// What `--help` ends with.
 pub(crate) const EXAMPLES: &str = "Examples:
   cargo xtask bench
+  cargo xtask bench --write
   cargo xtask bench --only engine rules
   cargo xtask bench --only peers --format json > peers.json
   ODDLINE_FLUENT_BIT=/opt/fluent-bit/bin/fluent-bit cargo xtask bench --only fluent-bit
@@ -44,20 +47,26 @@ pub(crate) fn run(
     workspace: &Workspace,
     source: wasm::Source,
     only: &[Bench],
-    format: Format,
+    (format, is_written): (Format, bool),
 ) -> anyhow::Result<()> {
     let benches = plan::selected(only);
     let ready = build(workspace, source, &benches);
-    show(format, &serde_json::json!({ "bench": "machine", "what": machine(workspace) }).to_string())?;
+    let mut figures = Figures::default();
+    let mut tell = |row: &str| {
+        figures.take(row);
+        show(format, row)
+    };
+    tell(&serde_json::json!({ "bench": "machine", "what": machine(workspace) }).to_string())?;
     let mut place = 0_usize;
     let failed = each(&benches, |bench| {
         place += 1;
         say(&format!("== measuring {place} of {}: {}", benches.len(), bench.name()));
         let environment = ready.get(&bench).context("was not built")?;
         let environment = environment.as_ref().map_err(|reason| anyhow::anyhow!("{reason}"))?;
-        measure(workspace, bench, environment, format)
+        measure(workspace, bench, environment, &mut tell)
     });
     match sentence(&failed, benches.len()) {
+        None if is_written => figures.write(&workspace.root.join("README.md")),
         None => Ok(()),
         Some(failed) => anyhow::bail!("{failed}"),
     }
@@ -111,7 +120,7 @@ fn measure(
     workspace: &Workspace,
     bench: Bench,
     environment: &[(&str, PathBuf)],
-    format: Format,
+    mut tell: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut cargo = workspace.cargo();
     cargo.args(bench.start()).envs(environment.iter().cloned()).stdout(Stdio::piped());
@@ -119,14 +128,14 @@ fn measure(
     say(&format!("$ {line}"));
     let mut child = cargo.spawn().with_context(|| format!("cannot start `{line}`"))?;
     let rows = BufReader::new(child.stdout.take().context("its output is not piped")?);
-    let mut figures = 0_usize;
+    let mut told = 0_usize;
     let shown = rows.lines().try_for_each(|row| {
         let row = row.with_context(|| format!("cannot read what `{line}` prints"))?;
         if row.trim().is_empty() {
             return Ok(());
         }
-        figures += 1;
-        show(format, row.trim())
+        told += 1;
+        tell(row.trim())
     });
     if shown.is_err() {
         // Nobody sees its figures, and the next bench is to run alone.
@@ -135,7 +144,7 @@ fn measure(
     let status = child.wait()?;
     shown?;
     anyhow::ensure!(status.success(), "`{line}` ended with {status}");
-    if figures == 0 {
+    if told == 0 {
         say(&format!("{} gave no figures: the reason stands above", bench.name()));
     }
     Ok(())

@@ -68,6 +68,9 @@ enum Command {
         /// How the figures are printed.
         #[arg(long, value_enum, default_value = "table")]
         format: bench::Format,
+        /// Also write the table into the README, between its marks. Takes all benches.
+        #[arg(long, conflicts_with = "only")]
+        write: bool,
     },
     /// Measure detection on labelled logs, beside simpler detectors; `--help` lists the options.
     #[command(disable_help_flag = true)]
@@ -103,7 +106,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             run(std::process::Command::new(oddline).arg("demo").args(arguments))
         }
         Command::Test { only, arguments } => test::run(&workspace, source, &only, &arguments),
-        Command::Bench { only, format } => bench::run(&workspace, source, &only, format),
+        Command::Bench { only, format, write } => bench::run(&workspace, source, &only, (format, write)),
         Command::Quality { arguments } => quality::measure(&workspace, &arguments),
         Command::Plugin => {
             let toolchain = setup::wasm_toolchain(&workspace, source)?;

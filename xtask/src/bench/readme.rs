@@ -1,0 +1,309 @@
+//! The figures in the project's README: what stands between two marks is what the last `cargo xtask bench --write` measured. Takes
+//! the rows that benches print; knows no bench, only the names of their figures.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+const BEGIN: &str = "<!-- bench: written by `cargo xtask bench --write` -->";
+const END: &str = "<!-- bench: end -->";
+/// In the place of figures of a program that was not found.
+const MISSING: &str = "not measured";
+
+/// A figure's aim: at least, or at most so much.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    None,
+    Least(&'static str, f64),
+    Most(&'static str, f64),
+}
+
+use Aim::{Least, Most, None as NoAim};
+
+/// What is told: a text, its figures (each `{bench.name}` is one), and the aims.
+struct Row(&'static str, &'static str, &'static [Aim]);
+
+/// All rows, in the order of the table.
+const ROWS: &[Row] = &[
+    Row(
+        "engine, {peers.rules} rules and everything on, one core; on two",
+        "{peers.engine_lines_per_second}; {peers.engine_two_cores_lines_per_second} lines a second",
+        &[Least("peers.engine_lines_per_second", 1e6)],
+    ),
+    Row(
+        "speed of all that against the `drain3` crate's matching alone; against Python's Drain3",
+        "{peers.engine_over_drain3_match} times (of {peers.drain3_match_ns} ns); {peers.engine_over_drain3_python_match} times",
+        &[Least("peers.engine_over_drain3_match", 1.1)],
+    ),
+    Row(
+        "the rules' part of it, a line; with ten times the rules",
+        "{peers.rules_ns} ns; {peers.rules_10x_over_rules} times",
+        &[Most("peers.rules_ns", 500.0), Most("peers.rules_10x_over_rules", 1.5)],
+    ),
+    Row(
+        "`RegexSet` over the same patterns, against the rules' part",
+        "{peers.regex_set_over_rules} times",
+        &[NoAim],
+    ),
+    Row(
+        "the rules: read and compiled, kept",
+        "{rules.read_and_compile_ms} ms; {rules.kept_kib} KiB",
+        &[Most("rules.read_and_compile_ms", 150.0), Most("rules.kept_kib", 16_384.0)],
+    ),
+    Row(
+        "a structured record of nine fields; with a list of 5, of 50 elements that a rule looks into",
+        "{engine.structured_ns} ns; {engine.structured_with_list_of_5_ns}, {engine.structured_with_list_of_50_ns} ns",
+        &[NoAim],
+    ),
+    Row(
+        "memory per template, bytes; growth over an hour's replay",
+        "{engine.bytes_per_template}; {engine.growth_in_an_hour_bytes}",
+        &[Most("engine.bytes_per_template", 2_048.0)],
+    ),
+    Row(
+        "codec: a record of {codec.msgpack_bytes} bytes of msgpack read, tagged",
+        "{codec.msgpack_read_ns} ns, {codec.msgpack_append_ns} ns",
+        &[NoAim],
+    ),
+    Row(
+        "codec: the same as JSON; against serde_json, which rebuilds it",
+        "{codec.json_read_ns} ns, {codec.json_append_ns} ns; {codec.serde_json_over_json} times as quick",
+        &[NoAim],
+    ),
+    Row(
+        "Fluent Bit's pipeline, CPU a record; its own grep with four patterns, added",
+        "{fluent-bit.pipeline_us} us; {fluent-bit.grep of 4_added_us} us",
+        &[NoAim],
+    ),
+    Row(
+        "native filter, added CPU a record; once, at its start",
+        "{fluent-bit.native_added_us} us; {fluent-bit.native_start_ms} ms",
+        &[Most("fluent-bit.native_added_us", 1.5)],
+    ),
+    Row(
+        "wasm filter interpreted, added CPU a record; once, to compile the rules",
+        "{fluent-bit.wasm_added_us} us; {fluent-bit.wasm_start_ms} ms",
+        &[Most("fluent-bit.wasm_added_us", 25.0), Most("fluent-bit.wasm_start_ms", 3_000.0)],
+    ),
+    Row(
+        "wasm filter [compiled ahead of time](plugin/README.md#compiled-ahead-of-time), likewise",
+        "{fluent-bit.wasm ahead of time_added_us} us; {fluent-bit.wasm ahead of time_start_ms} ms",
+        &[Most("fluent-bit.wasm ahead of time_added_us", 25.0)],
+    ),
+    Row(
+        "Vector: the VRL program with all rules, added CPU an event; once, to load",
+        "{vector.vrl_added_us} us; {vector.vrl_load_s} s",
+        &[Most("vector.vrl_added_us", 8.0), Most("vector.vrl_load_s", 2.0)],
+    ),
+    Row("the same rules as Vector's own `match_any`, added", "{vector.match_any_added_us} us", &[NoAim]),
+    Row(
+        "`lua` transform with the whole engine, against one that only emits",
+        "{vector.lua_ratio} times (of {vector.lua_empty_us} us)",
+        &[Most("vector.lua_ratio", 1.2)],
+    ),
+    Row(
+        "one event in a hundred to the sidecar over gRPC and back, share of CPU; of all, an event",
+        "{vector.detour_share} of {vector.detour_us} us",
+        &[Most("vector.detour_share", 0.1)],
+    ),
+    Row(
+        "a detector as a component: a record; with all of 100 fields; the engine called directly",
+        "{component.observe_ns} ns; {component.observe_all_100_ns} ns; {component.native_ns} ns",
+        &[NoAim],
+    ),
+    Row(
+        "sidecar, 2,000 questionable records a second for a minute, half of them never seen before",
+        "{sidecar.arrived} of {sidecar.records} back, {sidecar.skipped} skipped",
+        &[NoAim],
+    ),
+    Row(
+        "the same, added latency: p50, p99",
+        "{sidecar.p50_ms} ms, {sidecar.p99_ms} ms",
+        &[NoAim, Most("sidecar.p99_ms", 20.0)],
+    ),
+    Row(
+        "the same, resident memory with the model; the sidecar's start",
+        "{sidecar.rss_mib} MiB; {vector.sidecar_start_s} s",
+        &[Most("sidecar.rss_mib", 256.0)],
+    ),
+    Row(
+        "embeddings a second: static, one thread; Ollama",
+        "{embeddings static.a_second_one_by_one}; {embeddings ollama.a_second_in_batches}",
+        &[NoAim],
+    ),
+    Row(
+        "nearest of 1,000 templates, p50 and p99: embedded; Qdrant",
+        "{nearest embedded 1000.p50_ms} and {nearest embedded 1000.p99_ms} ms; {nearest qdrant 1000.p50_ms} and {nearest qdrant 1000.p99_ms} ms",
+        &[NoAim],
+    ),
+    Row(
+        "of 10,000",
+        "{nearest embedded 10000.p50_ms} and {nearest embedded 10000.p99_ms} ms; {nearest qdrant 10000.p50_ms} and {nearest qdrant 10000.p99_ms} ms",
+        &[NoAim],
+    ),
+    Row(
+        "of 100,000",
+        "{nearest embedded 100000.p50_ms} and {nearest embedded 100000.p99_ms} ms; {nearest qdrant 100000.p50_ms} and {nearest qdrant 100000.p99_ms} ms",
+        &[NoAim],
+    ),
+];
+
+/// What the benches of a run printed.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    machine: String,
+    /// By `bench.name`, where a bench that prints several rows is named with what tells them apart.
+    all: BTreeMap<String, f64>,
+}
+
+impl Figures {
+    /// Takes what a bench printed; what is no JSON object is none of its figures.
+    pub(crate) fn take(&mut self, row: &str) {
+        let Ok(Value::Object(fields)) = serde_json::from_str(row) else { return };
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mut bench = text("bench").to_owned();
+        if bench == "machine" {
+            text("what").clone_into(&mut self.machine);
+        }
+        if let Some(by) = text("by").split('/').next().filter(|by| !by.is_empty()) {
+            bench = format!("{bench} {by}");
+            if let Some(rows) = fields.get("rows") {
+                bench = format!("{bench} {rows}");
+            }
+        }
+        let numbers = fields.iter().filter_map(|(name, value)| Some((name, value.as_f64()?)));
+        self.all.extend(numbers.map(|(name, value)| (format!("{bench}.{name}"), value)));
+    }
+
+    /// Writes the table into the README.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or has no marks.
+    pub(crate) fn write(&self, readme: &Path) -> anyhow::Result<()> {
+        let named = || readme.display().to_string();
+        let text = fs::read_to_string(readme).with_context(named)?;
+        let written = between_marks(&text, &self.table())
+            .with_context(|| format!("{} lacks the marks `{BEGIN}` and `{END}`", named()))?;
+        fs::write(readme, written).with_context(named)
+    }
+
+    fn table(&self) -> String {
+        let rows = ROWS.iter().map(|Row(what, figures, aims)| {
+            let aims: Vec<_> = aims.iter().map(|aim| self.told(*aim)).filter(|aim| !aim.is_empty()).collect();
+            let parts: Vec<_> = figures.split("; ").map(|part| self.filled(part)).collect();
+            let parts = parts.into_iter().map(|part| part.unwrap_or_else(|| MISSING.to_owned()));
+            let what = self.filled(what).unwrap_or_else(|| (*what).to_owned());
+            format!("| {what} | {} | {} |\n", parts.collect::<Vec<_>>().join("; "), aims.join("; "))
+        });
+        format!("{}.\n\n| | measured | aim |\n|---|---|---|\n{}", self.machine, rows.collect::<String>())
+    }
+
+    /// The aim, and whether it is missed.
+    fn told(&self, aim: Aim) -> String {
+        let (name, sign, limit) = match aim {
+            NoAim => return String::new(),
+            Least(name, limit) => (name, ">=", limit),
+            Most(name, limit) => (name, "<=", limit),
+        };
+        let is_missed = self.all.get(name).is_some_and(|value| match aim {
+            Least(..) => *value < limit,
+            _ => *value > limit,
+        });
+        format!("{sign} {}{}", shown(limit), if is_missed { ", **missed**" } else { "" })
+    }
+
+    /// The text with each `{name}` replaced by its figure; `None` if there is no such figure.
+    fn filled(&self, text: &str) -> Option<String> {
+        let mut parts = text.split('{');
+        let mut filled = parts.next()?.to_owned();
+        for part in parts {
+            let (name, after) = part.split_once('}')?;
+            filled += &shown(*self.all.get(name)?);
+            filled += after;
+        }
+        Some(filled)
+    }
+}
+
+/// A number as people write it: thousands apart, and no more digits behind the point than there were.
+fn shown(value: f64) -> String {
+    let text = value.to_string();
+    let (whole, rest) = text.split_once('.').map_or((&*text, None), |(whole, rest)| (whole, Some(rest)));
+    let mut out = String::new();
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) && whole.len() > 3 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    match rest {
+        Some(rest) => format!("{out}.{rest}"),
+        None => out,
+    }
+}
+
+/// The text with the table between its marks; `None` if it has none.
+fn between_marks(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", table.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(rows: &[&str]) -> Figures {
+        let mut figures = Figures::default();
+        for row in rows {
+            figures.take(row);
+        }
+        figures
+    }
+
+    #[test]
+    fn rows_are_filled_and_missed_aims_are_said() {
+        let table = figures(&[
+            r#"{"bench":"machine","what":"two cores"}"#,
+            r#"{"bench":"peers","rules":810,"engine_lines_per_second":1042000,"engine_two_cores_lines_per_second":2054000,"rules_ns":501,"rules_10x_over_rules":1.4}"#,
+            r#"{"bench":"embeddings","by":"static/all-MiniLM","a_second_one_by_one":230393}"#,
+            r#"{"bench":"nearest","by":"embedded","rows":1000,"p50_ms":0.05,"p99_ms":0.085}"#,
+            "round 1 of 7",
+        ])
+        .table();
+        assert!(table.starts_with("two cores.\n\n| | measured | aim |"), "{table}");
+        for row in [
+            "| engine, 810 rules and everything on, one core; on two | 1,042,000; 2,054,000 lines a second | >= 1,000,000 |",
+            "| 501 ns; 1.4 times | <= 500, **missed**; <= 1.5 |",
+            "| 230,393; not measured |",
+            "| 0.05 and 0.085 ms; not measured |",
+            "| not measured; not measured | <= 1.5 |",
+        ] {
+            assert!(table.contains(row), "{row}\n{table}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        let numbers = [0.0, 0.05, 14.24, 999.0, 1000.0, 120_000.0, 1_042_000.0, 3261.5];
+        let expected = ["0", "0.05", "14.24", "999", "1,000", "120,000", "1,042,000", "3,261.5"];
+        assert_eq!(numbers.map(shown), expected);
+    }
+
+    #[test]
+    fn only_what_stands_between_the_marks_changes() {
+        let text = format!("above\n{BEGIN}\nold\n{END}\nbelow\n");
+        assert_eq!(
+            between_marks(&text, "| new |\n\n").unwrap(),
+            format!("above\n{BEGIN}\n| new |\n{END}\nbelow\n")
+        );
+        assert_eq!(between_marks("no marks", "x"), None);
+    }
+
+    #[test]
+    fn the_readme_has_its_marks() {
+        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        assert!(between_marks(&readme, "").is_some());
+    }
+}
