@@ -68,7 +68,8 @@ fn main() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     write!(
         out,
-        r#"{{"bench":"fluent-bit","records":{records},"pipeline_us":{:.2}"#,
+        r#"{{"bench":"fluent-bit","version":{},"records":{records},"pipeline_us":{:.2}"#,
+        cost::version(&program)?,
         base.a_record(records) * 1e6
     )?;
     for ((name, ..), seconds) in cases.iter().zip(&best).skip(1) {

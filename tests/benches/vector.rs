@@ -55,8 +55,9 @@ fn main() -> anyhow::Result<()> {
     };
     let folder = tempfile::tempdir()?;
     let records = cost::write_input(&folder.path().join("input.log"), 30)?;
+    let version = cost::version(&vector)?;
     let bench = Bench { vector, folder, records };
-    let mut line = format!(r#"{{"bench":"vector","records":{records}"#);
+    let mut line = format!(r#"{{"bench":"vector","version":{version},"records":{records}"#);
 
     bench.write_program()?;
     let load = bench.load_seconds()?;

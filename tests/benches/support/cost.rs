@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// User and system time of all child processes that have ended, in seconds.
@@ -17,6 +18,14 @@ pub(crate) fn children_seconds() -> anyhow::Result<f64> {
     };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     Ok(seconds(usage.ru_utime) + seconds(usage.ru_stime))
+}
+
+/// What a program says its version is, as JSON text: the first line, without what stands in brackets.
+pub(crate) fn version(program: &Path) -> anyhow::Result<serde_json::Value> {
+    let output = Command::new(program).arg("--version").output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next().unwrap_or_default();
+    Ok(line.split(" (").next().unwrap_or_default().into())
 }
 
 /// The lines of `loghub2k`, one of each system in turn, so many times; made-up ones where the data are not there.

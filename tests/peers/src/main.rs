@@ -134,10 +134,11 @@ fn main() -> anyhow::Result<()> {
         )?;
     }
     let time = |place: usize| best.get(place).copied().unwrap_or(f64::NAN);
-    if python.is_some() {
+    if let Some(python) = &python {
         let [training, matching] = best_of_python.map(|seconds| seconds * 1e9 / lines.len() as f64);
         write!(out, r#","drain3_python_train_ns":{training:.0},"drain3_python_match_ns":{matching:.0}"#)?;
         write!(out, r#","engine_over_drain3_python_match":{:.1}"#, best_of_python[1] / time(0))?;
+        write!(out, r#","drain3_python":{:?}"#, python.version)?;
     }
     writeln!(
         out,

@@ -29,6 +29,8 @@ pub(crate) struct Python {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    /// Of Drain3, as its package says.
+    pub(crate) version: String,
 }
 
 impl Python {
@@ -39,17 +41,18 @@ impl Python {
             command.args(["-c", program]).env("PYTHONIOENCODING", "utf-8");
             command
         };
-        let found = python("import drain3").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !found.is_ok_and(|status| status.success()) {
+        let asked = "import drain3, importlib.metadata as packages; print(packages.version('drain3'))";
+        let Some(found) = python(asked).output().ok().filter(|output| output.status.success()) else {
             return Ok(None);
-        }
+        };
+        let version = String::from_utf8_lossy(&found.stdout).trim().to_owned();
         let mut child = python(PROGRAM).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut input = child.stdin.take().context("its input is not piped")?;
         let output = BufReader::new(child.stdout.take().context("its output is not piped")?);
         // What Python would take for the end of a line within one.
         let lines = texts.iter().map(|text| text.replace('\r', " ")).collect::<Vec<_>>().join("\n");
         write!(input, "{}\n{lines}\n", texts.len()).context("python3 does not read the lines")?;
-        Ok(Some(Python { child, input, output }))
+        Ok(Some(Python { child, input, output, version }))
     }
 
     /// One turn: the seconds that training and matching took.

@@ -33,7 +33,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "speed of all that against the `drain3` crate's matching alone; against Python's Drain3",
-        "{peers.engine_over_drain3_match} times (of {peers.drain3_match_ns} ns); {peers.engine_over_drain3_python_match} times",
+        "{peers.engine_over_drain3_match} times (of {peers.drain3_match_ns} ns); {peers.engine_over_drain3_python_match} times ({peers.drain3_python})",
         &[Least("peers.engine_over_drain3_match", 1.1)],
     ),
     Row(
@@ -73,7 +73,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "Fluent Bit's pipeline, CPU a record; its own grep with four patterns, added",
-        "{fluent-bit.pipeline_us} us; {fluent-bit.grep of 4_added_us} us",
+        "{fluent-bit.pipeline_us} us ({fluent-bit.version}); {fluent-bit.grep of 4_added_us} us",
         &[NoAim],
     ),
     Row(
@@ -93,7 +93,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "Vector: the VRL program with all rules, added CPU an event; once, to load",
-        "{vector.vrl_added_us} us; {vector.vrl_load_s} s",
+        "{vector.vrl_added_us} us ({vector.version}); {vector.vrl_load_s} s",
         &[Most("vector.vrl_added_us", 8.0), Most("vector.vrl_load_s", 2.0)],
     ),
     Row("the same rules as Vector's own `match_any`, added", "{vector.match_any_added_us} us", &[NoAim]),
@@ -154,7 +154,7 @@ const ROWS: &[Row] = &[
 pub(crate) struct Figures {
     machine: String,
     /// By `bench.name`, where a bench that prints several rows is named with what tells them apart.
-    all: BTreeMap<String, f64>,
+    all: BTreeMap<String, Value>,
 }
 
 impl Figures {
@@ -172,8 +172,7 @@ impl Figures {
                 bench = format!("{bench} {rows}");
             }
         }
-        let numbers = fields.iter().filter_map(|(name, value)| Some((name, value.as_f64()?)));
-        self.all.extend(numbers.map(|(name, value)| (format!("{bench}.{name}"), value)));
+        self.all.extend(fields.into_iter().map(|(name, value)| (format!("{bench}.{name}"), value)));
     }
 
     /// Writes the table into the README.
@@ -206,11 +205,11 @@ impl Figures {
             Least(name, limit) => (name, ">=", limit),
             Most(name, limit) => (name, "<=", limit),
         };
-        let is_missed = self.all.get(name).is_some_and(|value| match aim {
-            Least(..) => *value < limit,
-            _ => *value > limit,
+        let is_missed = self.all.get(name).and_then(Value::as_f64).is_some_and(|value| match aim {
+            Least(..) => value < limit,
+            _ => value > limit,
         });
-        format!("{sign} {}{}", shown(limit), if is_missed { ", **missed**" } else { "" })
+        format!("{sign} {}{}", number(limit), if is_missed { ", **missed**" } else { "" })
     }
 
     /// The text with each `{name}` replaced by its figure; `None` if there is no such figure.
@@ -219,7 +218,10 @@ impl Figures {
         let mut filled = parts.next()?.to_owned();
         for part in parts {
             let (name, after) = part.split_once('}')?;
-            filled += &shown(*self.all.get(name)?);
+            match self.all.get(name)? {
+                Value::String(text) => filled += text,
+                value => filled += &number(value.as_f64()?),
+            }
             filled += after;
         }
         Some(filled)
@@ -227,7 +229,7 @@ impl Figures {
 }
 
 /// A number as people write it: thousands apart, and no more digits behind the point than there were.
-fn shown(value: f64) -> String {
+fn number(value: f64) -> String {
     let text = value.to_string();
     let (whole, rest) = text.split_once('.').map_or((&*text, None), |(whole, rest)| (whole, Some(rest)));
     let mut out = String::new();
@@ -269,6 +271,7 @@ mod tests {
             r#"{"bench":"peers","rules":810,"engine_lines_per_second":1042000,"engine_two_cores_lines_per_second":2054000,"rules_ns":501,"rules_10x_over_rules":1.4}"#,
             r#"{"bench":"embeddings","by":"static/all-MiniLM","a_second_one_by_one":230393}"#,
             r#"{"bench":"nearest","by":"embedded","rows":1000,"p50_ms":0.05,"p99_ms":0.085}"#,
+            r#"{"bench":"vector","version":"vector 0.58.0","vrl_added_us":7,"vrl_load_s":2.5}"#,
             "round 1 of 7",
         ])
         .table();
@@ -279,6 +282,7 @@ mod tests {
             "| 230,393; not measured |",
             "| 0.05 and 0.085 ms; not measured |",
             "| not measured; not measured | <= 1.5 |",
+            "| 7 us (vector 0.58.0); 2.5 s | <= 8; <= 2, **missed** |",
         ] {
             assert!(table.contains(row), "{row}\n{table}");
         }
@@ -288,7 +292,7 @@ mod tests {
     fn numbers_are_written_as_people_write_them() {
         let numbers = [0.0, 0.05, 14.24, 999.0, 1000.0, 120_000.0, 1_042_000.0, 3261.5];
         let expected = ["0", "0.05", "14.24", "999", "1,000", "120,000", "1,042,000", "3,261.5"];
-        assert_eq!(numbers.map(shown), expected);
+        assert_eq!(numbers.map(number), expected);
     }
 
     #[test]
