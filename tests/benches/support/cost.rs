@@ -20,7 +20,7 @@ pub(crate) fn children_seconds() -> anyhow::Result<f64> {
     Ok(seconds(usage.ru_utime) + seconds(usage.ru_stime))
 }
 
-/// What a program says its version is, as JSON text: the first line, without what stands in brackets.
+/// What a program says its version is, for a JSON line: the first line, without what stands in brackets.
 pub(crate) fn version(program: &Path) -> anyhow::Result<serde_json::Value> {
     let output = Command::new(program).arg("--version").output()?;
     let text = String::from_utf8_lossy(&output.stdout);

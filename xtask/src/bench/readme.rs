@@ -14,14 +14,14 @@ const MISSING: &str = "not measured";
 /// A figure's aim: at least, or at most so much.
 #[derive(Clone, Copy, Debug)]
 enum Aim {
-    None,
     Least(&'static str, f64),
     Most(&'static str, f64),
 }
 
-use Aim::{Least, Most, None as NoAim};
+use Aim::{Least, Most};
 
-/// What is told: a text, its figures (each `{bench.name}` is one), and the aims.
+/// What is told: a text, its figures, and the aims. Each `{bench.name}` is a figure; one with `?` behind its name may be missing though
+/// its bench ran, because it needs a program more.
 struct Row(&'static str, &'static str, &'static [Aim]);
 
 /// All rows, in the order of the table.
@@ -33,7 +33,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "speed of all that against the `drain3` crate's matching alone; against Python's Drain3",
-        "{peers.engine_over_drain3_match} times (of {peers.drain3_match_ns} ns); {peers.engine_over_drain3_python_match} times ({peers.drain3_python})",
+        "{peers.engine_over_drain3_match} times (of {peers.drain3_match_ns} ns); {peers.engine_over_drain3_python_match?} times ({peers.drain3_python?})",
         &[Least("peers.engine_over_drain3_match", 1.1)],
     ),
     Row(
@@ -44,7 +44,7 @@ const ROWS: &[Row] = &[
     Row(
         "`RegexSet` over the same patterns, against the rules' part",
         "{peers.regex_set_over_rules} times",
-        &[NoAim],
+        &[],
     ),
     Row(
         "the rules: read and compiled, kept",
@@ -54,27 +54,27 @@ const ROWS: &[Row] = &[
     Row(
         "a structured record of nine fields; with a list of 5, of 50 elements that a rule looks into",
         "{engine.structured_ns} ns; {engine.structured_with_list_of_5_ns}, {engine.structured_with_list_of_50_ns} ns",
-        &[NoAim],
+        &[],
     ),
     Row(
-        "memory per template, bytes; growth over an hour's replay",
-        "{engine.bytes_per_template}; {engine.growth_in_an_hour_bytes}",
+        "memory per template; growth over an hour's replay",
+        "{engine.bytes_per_template} bytes; {engine.growth_in_an_hour_bytes} bytes",
         &[Most("engine.bytes_per_template", 2_048.0)],
     ),
     Row(
         "codec: a record of {codec.msgpack_bytes} bytes of msgpack read, tagged",
         "{codec.msgpack_read_ns} ns, {codec.msgpack_append_ns} ns",
-        &[NoAim],
+        &[],
     ),
     Row(
         "codec: the same as JSON; against serde_json, which rebuilds it",
         "{codec.json_read_ns} ns, {codec.json_append_ns} ns; {codec.serde_json_over_json} times as quick",
-        &[NoAim],
+        &[],
     ),
     Row(
         "Fluent Bit's pipeline, CPU a record; its own grep with four patterns, added",
         "{fluent-bit.pipeline_us} us ({fluent-bit.version}); {fluent-bit.grep of 4_added_us} us",
-        &[NoAim],
+        &[],
     ),
     Row(
         "native filter, added CPU a record; once, at its start",
@@ -88,7 +88,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "wasm filter [compiled ahead of time](plugin/README.md#compiled-ahead-of-time), likewise",
-        "{fluent-bit.wasm ahead of time_added_us} us; {fluent-bit.wasm ahead of time_start_ms} ms",
+        "{fluent-bit.wasm ahead of time_added_us?} us; {fluent-bit.wasm ahead of time_start_ms?} ms",
         &[Most("fluent-bit.wasm ahead of time_added_us", 25.0)],
     ),
     Row(
@@ -96,7 +96,7 @@ const ROWS: &[Row] = &[
         "{vector.vrl_added_us} us ({vector.version}); {vector.vrl_load_s} s",
         &[Most("vector.vrl_added_us", 8.0), Most("vector.vrl_load_s", 2.0)],
     ),
-    Row("the same rules as Vector's own `match_any`, added", "{vector.match_any_added_us} us", &[NoAim]),
+    Row("the same rules as Vector's own `match_any`, added", "{vector.match_any_added_us} us", &[]),
     Row(
         "`lua` transform with the whole engine, against one that only emits",
         "{vector.lua_ratio} times (of {vector.lua_empty_us} us)",
@@ -110,17 +110,17 @@ const ROWS: &[Row] = &[
     Row(
         "a detector as a component, a record: by itself; of 100 in a call; with 8 fields; the engine called directly",
         "{component.observe_ns} ns; {component.observe_all_100_ns} ns; {component.observe_8_fields_ns} ns; {component.native_ns} ns",
-        &[NoAim],
+        &[],
     ),
     Row(
         "sidecar, 2,000 questionable records a second for a minute, half of them never seen before",
         "{sidecar.arrived} of {sidecar.records} back, {sidecar.skipped} skipped",
-        &[NoAim],
+        &[],
     ),
     Row(
         "the same, added latency: p50, p99",
         "{sidecar.p50_ms} ms, {sidecar.p99_ms} ms",
-        &[NoAim, Most("sidecar.p99_ms", 20.0)],
+        &[Most("sidecar.p99_ms", 20.0)],
     ),
     Row(
         "the same, resident memory with the model; the sidecar's start",
@@ -130,22 +130,22 @@ const ROWS: &[Row] = &[
     Row(
         "embeddings a second: static, one thread; Ollama",
         "{embeddings static.a_second_one_by_one}; {embeddings ollama.a_second_in_batches}",
-        &[NoAim],
+        &[],
     ),
     Row(
         "nearest of 1,000 templates, p50 and p99: embedded; Qdrant",
         "{nearest embedded 1000.p50_ms} and {nearest embedded 1000.p99_ms} ms; {nearest qdrant 1000.p50_ms} and {nearest qdrant 1000.p99_ms} ms",
-        &[NoAim],
+        &[],
     ),
     Row(
         "of 10,000",
         "{nearest embedded 10000.p50_ms} and {nearest embedded 10000.p99_ms} ms; {nearest qdrant 10000.p50_ms} and {nearest qdrant 10000.p99_ms} ms",
-        &[NoAim],
+        &[],
     ),
     Row(
         "of 100,000",
         "{nearest embedded 100000.p50_ms} and {nearest embedded 100000.p99_ms} ms; {nearest qdrant 100000.p50_ms} and {nearest qdrant 100000.p99_ms} ms",
-        &[NoAim],
+        &[],
     ),
 ];
 
@@ -178,8 +178,10 @@ impl Figures {
     /// Writes the table into the README.
     ///
     /// # Errors
-    /// If it cannot be read or written, or has no marks.
+    /// If it cannot be read or written, or has no marks, or a bench that ran gave no figure of a name that the table tells.
     pub(crate) fn write(&self, readme: &Path) -> anyhow::Result<()> {
+        let absent = self.absent();
+        anyhow::ensure!(absent.is_empty(), "no figures named {}: the README stays", absent.join(", "));
         let named = || readme.display().to_string();
         let text = fs::read_to_string(readme).with_context(named)?;
         let written = between_marks(&text, &self.table())
@@ -189,25 +191,36 @@ impl Figures {
 
     fn table(&self) -> String {
         let rows = ROWS.iter().map(|Row(what, figures, aims)| {
-            let aims: Vec<_> = aims.iter().map(|aim| self.told(*aim)).filter(|aim| !aim.is_empty()).collect();
-            let parts: Vec<_> = figures.split("; ").map(|part| self.filled(part)).collect();
-            let parts = parts.into_iter().map(|part| part.unwrap_or_else(|| MISSING.to_owned()));
+            let aims: Vec<_> = aims.iter().map(|aim| self.told(*aim)).collect();
+            let parts =
+                figures.split("; ").map(|part| self.filled(part).unwrap_or_else(|| MISSING.to_owned()));
             let what = self.filled(what).unwrap_or_else(|| (*what).to_owned());
             format!("| {what} | {} | {} |\n", parts.collect::<Vec<_>>().join("; "), aims.join("; "))
         });
         format!("{}.\n\n| | measured | aim |\n|---|---|---|\n{}", self.machine, rows.collect::<String>())
     }
 
+    /// The figures of the table that a bench did not print, though it printed others.
+    fn absent(&self) -> Vec<&'static str> {
+        let told = ROWS.iter().flat_map(|Row(what, figures, _)| [what, figures]);
+        let names = told.flat_map(|text| text.split('{').skip(1).filter_map(|part| part.split('}').next()));
+        let has_run = |name: &str| {
+            let bench = name.split_once('.').map_or(name, |(bench, _)| bench);
+            self.all.keys().any(|name| name.split_once('.').is_some_and(|(other, _)| other == bench))
+        };
+        let is_absent = |name: &&str| !name.ends_with('?') && !self.all.contains_key(*name) && has_run(name);
+        names.filter(is_absent).collect()
+    }
+
     /// The aim, and whether it is missed.
     fn told(&self, aim: Aim) -> String {
         let (name, sign, limit) = match aim {
-            NoAim => return String::new(),
             Least(name, limit) => (name, ">=", limit),
             Most(name, limit) => (name, "<=", limit),
         };
         let is_missed = self.all.get(name).and_then(Value::as_f64).is_some_and(|value| match aim {
             Least(..) => value < limit,
-            _ => value > limit,
+            Most(..) => value > limit,
         });
         format!("{sign} {}{}", number(limit), if is_missed { ", **missed**" } else { "" })
     }
@@ -218,7 +231,7 @@ impl Figures {
         let mut filled = parts.next()?.to_owned();
         for part in parts {
             let (name, after) = part.split_once('}')?;
-            match self.all.get(name)? {
+            match self.all.get(name.trim_end_matches('?'))? {
                 Value::String(text) => filled += text,
                 value => filled += &number(value.as_f64()?),
             }
@@ -285,6 +298,30 @@ mod tests {
             "| 7 us (vector 0.58.0); 2.5 s | <= 8; <= 2, **missed** |",
         ] {
             assert!(table.contains(row), "{row}\n{table}");
+        }
+    }
+
+    #[test]
+    fn a_figure_that_its_bench_no_longer_prints_is_an_error_and_one_that_needs_a_program_more_is_not() {
+        let absent = |rows: &[&str]| figures(rows).absent();
+        assert_eq!(absent(&[r#"{"bench":"machine","what":"two cores"}"#]), [""; 0], "nothing ran");
+        let codec =
+            r#"{"bench":"codec","msgpack_bytes":1,"msgpack_read_ns":1,"json_read_ns":1,"json_append_ns":1}"#;
+        assert_eq!(absent(&[codec]), ["codec.msgpack_append_ns", "codec.serde_json_over_json"]);
+        let fluent_bit = r#"{"bench":"fluent-bit","version":"5","pipeline_us":1,"grep of 4_added_us":1,"native_added_us":1,"native_start_ms":1,"wasm_added_us":1,"wasm_start_ms":1}"#;
+        assert_eq!(absent(&[fluent_bit]), [""; 0], "compiled ahead of time or not");
+        let readme = Path::new("/nowhere/README.md");
+        assert!(figures(&[codec]).write(readme).unwrap_err().to_string().contains("codec.msgpack_append_ns"));
+    }
+
+    #[test]
+    fn an_aim_is_about_a_figure_of_its_row() {
+        for Row(what, figures, aims) in ROWS {
+            for Least(name, _) | Most(name, _) in *aims {
+                let is_told =
+                    [format!("{{{name}}}"), format!("{{{name}?}}")].iter().any(|it| figures.contains(it));
+                assert!(is_told, "{what}: {name}");
+            }
         }
     }
 
