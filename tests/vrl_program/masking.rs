@@ -33,6 +33,11 @@ fn the_engines_examples_mask_alike() {
         "Nov 21 02:03:04 host sshd[1234]: ok",
         "Nov  1 02:03:04 host sshd[1234]: ok",
         "id 550e8400-e29b-41d4-a716-446655440000 done",
+        "id cafebab1-beef-dead-cafe-abcdefabcdef done",
+        "[req-1234beef-1234-beef-1234-beefbeefbeef] 12345678-1234-beef-CAFE-beefbeefbeef",
+        "abcdefab-1234-beef-1234-beefbeefbeef of 1.12345678-1234-beef-1234-beefbeefbeef",
+        "x.12345678-1234-beef-1234-beefbeefbeef 7.5-12345678-1234-beef-1234-beefbeefbeef",
+        "12345678-1234-beef-1234-beefbeefbeef7 12345678-1234-beef-1234 12 12345678-1234-beef-1234-beefbeefbeef kB",
         "blk_-1608999687919862906 of size 91178",
         "opened /var/log/app/x.log, closing",
         "GET https://example.org/a/b?c=1 now",
@@ -119,7 +124,7 @@ fn json_value(random: &mut fastrand::Rng) -> String {
 }
 
 fn value(random: &mut fastrand::Rng) -> String {
-    match random.u8(..14) {
+    match random.u8(..15) {
         0 => random.u32(..100_000).to_string(),
         1 => format!("{:.2}", random.f64() * 100.0),
         2 => format!(
@@ -148,8 +153,19 @@ fn value(random: &mut fastrand::Rng) -> String {
         10 => format!("{}ms", random.u16(..)),
         11 => format!("{} {}", random.u16(..), random.choice(["kB", "MiB", "s", "ms", "bytes"]).unwrap()),
         12 => format!("node-{}", random.u8(..)),
+        13 => uuid(random),
         _ => format!("worker_{}", random.u8(..)),
     }
+}
+
+/// A UUID, with groups of letters or digits alone more often than by chance.
+fn uuid(random: &mut fastrand::Rng) -> String {
+    let lengths = [8, 4, 4, 4, 12].into_iter();
+    let groups = lengths.map(|length| {
+        let digits = random.choice(["0123456789", "abcdef", "0123456789abcdef"]).unwrap();
+        (0..length).map(|_| random.choice(digits.chars()).unwrap()).collect::<String>()
+    });
+    groups.collect::<Vec<_>>().join("-")
 }
 
 /// What regular expressions without a look behind do not tell. Held here so that the README's list stays true.

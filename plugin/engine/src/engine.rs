@@ -20,7 +20,7 @@ use crate::{
         told::SELDOM,
     },
     mask::{Masked, Skeleton},
-    memo::{Memo, Memos, Vacancy},
+    memo::{MAX_TRIES, Memo, Memos, Vacancy},
     memory::IdMap,
     pick::Picker,
     record::Record,
@@ -237,8 +237,10 @@ impl Engine {
         let is_silenced =
             |name: &str| silenced.get(name).is_some_and(|until| *until == 0 || seconds < *until);
         let subject = Subject { message, severity: placed.severity, fields: &record.fields };
-        let known = memo.and_then(|memo| memo.rules.as_ref());
-        let known = known.filter(|known| self.rules.holds(known, message, &self.skeleton));
+        let known = memo.and_then(|memo| {
+            memo.rules.iter().find(|known| self.rules.holds(known, message, &self.skeleton))
+        });
+        let is_another = known.is_none() && memo.is_some_and(|memo| memo.tries < MAX_TRIES);
         let known = known.map(|known| (known, &self.skeleton));
         let rule = self.rules.best_of(subject, source.categories, known, is_silenced, &mut self.scratch);
         let kind = |number: u32| self.kinds.get(number as usize).copied().unwrap_or_default();
@@ -270,8 +272,8 @@ impl Engine {
             source.block.close(verdict.level > Level::None, placed.severity, message);
             source.levels.learn(placed.severity, source.records);
         }
-        if let Some(vacancy) = vacancy.filter(|_| !was_known) {
-            self.remember(vacancy, (key, placed.slot), message);
+        if let Some(vacancy) = vacancy.filter(|_| !was_known || is_another) {
+            self.remember(vacancy, (key, placed.slot), message, was_known);
         }
         if placed.renamed || placed.is_new {
             self.keep_within_limits(key, placed);
@@ -282,15 +284,21 @@ impl Engine {
         verdict
     }
 
-    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them.
+    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them. If they are
+    /// known, what was missing is what rules find.
     #[cold]
-    fn remember(&mut self, vacancy: Vacancy, (key, slot): (u64, u32), message: &[u8]) {
+    fn remember(&mut self, vacancy: Vacancy, (key, slot): (u64, u32), message: &[u8], is_known: bool) {
         let Some(source) = self.sources.get(&key) else { return };
+        let mut rules = || self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
+        if is_known {
+            self.memos.add(vacancy, rules());
+            return;
+        }
         let Some(template) = source.miner.get(slot) else { return };
-        let memo = self.masked.keep(&self.skeleton).map(|masked| {
-            let rules = self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
-            Memo::new(vacancy, &self.skeleton, (slot, template.id), masked, rules)
-        });
+        let memo = self
+            .masked
+            .keep(&self.skeleton)
+            .map(|masked| Memo::new(vacancy, &self.skeleton, (slot, template.id), masked, rules()));
         self.memos.put(vacancy, memo);
     }
 

@@ -6,17 +6,19 @@
 //! of hex letters, or put a placeholder behind a line drawn with `<`. Nothing is masked twice.
 
 mod class;
+mod hex;
 mod number;
+mod quoted;
 mod recall;
 mod skeleton;
 
 use std::ops::Range;
 
 pub(crate) use class::has_byte;
-use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_key, is_word, letters};
+use class::{DIGIT, JOIN, WORD, class, digits, ends_path, is_date_word, is_word, letters};
 use number::{MAX_DIGITS, Shape, unit_of, value_of};
 pub(crate) use recall::Recalled;
-pub(crate) use skeleton::{LONG_RUN, Place, Skeleton};
+pub(crate) use skeleton::{HEX, LONG_RUN, Place, Skeleton, Varies};
 
 /// The placeholder of every variable part.
 pub const PLACEHOLDER: &str = "<*>";
@@ -56,8 +58,10 @@ pub struct Masked {
     /// Whether the part at hand has as many bytes in every message with this one's skeleton, but for the digits of a number that
     /// is nothing else.
     is_exact: bool,
-    /// Whether all that was found holds for every message with this one's skeleton.
+    /// Whether all that was found holds for every message with this one's skeleton in which the quotations are as short.
     is_by_skeleton: bool,
+    /// What stands between quotes that are near enough.
+    quotations: Vec<Range<usize>>,
     says_something: bool,
 }
 
@@ -109,6 +113,7 @@ impl Masked {
         self.placeholder_end = 0;
         self.id_count = 0;
         self.is_by_skeleton = true;
+        self.quotations.clear();
         let message = trim_end(message);
         let mut at = 0;
         while let Some(rest) = message.get(at..)
@@ -117,11 +122,15 @@ impl Masked {
         {
             self.is_exact = false;
             let taken = if is_word(first) {
-                self.word(rest, at)
+                if hex::is_uuid(rest) && is_word_start(message, at) {
+                    self.uuid()
+                } else {
+                    self.word(rest, at)
+                }
             } else {
                 match first {
                     b' ' | b'\t' | b'\n' | b'\r' => self.space(rest),
-                    b'"' | b'\'' => self.quoted(rest),
+                    b'"' | b'\'' => self.quoted(rest, at),
                     b'/' => self.path(rest),
                     b'<' if rest.starts_with(PLACEHOLDER.as_bytes()) => self.variable(PLACEHOLDER.len()),
                     _ => self.punctuation(first, rest),
@@ -191,7 +200,8 @@ impl Masked {
         {
             let digits = digits(rest);
             let after = rest.get(digits..).unwrap_or_default();
-            if digits == 0 || after.first().is_some_and(|byte| is_word(*byte)) {
+            let is_other = digits == 0 || after.first().is_some_and(|byte| is_word(*byte));
+            if is_other || digits == hex::FIRST && hex::is_uuid(rest) {
                 break;
             }
             if self.number_end.take() == Some(self.text.len()) {
@@ -230,36 +240,6 @@ impl Masked {
         rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
     }
 
-    /// A short quoted string is a variable, unless it is the key of a JSON-like pair or an apostrophe within a word.
-    fn quoted(&mut self, rest: &[u8]) -> usize {
-        let quote = rest.first().copied().unwrap_or(b'"');
-        let inner = rest.get(1..).unwrap_or_default();
-        let opens = self.text.last().is_none_or(|byte| !is_word(*byte))
-            && !self.text.ends_with(PLACEHOLDER.as_bytes());
-        let window = inner.get(..inner.len().min(MAX_QUOTED_BYTES)).unwrap_or_default();
-        match memchr::memchr2(quote, b'\n', window) {
-            Some(end) if opens && end > 0 && window.get(end) == Some(&quote) => {
-                let inner = window.get(..end).unwrap_or_default();
-                let after = end.saturating_add(2);
-                if window.get(end.saturating_add(1)) == Some(&b':') && inner.iter().all(|byte| is_key(*byte))
-                {
-                    // The only digits that stay.
-                    self.is_by_skeleton &= !inner.iter().any(u8::is_ascii_digit);
-                    self.text.extend_from_slice(rest.get(..after).unwrap_or_default());
-                    return after;
-                }
-                self.text.push(quote);
-                self.text.extend_from_slice(PLACEHOLDER.as_bytes());
-                self.text.push(quote);
-                after
-            }
-            _ => {
-                self.text.push(quote);
-                1
-            }
-        }
-    }
-
     /// `/two/segments` and more are a variable; a lone `/` or `/word` stays.
     fn path(&mut self, rest: &[u8]) -> usize {
         let end = rest.iter().position(|&byte| ends_path(byte)).unwrap_or(rest.len());
@@ -272,6 +252,13 @@ impl Masked {
         }
         self.text.push(b'/');
         1
+    }
+
+    /// One variable, whatever its digits are.
+    fn uuid(&mut self) -> usize {
+        self.is_id = true;
+        self.is_exact = true;
+        self.variable(hex::UUID)
     }
 
     /// One run of letters, digits and underscores; parts with digits are variables.
@@ -318,8 +305,7 @@ impl Masked {
             );
             return self.variable(url);
         }
-        let day_follows = || after.iter().find(|byte| !b" -/".contains(byte)).is_some_and(u8::is_ascii_digit);
-        if word.as_array().is_some_and(is_date_word) && !after.is_empty() && day_follows()
+        if word.as_array().is_some_and(is_date_word) && !after.is_empty() && self.is_day(after)
             || word.len() >= 16 && word.iter().all(u8::is_ascii_hexdigit)
         {
             return self.variable(end);
@@ -334,6 +320,16 @@ impl Masked {
             None => self.text.extend_from_slice(word),
         }
         end
+    }
+
+    /// Whether a day follows behind the name of a month.
+    #[cold]
+    fn is_day(&mut self, after: &[u8]) -> bool {
+        let Some(start) = after.iter().position(|byte| !b" -/".contains(byte)) else { return false };
+        let next = after.get(start..).unwrap_or_default();
+        // Of two ids one may begin with a digit.
+        self.is_by_skeleton &= !hex::begins(next);
+        next.first().is_some_and(u8::is_ascii_digit)
     }
 
     /// `user1234`, `node_7`: letters stay, digits are the variable.
@@ -422,6 +418,8 @@ impl Masked {
     /// Remembers a plain number, the digits before `whole`, with a fraction if one follows and without its unit.
     fn number(&mut self, rest: &[u8], at: usize, end: usize, whole: usize, behind: Behind) -> usize {
         let (mut length, mut taken, mut fraction) = (whole, end, 0);
+        // Of two ids behind a point one may begin with decimals.
+        self.is_by_skeleton &= !matches!(rest.get(end..), Some([b'.', after @ ..]) if hex::begins(after));
         if whole == end
             && let Some([b'.', after @ ..]) = rest.get(end..)
             && let decimals @ 1.. = digits(after)
@@ -452,6 +450,11 @@ impl Masked {
         }
         taken
     }
+}
+
+/// Whether no word goes on at a byte of a message.
+fn is_word_start(message: &[u8], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| message.get(before)).is_none_or(|before| !is_word(*before))
 }
 
 /// Equal punctuation characters that are kept of a run.

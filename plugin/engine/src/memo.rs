@@ -17,6 +17,11 @@ use crate::{
 const MAX_MEMOS: usize = 1 << 14;
 const WAYS: usize = 2;
 const PLACES: usize = MAX_MEMOS / WAYS;
+/// Bytes of all that is remembered. Beyond them nothing takes the place of what is smaller.
+const MAX_BYTES: usize = 12 << 20;
+/// How often what rules find is worked out for one skeleton: for messages with no number that a literal has, and for some of those with
+/// one, like the status codes of a web server.
+pub(crate) const MAX_TRIES: u8 = 4;
 
 /// Bytes of a skeleton that are read at once.
 type Block = [u8; 16];
@@ -32,8 +37,10 @@ pub(crate) struct Memo {
     pub(crate) slot: u32,
     pub(crate) id: TemplateId,
     pub(crate) masked: Recalled,
-    /// How rules may hit them, if that can be known.
-    pub(crate) rules: Option<Known>,
+    /// How rules may hit them, as far as that can be known: some hold for those with certain numbers only.
+    pub(crate) rules: Vec<Known>,
+    /// How often that was tried.
+    pub(crate) tries: u8,
 }
 
 /// A hash without a memo: of a skeleton of which nothing can be remembered, as it turned out.
@@ -59,6 +66,8 @@ pub(crate) struct Vacancy {
 #[derive(Debug, Default)]
 pub(crate) struct Memos {
     places: Box<[Place]>,
+    /// Bytes of the skeletons.
+    bytes: usize,
     /// Whether the last message was known.
     #[cfg(test)]
     was_known: bool,
@@ -112,12 +121,30 @@ impl Memos {
         if first.0 != vacancy.hash {
             std::mem::swap(first, second);
         }
+        let bytes = |memo: Option<&Memo>| memo.map_or(0, Memo::bytes);
+        let others = self.bytes.saturating_sub(bytes(first.1.as_deref()));
+        let memo = memo.filter(|memo| others.saturating_add(bytes(Some(memo))) <= MAX_BYTES);
+        self.bytes = others.saturating_add(bytes(memo.as_ref()));
         *first = (vacancy.hash, memo.map(Box::new));
+    }
+
+    /// Remembers how rules hit a known message for which nothing that is remembered of that holds.
+    pub(crate) fn add(&mut self, vacancy: Vacancy, rules: Option<Known>) {
+        let place = self.places.get_mut(vacancy.place);
+        let Some(memo) = place.and_then(|place| place.entries[0].1.as_deref_mut()) else { return };
+        memo.tries = memo.tries.saturating_add(1);
+        let Some(rules) = rules else { return };
+        let bytes = self.bytes.saturating_add(rules.bytes());
+        if bytes <= MAX_BYTES {
+            self.bytes = bytes;
+            memo.rules.push(rules);
+        }
     }
 
     /// Forgets all: what was found holds no longer.
     pub(crate) fn clear(&mut self) {
         self.places = Box::default();
+        self.bytes = 0;
     }
 }
 
@@ -130,8 +157,14 @@ impl Memo {
         masked: Recalled,
         rules: Option<Known>,
     ) -> Memo {
+        let rules = rules.into_iter().collect();
         let (blocks, length) = (skeleton.blocks().into(), skeleton.len());
-        Memo { source: vacancy.source, skeleton: blocks, length, slot, id, masked, rules }
+        Memo { source: vacancy.source, skeleton: blocks, length, slot, id, masked, rules, tries: 1 }
+    }
+
+    fn bytes(&self) -> usize {
+        let rules = self.rules.iter().map(Known::bytes);
+        size_of::<Memo>() + self.skeleton.as_flattened().len() + self.masked.bytes() + rules.sum::<usize>()
     }
 
     fn is_of(&self, source: u64, skeleton: &Skeleton) -> bool {

@@ -14,6 +14,7 @@ mod file;
 mod finder;
 mod inspect;
 mod literal;
+mod numerals;
 mod outline;
 mod pattern;
 mod recall;

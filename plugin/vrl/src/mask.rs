@@ -145,10 +145,20 @@ fn variables() -> String {
     let signed = format!("{NAME}*_[-+]{d}[0-9A-Za-z_]{{7,}}");
     let (scrambled, heavy) = (scrambled(), heavy());
     let others = format!("{LEFT}(?:{hex}|{scrambled}|{heavy}|{signed}|{path}|{url}|{date})|{d}+");
-    let first = format!("(?:{LEFT}(?:{fraction}|{number})|{others})");
-    let joined = format!("(?:{LEFT}(?:{number})|{others})");
+    let uuid = uuid();
+    let first = format!("(?:{LEFT}(?:{uuid}|{fraction}|{number})|{others})");
+    let joined = format!("(?:{LEFT}(?:{uuid}|{number})|{others})");
     let sign = format!("(?:{LEFT}[-+])?");
     format!(r"{sign}{first}(?:(?:[-.:,/+_@~#T]{{1,4}}|-{{5,}}|\.{{5,}}){joined}|[ \t\n\r]+{sign}{first})*")
+}
+
+/// UUIDs with a digit in their first group: other groups may be words by themselves.
+fn uuid() -> String {
+    const FIRST: usize = 8;
+    let h = "[0-9A-Fa-f]";
+    let first = (0..FIRST).map(|letters| format!("[A-Fa-f]{{{letters}}}[0-9]{h}{{{}}}", FIRST - 1 - letters));
+    let first = first.collect::<Vec<_>>().join("|");
+    format!("(?:{first})(?:-{h}{{4}}){{3}}-{h}{{12}}{RIGHT}")
 }
 
 /// Hexadecimal words that begin with a letter: from four characters with a digit among them, from sixteen without.

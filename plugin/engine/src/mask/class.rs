@@ -6,6 +6,8 @@ pub(super) const DIGIT: u8 = 2;
 pub(super) const JOIN: u8 = 4;
 /// Ends a path or a URL.
 const END: u8 = 8;
+/// Part of a word, and no hexadecimal digit.
+pub(super) const NO_HEX: u8 = 16;
 
 /// The class of each byte: one look-up in the loop that sees every byte of every message.
 #[expect(
@@ -21,8 +23,12 @@ static CLASSES: [u8; 256] = {
         let end = byte.is_ascii_whitespace()
             || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'{' | b'}')
             || matches!(byte, b'|' | b',' | b';' | b'=');
-        classes[byte as usize] =
-            word as u8 | (byte.is_ascii_digit() as u8) << 1 | (join as u8) << 2 | (end as u8) << 3;
+        let no_hex = word && !byte.is_ascii_hexdigit();
+        classes[byte as usize] = word as u8
+            | (byte.is_ascii_digit() as u8) << 1
+            | (join as u8) << 2
+            | (end as u8) << 3
+            | (no_hex as u8) << 4;
         if byte == u8::MAX {
             break classes;
         }

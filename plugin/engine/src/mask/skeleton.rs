@@ -1,20 +1,21 @@
-//! What a message is apart from the values of its numbers: takes a message, gives its text with a mark in the place of each
-//! number, and where the numbers were. Messages with one skeleton are masked alike, so that the work done for one of them
+//! What a message is apart from the values of its numbers and ids: takes a message, gives its text with a mark in the place of
+//! each number, and where the numbers were. Messages with one skeleton are masked alike, so that the work done for one of them
 //! serves for the next. Must not know what is remembered of a skeleton.
 //!
 //! A run of digits that stands by itself is one mark, which tells lengths apart only where masking does. Within a word each
-//! digit is a mark of its own, because how many there are decides what the word is.
+//! digit is a mark of its own, because how many there are decides what the word is; so is each digit of a hexadecimal id.
 
 use std::ops::Range;
 
 use super::{
     ID_DIGITS, LONG_ID,
-    class::{WORD, class, which_are_digits},
+    class::{NO_HEX, WORD, class, which_are_digits},
+    hex,
     number::MAX_DIGITS,
 };
 
-/// Longest message that has one, in bytes: within it no quotation and no masked text reaches a limit of masking's.
-pub(crate) const MAX_SKELETON_BYTES: usize = super::MAX_QUOTED_BYTES;
+/// Longest message that has one, in bytes; a power of two.
+pub(crate) const MAX_SKELETON_BYTES: usize = 1_024;
 /// Bytes that are copied at once, and compared.
 const COPIED: usize = 16;
 /// Zeros before the message.
@@ -23,6 +24,8 @@ const MARGIN: usize = 8;
 pub(crate) const LONG_RUN: usize = 8;
 /// Most of them in a message.
 const MAX_LONG_RUNS: usize = MAX_SKELETON_BYTES / (LONG_RUN + 1) + 1;
+/// Most hexadecimal ids in a message.
+const MAX_HEX: usize = MAX_SKELETON_BYTES / (*hex::WORD_BYTES.start() + 1) + 1;
 /// Most numbers that stand by themselves, and the empty one.
 const MAX_NUMBERS: usize = MAX_SKELETON_BYTES / 2 + 2;
 /// Bytes of which digits are found at once.
@@ -32,6 +35,8 @@ const WORD_BYTES: usize = 64;
 const DIGIT: u8 = b'0';
 /// The zero of `0x`, for which no other digit can stand.
 const HEX_ZERO: u8 = b'1';
+/// A digit or letter of a hexadecimal id.
+pub(crate) const HEX: u8 = b'6';
 
 /// The mark of a number that stands by itself, by its digits: each limit of masking's begins another one.
 fn mark(digits: usize) -> u8 {
@@ -50,6 +55,13 @@ pub(crate) struct Place {
     offset: u16,
 }
 
+impl Place {
+    /// Whether as many bytes are between this place and a later one in all messages of the skeleton.
+    pub(super) fn is_fixed(self, later: Place) -> bool {
+        self.number == later.number
+    }
+}
+
 /// The skeleton of one message; reused from record to record.
 #[derive(Clone, Debug)]
 pub(crate) struct Skeleton {
@@ -64,6 +76,21 @@ pub(crate) struct Skeleton {
     /// Where the runs of [`LONG_RUN`] digits and more are in the message, those within words too.
     long: [(u16, u16); MAX_LONG_RUNS],
     long_count: usize,
+    /// Where the hexadecimal ids are in the message.
+    hex: [(u16, u16); MAX_HEX],
+    hex_count: usize,
+}
+
+/// How a byte differs among the messages of one skeleton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Varies {
+    Not,
+    /// It is a digit within a word, and any other may be in its place.
+    Digit,
+    /// It belongs to a number, in whose place any other is.
+    Number,
+    /// It belongs to an id, and is any hexadecimal digit.
+    Hex,
 }
 
 impl Default for Skeleton {
@@ -77,6 +104,8 @@ impl Default for Skeleton {
             longest: 0,
             long: [(0, 0); _],
             long_count: 0,
+            hex: [(0, 0); _],
+            hex_count: 0,
         }
     }
 }
@@ -93,12 +122,24 @@ impl Skeleton {
         let Some(behind) = behind.first_chunk_mut::<COPIED>() else { return false };
         room.iter_mut().skip(MARGIN).zip(message).for_each(|(to, byte)| *to = *byte);
         *behind = [0; COPIED];
+        self.hex_count = 0;
+        if !self.scan::<false>(message.len()) {
+            self.scan::<true>(message.len());
+        }
+        true
+    }
+
+    /// Takes the message that was copied, with its ids or as if it had none; `false` where that is wrong. Most messages have none, and
+    /// what ids need would be in the way.
+    fn scan<const IDS: bool>(&mut self, size: usize) -> bool {
         // All that changes from run to run, apart from the fields, because it is at hand then.
         let (mut length, mut count, mut longest, mut long_count, mut from) = (0, 1, 0, 0, 0);
         let (mut before, mut start) = (0, None);
+        // All before this is no id, or taken.
+        let mut looked = 0;
         // To the word of the message's end, which may be an edge.
-        for base in (0..=message.len()).step_by(WORD_BYTES) {
-            let word = self.digits(base, message.len() - base);
+        for base in (0..=size).step_by(WORD_BYTES) {
+            let word = self.digits(base, size - base);
             // Where runs of digits begin and where they end, by turns.
             let mut edges = word ^ (word << 1 | before);
             before = word >> 63;
@@ -109,8 +150,6 @@ impl Skeleton {
                     start = Some(at);
                     continue;
                 };
-                length = self.copy(from, start, length);
-                from = at;
                 let digits = at - start;
                 longest = longest.max(digits);
                 if digits >= LONG_RUN {
@@ -121,7 +160,25 @@ impl Skeleton {
                 }
                 let [before, first, after] = [MARGIN - 1 + start, MARGIN + start, MARGIN + at]
                     .map(|at| self.message.get(at).copied().unwrap_or(0));
-                if (class(before) | class(after)) & WORD != 0 {
+                let around = class(before) | class(after);
+                let may_be_id = around & (WORD | NO_HEX) == WORD || digits == hex::FIRST && after == b'-';
+                if may_be_id && start >= looked {
+                    let (id, is_id) = self.id_at(start..at);
+                    looked = id.end;
+                    if is_id && !IDS {
+                        return false;
+                    }
+                    if is_id {
+                        length = self.copy_and_fill(from, &id, length);
+                        from = id.end;
+                    }
+                }
+                if IDS && start < from {
+                    continue;
+                }
+                length = self.copy(from, start, length);
+                from = at;
+                if around & WORD != 0 {
                     let is_hex = digits == 1 && first == b'0' && matches!(after, b'x' | b'X');
                     length = self.fill(if is_hex { HEX_ZERO } else { DIGIT }, digits, length);
                     continue;
@@ -132,7 +189,7 @@ impl Skeleton {
                 (count, length) = (count + 1, length + 1);
             }
         }
-        self.length = self.copy(from, message.len(), length);
+        self.length = self.copy(from, size, length);
         if let Some(behind) = self.text.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
             *behind = [0; COPIED];
         }
@@ -167,6 +224,12 @@ impl Skeleton {
         runs.iter().map(|(start, end)| usize::from(*start)..usize::from(*end))
     }
 
+    /// Where the hexadecimal ids are in the message.
+    pub(crate) fn hex_ids(&self) -> impl Iterator<Item = Range<usize>> {
+        let ids = self.hex.get(..self.hex_count).unwrap_or_default();
+        ids.iter().map(|(start, end)| usize::from(*start)..usize::from(*end))
+    }
+
     /// The place of a byte of the message, or of its end; `None` within a number that stands by itself.
     pub(crate) fn place_of(&self, at: usize) -> Option<Place> {
         let at = u16::try_from(at).ok()?;
@@ -177,10 +240,18 @@ impl Skeleton {
         Some(Place { number: u16::try_from(before).ok()?, offset: at - end })
     }
 
-    /// Whether the digit at a byte of the message belongs to a number that stands by itself.
-    pub(crate) fn is_number(&self, at: usize) -> bool {
+    /// How a byte of the message varies.
+    pub(crate) fn varies(&self, at: usize) -> Varies {
         let numbers = self.numbers.get(..self.count).unwrap_or_default();
-        numbers.iter().any(|(start, end)| (usize::from(*start)..usize::from(*end)).contains(&at))
+        if numbers.iter().any(|(start, end)| (usize::from(*start)..usize::from(*end)).contains(&at)) {
+            Varies::Number
+        } else if self.hex_ids().any(|id| id.contains(&at)) && self.byte(at).is_ascii_hexdigit() {
+            Varies::Hex
+        } else if self.byte(at).is_ascii_digit() {
+            Varies::Digit
+        } else {
+            Varies::Not
+        }
     }
 
     /// Where a place is in the message.
@@ -189,20 +260,68 @@ impl Skeleton {
         usize::from(end.saturating_add(place.offset))
     }
 
-    /// Where runs of digits begin and end: in its text, and as places.
-    pub(crate) fn edges(&self) -> impl Iterator<Item = (usize, Place)> {
-        let is_digit =
-            |at: Option<usize>| at.and_then(|at| self.text().get(at)).is_some_and(u8::is_ascii_digit);
+    /// Where runs of digits begin and end, those in ids apart, or hexadecimal ids and their groups do: in its text, and as places.
+    pub(crate) fn edges(&self, of_hex: bool) -> impl Iterator<Item = (usize, Place)> {
+        let is_within = move |at: Option<usize>| {
+            let byte = at.and_then(|at| self.text().get(at));
+            byte.is_some_and(|byte| byte.is_ascii_digit() && (*byte == HEX) == of_hex)
+        };
         let mut next = Place { number: 0, offset: 0 };
         (0..=self.length).filter_map(move |at| {
             let place = next;
             match self.text().get(at).copied() {
-                Some(DIGIT | HEX_ZERO) | None => next.offset += 1,
+                Some(DIGIT | HEX_ZERO | HEX) | None => next.offset += 1,
                 Some(byte) if byte.is_ascii_digit() => next = Place { number: place.number + 1, offset: 0 },
                 Some(_) => next.offset += 1,
             }
-            (is_digit(at.checked_sub(1)) != is_digit(Some(at))).then_some((at, place))
+            (is_within(at.checked_sub(1)) != is_within(Some(at))).then_some((at, place))
         })
+    }
+
+    fn byte(&self, at: usize) -> u8 {
+        self.message.get(MARGIN + at).copied().unwrap_or(0)
+    }
+
+    fn byte_before(&self, at: usize) -> u8 {
+        self.message.get(MARGIN - 1 + at).copied().unwrap_or(0)
+    }
+
+    /// The hexadecimal id that has the digits of a range, and `true`; else as much of their word as was looked at.
+    #[cold]
+    fn id_at(&self, digits: Range<usize>) -> (Range<usize>, bool) {
+        let most = *hex::WORD_BYTES.end();
+        let count =
+            |bytes: &mut dyn Iterator<Item = &u8>| bytes.take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let before = self.message.get(MARGIN..MARGIN + digits.start).unwrap_or_default();
+        let start = digits.start.saturating_sub(count(&mut before.iter().rev().take(most)));
+        let text = self.message.get(MARGIN + start..).unwrap_or_default();
+        let is_first = class(self.byte_before(start)) & WORD == 0;
+        if is_first && hex::is_uuid(text) {
+            return (start..start + hex::UUID, true);
+        }
+        let length = count(&mut text.iter().take(most + 1));
+        let is_last = text.get(length).is_none_or(|byte| class(*byte) & WORD == 0);
+        let is_id = is_first && is_last && text.get(..length).is_some_and(hex::is_id);
+        (start..start + length.max(digits.end - start), is_id)
+    }
+
+    /// Text of the message up to a hexadecimal id, and the id, whose groups stay apart; gives the new length.
+    #[cold]
+    fn copy_and_fill(&mut self, from: usize, id: &Range<usize>, length: usize) -> usize {
+        let length = self.copy(from, id.start, length);
+        if let Some(place) = self.hex.get_mut(self.hex_count) {
+            *place = (id.start as u16, id.end as u16);
+            self.hex_count += 1;
+        }
+        let end = self.fill(HEX, id.len(), length);
+        if self.byte(id.start + hex::FIRST) == b'-' {
+            for dash in hex::DASHES {
+                if let Some(byte) = self.text.get_mut(length + dash) {
+                    *byte = b'-';
+                }
+            }
+        }
+        end
     }
 
     /// Text of the message that stays as it is; gives the new length. A call for a few bytes takes longer than to write too many.
@@ -272,6 +391,33 @@ mod tests {
     }
 
     #[test]
+    fn hexadecimal_ids_keep_their_length_only() {
+        let text = |message: &str| skeleton(message).0;
+        let uuid = "66666666-6666-6666-6666-666666666666";
+        assert_eq!(text("[req-113d3a99-c3da-401f-bd62-cc2caa5b96d2]"), format!("[req-{uuid}]"));
+        assert_eq!(text("12345678-1234-1234-1234-123456789012 at 7"), format!("{uuid} at 2"));
+        assert_eq!(
+            text("trace=4bf92f3577b34da6a3ce929d0e0e4736,1A2B3C4D"),
+            format!("trace={},66666666", "6".repeat(32))
+        );
+        // A word without digits, a number with a unit, a word that goes on, one that is too short.
+        assert_eq!(text("abcdefab 12345678ab 1a2b3c4d5x a1b2c3d"), "abcdefab 00000000ab 0a0b0c0d0x a0b0c0d");
+        assert_eq!(text("aaaaaaaa-1234-beef-1a2b-123456789012"), "aaaaaaaa-2-beef-0a0b-4", "a word first");
+        let ids: Vec<_> =
+            skeleton("a 1a2b3c4d5 of 11111111-c3da-401f-bd62-cc2caa5b96d2").1.hex_ids().collect();
+        assert_eq!(ids, [2..11, 15..51]);
+        let most = "1a2b3c4d ".repeat(113) + "1a2b3c4";
+        assert_eq!((most.len(), skeleton(&most).1.hex_ids().count()), (MAX_SKELETON_BYTES, 113));
+    }
+
+    #[test]
+    fn words_too_long_for_an_id_are_none() {
+        let lengths = [64, 65, 128, 640]
+            .map(|length| skeleton(&format!("x {}", &"a1".repeat(length)[..length])).1.hex_ids().count());
+        assert_eq!(lengths, [1, 0, 0, 0]);
+    }
+
+    #[test]
     fn too_long_a_message_has_none() {
         let lengths = [MAX_SKELETON_BYTES, MAX_SKELETON_BYTES + 1, 10 * MAX_SKELETON_BYTES];
         assert_eq!(lengths.map(|length| Skeleton::default().take(&vec![b'x'; length])), [true, false, false]);
@@ -290,8 +436,8 @@ mod tests {
     fn long_runs_are_found_within_words_too_and_as_many_as_there_can_be() {
         let runs = |message: &str| -> Vec<_> { skeleton(message).1.long_runs().collect() };
         assert_eq!(runs("at 12345678 of a123456789b, 1234567"), [3..11, 16..25]);
-        let most = "12345678 ".repeat(28) + "1234";
-        assert_eq!((most.len(), runs(&most).len()), (MAX_SKELETON_BYTES, 28));
+        let most = "12345678 ".repeat(113) + "1234567";
+        assert_eq!((most.len(), runs(&most).len()), (MAX_SKELETON_BYTES, 113));
     }
 
     #[test]
@@ -304,18 +450,32 @@ mod tests {
 
     #[test]
     fn edges_are_where_digits_begin_and_end() {
-        let (_, skeleton) = skeleton("at 4711 of a17");
-        let edges: Vec<_> = skeleton.edges().map(|(at, place)| (at, skeleton.at(place))).collect();
-        assert_eq!(edges, [(3, 3), (4, 7), (9, 12), (11, 14)]);
+        let (_, skeleton) = skeleton("at 4711 of a17 1a2b3c4d.");
+        let edges = |of_hex| -> Vec<_> {
+            skeleton.edges(of_hex).map(|(at, place)| (at, skeleton.at(place))).collect()
+        };
+        assert_eq!(edges(false), [(3, 3), (4, 7), (9, 12), (11, 14)]);
+        assert_eq!(edges(true), [(12, 15), (20, 23)]);
     }
 
     proptest! {
         #[test]
-        fn text_is_what_a_scan_byte_by_byte_says(message in "[a-c0-9x_. é-]{0,60}") {
+        fn text_is_what_a_scan_byte_by_byte_says(
+            message in "([a-c0-9x_. é-]{0,60}|([a-f0-9]{6,12}[ .-]|[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}[ g-]?|[a-f0-9]{8}-[a-f0-9]{4}-){0,3}){0,2}"
+        ) {
             let bytes = message.as_bytes();
             let mut expected = Vec::new();
             let mut at = 0;
             while let Some(&byte) = bytes.get(at) {
+                let word = bytes[at..].iter().take_while(|byte| is_word(**byte)).count();
+                let is_first = !at.checked_sub(1).is_some_and(|at| is_word(bytes[at]));
+                let is_uuid = is_first && hex::is_uuid(&bytes[at..]);
+                if is_uuid || is_first && hex::is_id(&bytes[at..at + word]) {
+                    let id = if is_uuid { hex::UUID } else { word };
+                    expected.extend(bytes[at..at + id].iter().map(|byte| if *byte == b'-' { b'-' } else { HEX }));
+                    at += id;
+                    continue;
+                }
                 let run = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
                 let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| is_word(*byte));
                 match run {

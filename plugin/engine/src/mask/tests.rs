@@ -22,6 +22,12 @@ fn variables() {
     check("2026-11-21T02:03:04.123Z start", expect!["<*> start"]);
     check("Nov 21 02:03:04 host sshd[1234]: ok", expect!["<*> host sshd[<*>]: ok"]);
     check("id 550e8400-e29b-41d4-a716-446655440000 done", expect!["id <*> done"]);
+    check(
+        "[cafebab1-beef-dead-cafe-abcdefabcdef] -12345678-1234-beef-1234-beefbeefbeef 7",
+        expect!["[<*>] <*>"],
+    );
+    check("abcdefab-1234-beef-1234-123456789012", expect!["abcdefab-<*>-beef-<*>"]);
+    check("3.12345678-1234-beef-1234-123456789012", expect!["<*>-beef-<*>"]);
     check("blk_-1608999687919862906 of size 91178", expect!["<*> of size <*>"]);
     check("opened /var/log/app/x.log, closing", expect!["opened <*>, closing"]);
     check("GET https://example.org/a/b?c=1 now", expect!["GET <*> now"]);

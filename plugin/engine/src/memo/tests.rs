@@ -33,6 +33,16 @@ fn check(lines: &[String]) -> usize {
     known
 }
 
+/// An id for each number: a UUID, or a word, with letters in which rules' literals may be.
+fn id(number: u32) -> String {
+    let middle = ["beef", "1234", "dead", "a1b2"][number as usize % 4];
+    match number % 3 {
+        0 => format!("{number:08x}-{middle}-404f-{middle}-2fa{:09x}", u64::from(number) * 7),
+        1 => format!("{:09x}{middle}", u64::from(number) * 0x9e37),
+        _ => format!("bfd{:012x}", u64::from(number) * 0x9e37_79b9),
+    }
+}
+
 /// Lines as programs write them, each from a few texts with numbers of its own.
 fn lines() -> impl Strategy<Value = Vec<String>> {
     let texts = prop::sample::select(vec![
@@ -48,6 +58,11 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
         "\"status\": null, \"took\": #",
         "free # KB of # MB, load #.#",
         "req-#6951603-adea-4117-8b56-82c544f990a8 status: # len: # time: 0.#",
+        "[req-@] user @ gave \"GET /v2/@/servers HTTP/1.1\" status: # time: #.@",
+        "job @ of trace 4bf92f3577b34da6 failed on Nov @ with code #",
+        "user 'a@' logged in from 192.0.2.# and said 'nothing that anybody would remember for long, least of all who said it, \
+         but that it was said at the wrong time, in the wrong place, to the wrong people, and that it went on and on for about # \
+         minutes' at @",
     ]);
     let line = (
         texts,
@@ -59,7 +74,11 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
     let line = line.prop_map(|(text, numbers)| {
         let mut parts = text.split('#');
         let first = parts.next().unwrap_or_default().to_owned();
-        parts.zip(numbers).fold(first, |line, (part, number)| format!("{line}{number}{part}"))
+        let ids = numbers.clone();
+        let line = parts.zip(numbers).fold(first, |line, (part, number)| format!("{line}{number}{part}"));
+        let mut parts = line.split('@');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.zip(ids).fold(first, |line, (part, number)| format!("{line}{}{part}", id(number)))
     });
     prop::collection::vec(line, 1..250)
 }

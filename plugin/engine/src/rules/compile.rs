@@ -18,9 +18,9 @@ use super::{
     },
     finder::Literals,
     literal::{self, Texts},
+    numerals::Numerals,
     outline::Outline,
     pattern::{self, Matcher},
-    recall::Numerals,
     set::{Entry, Hook, Pattern, RuleSet},
 };
 

@@ -15,6 +15,7 @@ use super::{
     finder::window::{KEY, hash, window},
     literal::{self, Branch, Required, Texts},
 };
+use crate::mask::{Skeleton, Varies};
 
 /// Cells of the table of grams. A byte each, because a bit takes longer to set.
 const CELLS: usize = 1 << 13;
@@ -68,6 +69,44 @@ impl Grams {
     fn note_all(&mut self, message: &[u8]) {
         let noted = self.begin();
         message.windows(GRAM).filter_map(window).for_each(|gram| noted.note(hash(gram)));
+    }
+
+    /// Notes the grams that other messages with this one's skeleton may have in their hexadecimal ids.
+    pub(super) fn note_what_may_be(&mut self, message: &[u8], skeleton: &Skeleton) {
+        if skeleton.hex_ids().next().is_none() {
+            return;
+        }
+        if !self.is_noted {
+            self.note_all(message);
+        }
+        // All that is within an id is noted once.
+        let mut is_noted = false;
+        for id in skeleton.hex_ids() {
+            for at in id.start.saturating_sub(GRAM - 1)..id.end {
+                let Some(gram) = message.get(at..).and_then(<[u8]>::first_chunk::<GRAM>) else { continue };
+                let varies: [bool; GRAM] =
+                    std::array::from_fn(|index| skeleton.varies(at + index) == Varies::Hex);
+                if varies == [true; GRAM] && std::mem::replace(&mut is_noted, true) {
+                    continue;
+                }
+                self.note_letters(*gram, varies);
+            }
+        }
+    }
+
+    /// Notes a gram with any hexadecimal letters where it varies; no gram with digits is asked for.
+    fn note_letters(&mut self, gram: [u8; GRAM], varies: [bool; GRAM]) {
+        let Some(first) = varies.iter().position(|varies| *varies) else {
+            window(&gram).into_iter().for_each(|gram| self.note(hash(gram)));
+            return;
+        };
+        let (mut gram, mut rest) = (gram, varies);
+        for letter in b'a'..=b'f' {
+            if let (Some(byte), Some(varies)) = (gram.get_mut(first), rest.get_mut(first)) {
+                (*byte, *varies) = (letter, false);
+            }
+            self.note_letters(gram, rest);
+        }
     }
 
     fn has(&self, cell: u16) -> bool {

@@ -16,6 +16,10 @@ use regex_automata::{
 use regex_syntax::{ParserBuilder, ast::ErrorKind, hir::Hir};
 
 use super::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES};
+use crate::mask::Varies;
+
+const DIGITS: &[u8] = b"0123456789";
+const HEX_DIGITS: &[u8] = b"0123456789abcdefABCDEF";
 
 /// States that one matcher keeps before it builds them anew. Small, because a set has many and messages are hostile.
 const CACHE_BYTES: usize = 256 << 10;
@@ -90,32 +94,32 @@ impl Matcher {
         self.dfa.pattern_len()
     }
 
-    /// As [`Caches::is_match_of_all`]: what is asked is that the DFA goes the same way by whichever digit, and, where the run is a
-    /// number, that more digits lead nowhere else.
+    /// As [`Caches::is_match_of_all`]: what is asked is that the DFA goes the same way by whichever digit (in an id by whichever
+    /// hexadecimal one), and, where the run is a number, that more digits lead nowhere else.
     fn is_match_of_all(
         &self,
         cache: &mut Cache,
         text: &[u8],
-        is_number: impl Fn(usize) -> bool,
+        varies: impl Fn(usize) -> Varies,
     ) -> Option<bool> {
         let cleared = cache.clear_count();
         let mut state = self.dfa.start_state_forward(cache, &Input::new(text)).ok()?;
         // A match shows one byte late: there is one in texts with a longer number. What follows the number must say the same.
         let mut is_due = false;
         for (at, byte) in text.iter().enumerate() {
-            let is_digit = byte.is_ascii_digit();
+            let varies = varies(at);
             let before = at.checked_sub(1).and_then(|before| text.get(before));
-            if is_digit && is_number(at) && before.is_some_and(u8::is_ascii_digit) {
+            if varies == Varies::Number && before.is_some_and(u8::is_ascii_digit) {
                 continue;
             }
             let was_due = std::mem::take(&mut is_due);
-            if is_digit {
-                state = self.by_any_digit(cache, state)?;
-            } else {
-                state = self.dfa.next_state(cache, state, *byte).ok()?;
-            }
-            if is_digit && is_number(at) && !state.is_match() {
-                let next = self.by_any_digit(cache, state)?;
+            state = match varies {
+                Varies::Not => self.dfa.next_state(cache, state, *byte).ok()?,
+                Varies::Digit | Varies::Number => self.by_any(DIGITS, cache, state)?,
+                Varies::Hex => self.by_any(HEX_DIGITS, cache, state)?,
+            };
+            if varies == Varies::Number && !state.is_match() {
+                let next = self.by_any(DIGITS, cache, state)?;
                 is_due = next.is_match();
                 if next != state && !is_due {
                     return None;
@@ -133,12 +137,13 @@ impl Matcher {
         (cache.clear_count() == cleared && (end.is_match() || !is_due)).then_some(end.is_match())
     }
 
-    /// The state to which every digit leads.
-    fn by_any_digit(&self, cache: &mut Cache, state: LazyStateID) -> Option<LazyStateID> {
-        let next = self.dfa.next_state(cache, state, b'0').ok()?;
+    /// The state to which every one of some bytes leads.
+    fn by_any(&self, bytes: &[u8], cache: &mut Cache, state: LazyStateID) -> Option<LazyStateID> {
+        let (first, others) = bytes.split_first()?;
+        let next = self.dfa.next_state(cache, state, *first).ok()?;
         let classes = self.dfa.byte_classes();
-        let others = (b'1'..=b'9').filter(|digit| classes.get(*digit) != classes.get(b'0'));
-        let mut others = others.map(|digit| self.dfa.next_state(cache, state, digit));
+        let others = others.iter().filter(|byte| classes.get(**byte) != classes.get(*first));
+        let mut others = others.map(|byte| self.dfa.next_state(cache, state, *byte));
         others.all(|other| other.ok() == Some(next)).then_some(next)
     }
 
@@ -193,16 +198,16 @@ impl Caches {
         }
     }
 
-    /// Whether a matcher matches somewhere in every text that differs from this one in its numbers only, or in none of them;
-    /// `None` if that depends on them, or is not known. For each run of digits `numbers` says whether it is a number by itself.
+    /// Whether a matcher matches somewhere in every text that differs from this one in its numbers and ids only, or in none of
+    /// them; `None` if that depends on them, or is not known. How each byte `varies` is asked for.
     pub(super) fn is_match_of_all(
         &mut self,
         number: usize,
         matcher: &Matcher,
         text: &[u8],
-        numbers: impl Fn(usize) -> bool,
+        varies: impl Fn(usize) -> Varies,
     ) -> Option<bool> {
-        let search = |cache: &mut Cache| matcher.is_match_of_all(cache, text, numbers).ok_or(());
+        let search = |cache: &mut Cache| matcher.is_match_of_all(cache, text, varies).ok_or(());
         let answer = self.with(number, matcher, 0, search);
         self.take_steps();
         answer?.ok()

@@ -1,35 +1,30 @@
 //! Searching once for all messages with one skeleton: takes a message, gives the ways by which rules may hit any message that
-//! differs from it in its numbers only, and says of such a message whether that holds for it. Must not know what is remembered,
-//! or for how long.
-//!
-//! Literals without digits are in all of these messages or in none. Those with digits (` 404 `, `%2f`) are in none, and are
-//! watched for where one could come to stand: at a number that has around it what the literal has around its own.
-
-use std::collections::BTreeMap;
-
-use memchr::memmem;
+//! differs from it in its numbers and ids only, and says of such a message whether that holds for it. Must not know what is
+//! remembered, or for how long.
 
 use super::{
     Categories, RuleSet,
-    finder::{
-        Finder,
-        window::{first_eight, folded},
-    },
+    numerals::{Standing, Watched},
     outline::Reach,
     set::{Pattern, Scratch, set_bit},
 };
-use crate::mask::{LONG_RUN, Place, Skeleton};
-
-/// Literals of digits alone that are looked for in every message; with more of them nothing is kept.
-const MAX_DIGITS_ALONE: usize = 8;
-/// Places of a skeleton that are watched; with more of them nothing is kept of it.
-const MAX_WATCHED: usize = 16;
+use crate::mask::{Place, Skeleton, Varies};
 
 /// The ways by which rules may hit a message of one skeleton.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(super) ways: Box<[Way]>,
     watched: Box<[Watched]>,
+    standing: Box<[Standing]>,
+}
+
+impl Known {
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.standing.iter().map(Standing::bytes);
+        let lists = size_of_val(&*self.ways) + size_of_val(&*self.watched) + size_of_val(&*self.standing);
+        texts.fold(size_of::<Known>() + lists, |all, bytes| all + bytes)
+    }
 }
 
 /// A way by which a rule hits, or may hit.
@@ -43,181 +38,6 @@ pub(super) struct Way {
     pub(super) reach: Reach,
 }
 
-/// Literals with digits, and where one of them could come to stand.
-#[derive(Clone, Copy, Debug)]
-struct Watched {
-    edge: Place,
-    group: u16,
-    /// One bit for each digit that one of those that could has there.
-    digits: u16,
-    /// Whether the digits end there.
-    is_end: bool,
-}
-
-/// The keys of a finder that have digits.
-#[derive(Debug, Default)]
-pub(super) struct Numerals {
-    /// In the order of what is around their edges.
-    groups: Vec<Group>,
-    digits_alone: Vec<memmem::Finder<'static>>,
-    /// Those that fill a key: only a long run has one.
-    long_alone: Vec<[u8; LONG_RUN]>,
-    /// There are keys, or too many, that cannot be watched for.
-    is_blind: bool,
-}
-
-/// Keys that are alike around their first edge, where a run of digits begins or ends.
-#[derive(Debug)]
-struct Group {
-    /// The bytes before and behind the edge, any digit as [`ANY`].
-    around: [u8; 2],
-    /// Bytes of the keys before it.
-    edge: usize,
-    keys: Vec<Key>,
-}
-
-/// A key as it is compared: its bytes, and which of the eight count.
-#[derive(Debug)]
-struct Key {
-    value: u64,
-    mask: u64,
-}
-
-/// A digit, whichever.
-const ANY: u8 = b'0';
-
-/// A byte as keys have it, without regard to case and to which digit it is.
-fn blind(byte: u8) -> u8 {
-    if byte.is_ascii_digit() { ANY } else { folded(byte) }
-}
-
-/// Whether digits begin or end between two bytes.
-fn is_edge(before: u8, behind: u8) -> bool {
-    before.is_ascii_digit() != behind.is_ascii_digit()
-}
-
-impl Numerals {
-    pub(super) fn new(finder: &Finder) -> Numerals {
-        let Some(keys) = finder.keys() else { return Numerals { is_blind: true, ..Numerals::default() } };
-        let mut numerals = Numerals::default();
-        let mut groups: BTreeMap<([u8; 2], usize), Vec<Key>> = BTreeMap::new();
-        for (value, mask) in keys {
-            let key = Key { value, mask };
-            let bytes = value.to_le_bytes();
-            let text = key.text(&bytes);
-            if !text.iter().any(u8::is_ascii_digit) {
-                continue;
-            }
-            let mut pairs = text.array_windows().zip(1..);
-            match pairs.find(|([before, behind], _)| is_edge(*before, *behind)) {
-                Some((pair, edge)) => groups.entry((pair.map(blind), edge)).or_default().push(key),
-                None if text.len() == LONG_RUN => numerals.long_alone.push(bytes),
-                None => numerals.digits_alone.push(memmem::Finder::new(text).into_owned()),
-            }
-        }
-        let groups = groups.into_iter();
-        numerals.groups = groups.map(|((around, edge), keys)| Group { around, edge, keys }).collect();
-        numerals.is_blind = numerals.digits_alone.len() + numerals.long_alone.len() > MAX_DIGITS_ALONE
-            || numerals.groups.len() > usize::from(u16::MAX);
-        numerals
-    }
-
-    /// Where in a message of this skeleton one of the keys could stand; `None` if in too many places.
-    fn watched(&self, skeleton: &Skeleton) -> Option<Box<[Watched]>> {
-        if self.is_blind {
-            return None;
-        }
-        let mut watched = Vec::new();
-        let text = skeleton.text();
-        for (at, edge) in skeleton.edges() {
-            let (before, behind) = text.split_at_checked(at)?;
-            let (Some(left), Some(right)) = (before.last(), behind.first()) else { continue };
-            let around = [*left, *right].map(blind);
-            let first = self.groups.partition_point(|group| group.around < around);
-            let groups = (0u16..).zip(&self.groups).skip(first);
-            for (number, group) in groups.take_while(|(_, group)| group.around == around) {
-                let is_end = left.is_ascii_digit();
-                let fitting = group.keys.iter().filter(|key| key.fits(group.edge, before, behind));
-                let digits = fitting.fold(0, |all, key| all | key.digit(group.edge - usize::from(is_end)));
-                if digits != 0 {
-                    watched.push(Watched { edge, group: number, digits, is_end });
-                }
-            }
-        }
-        (watched.len() <= MAX_WATCHED).then(|| watched.into_boxed_slice())
-    }
-
-    /// Whether a message has none of the keys.
-    fn are_absent(&self, watched: &[Watched], message: &[u8], skeleton: &Skeleton) -> bool {
-        let stands = |watched: &Watched| {
-            let edge = skeleton.at(watched.edge);
-            let digit = message.get(edge.wrapping_sub(usize::from(watched.is_end)))?;
-            if watched.digits & bit_of(*digit) == 0 {
-                return None;
-            }
-            let group = self.groups.get(usize::from(watched.group))?;
-            let from = edge.checked_sub(group.edge)?;
-            let there = first_eight(message.get(from..)?);
-            Some(group.keys.iter().any(|key| there & key.mask == key.value))
-        };
-        let is_there = |finder: &memmem::Finder<'_>| {
-            finder.needle().len() <= skeleton.longest() && finder.find(message).is_some()
-        };
-        let has_long = |run: &[u8]| run.array_windows().any(|digits| self.long_alone.contains(digits));
-        !watched.iter().any(|watched| stands(watched) == Some(true))
-            && !self.digits_alone.iter().any(is_there)
-            && (self.long_alone.is_empty()
-                || !skeleton.long_runs().filter_map(|run| message.get(run)).any(has_long))
-    }
-}
-
-/// The bit of a digit.
-fn bit_of(digit: u8) -> u16 {
-    1u16.wrapping_shl(u32::from(digit.wrapping_sub(b'0')))
-}
-
-impl Key {
-    /// Those of its bytes that count.
-    fn text<'b>(&self, bytes: &'b [u8; 8]) -> &'b [u8] {
-        bytes.get(..self.mask.count_ones() as usize / 8).unwrap_or_default()
-    }
-
-    /// The bit of the digit at one of its bytes.
-    fn digit(&self, at: usize) -> u16 {
-        self.value.to_le_bytes().get(at).map_or(0, |digit| bit_of(*digit))
-    }
-
-    /// Whether it can stand at the edge of a skeleton that has these bytes before and behind it.
-    fn fits(&self, edge: usize, before: &[u8], behind: &[u8]) -> bool {
-        let bytes = self.value.to_le_bytes();
-        let (left, right) = self.text(&bytes).split_at_checked(edge).unwrap_or_default();
-        is_like(right.iter(), behind.iter()) && is_like(left.iter().rev(), before.iter().rev())
-    }
-}
-
-/// Whether a part of a key, read away from its edge, may stand in a skeleton, read likewise. Of runs of digits only that they
-/// are there is asked.
-fn is_like<'b>(mut key: impl Iterator<Item = &'b u8>, mut skeleton: impl Iterator<Item = &'b u8>) -> bool {
-    let (mut wanted, mut there) = (key.next(), skeleton.next());
-    while let Some(byte) = wanted {
-        let Some(other) = there else { return false };
-        if blind(*byte) != blind(*other) {
-            return false;
-        }
-        wanted = key.next();
-        there = skeleton.next();
-        if byte.is_ascii_digit() {
-            while wanted.is_some_and(u8::is_ascii_digit) {
-                wanted = key.next();
-            }
-            while there.is_some_and(u8::is_ascii_digit) {
-                there = skeleton.next();
-            }
-        }
-    }
-    true
-}
-
 impl RuleSet {
     /// The ways by which rules of the categories may hit a message with this skeleton, that of the message at hand; `None` if they
     /// depend on its numbers.
@@ -228,40 +48,46 @@ impl RuleSet {
         skeleton: &Skeleton,
         scratch: &mut Scratch,
     ) -> Option<Known> {
-        let watched = self.numerals.watched(skeleton)?;
+        let mut watched = self.numerals.watched(skeleton)?;
+        let standing = self.numerals.standing(&mut watched, message, skeleton)?;
         if !self.numerals.are_absent(&watched, message, skeleton) {
             return None;
         }
         let mut ways = Vec::new();
-        for (number, place, reach) in self.ways_in(message, categories, scratch) {
-            let hits = self.hits_all(number, message, skeleton, scratch);
+        for (number, place, reach) in self.ways_in(message, categories, skeleton, scratch) {
+            let hits = self.hits_all(number, message, (skeleton, &standing), scratch);
             if hits != Some(false) {
-                ways.push(Way {
-                    number,
-                    is_sure: hits == Some(true),
-                    place: skeleton.place_of(place)?,
-                    reach,
-                });
+                let place = (0..=place).rev().find_map(|place| skeleton.place_of(place))?;
+                ways.push(Way { number, is_sure: hits == Some(true), place, reach });
             }
         }
-        Some(Known { ways: ways.into_boxed_slice(), watched })
+        Some(Known { ways: ways.into_boxed_slice(), watched: watched.into_boxed_slice(), standing })
     }
 
-    /// Whether what is known of its skeleton holds for a message: it has no literal with digits.
+    /// Whether what is known of its skeleton holds for a message: it has the same literals with digits, mostly none.
     pub(crate) fn holds(&self, known: &Known, message: &[u8], skeleton: &Skeleton) -> bool {
-        self.numerals.are_absent(&known.watched, message, skeleton)
+        self.numerals.stand(&known.standing, message, skeleton)
+            && self.numerals.are_absent(&known.watched, message, skeleton)
     }
 
     /// Whether the rule to which a way leads hits every message with this skeleton, that of the message at hand, or none; `None` if
     /// that depends on their numbers, or on what else their records have.
-    fn hits_all(&self, way: u32, message: &[u8], skeleton: &Skeleton, scratch: &mut Scratch) -> Option<bool> {
+    fn hits_all(
+        &self,
+        way: u32,
+        message: &[u8],
+        (skeleton, standing): (&Skeleton, &[Standing]),
+        scratch: &mut Scratch,
+    ) -> Option<bool> {
         let entry = self.entries.get(*self.owners.get(way as usize)? as usize)?;
         let (Pattern::Own(pattern), None) = (entry.pattern, &entry.fields) else { return None };
         let caches = &mut scratch.tries.caches;
         caches.belong_to(self.hash, self.matchers.len());
+        let is_fixed = |at: usize| standing.iter().any(|standing| standing.range(skeleton).contains(&at));
+        let varies = |at: usize| if is_fixed(at) { Varies::Not } else { skeleton.varies(at) };
         let mut matches = |number: u32| {
             let matcher = self.matchers.get(number as usize)?;
-            caches.is_match_of_all(number as usize, matcher, message, |at| skeleton.is_number(at))
+            caches.is_match_of_all(number as usize, matcher, message, varies)
         };
         if !matches(pattern)? {
             return Some(false);
@@ -279,6 +105,7 @@ impl RuleSet {
         &self,
         message: &[u8],
         categories: Categories,
+        skeleton: &Skeleton,
         scratch: &mut Scratch,
     ) -> Vec<(u32, usize, Reach)> {
         let Scratch { listed, grams, .. } = scratch;
@@ -290,6 +117,7 @@ impl RuleSet {
             }
         });
         listed.fill(0);
+        grams.note_what_may_be(message, skeleton);
         let open =
             found.into_iter().filter_map(|(way, place)| Some((way, place, self.reach(way, grams, message)?)));
         open.collect()
@@ -301,7 +129,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::{Subject, parse},
+        super::{
+            Subject,
+            numerals::{MAX_DIGITS_ALONE, MAX_HEX_ALONE, MAX_WATCHED},
+            parse,
+        },
         *,
     };
 
@@ -352,14 +184,23 @@ mod tests {
         let set = rules(&["status (404|503)", "code=7x", "4711"]);
         assert_eq!(check(&set, "status 200 of it", "status 204 of it"), Some(0));
         assert_eq!(check(&set, "status 200 of it", "status 503 of it"), None);
-        assert_eq!(
-            check(&set, "status 404 of it", "status 200 of it"),
-            None,
-            "nothing is kept of one that has it"
-        );
+        assert_eq!(check(&set, "status 404 of it", "status 200 of it"), None);
+        assert_eq!(check(&set, "status 404 of 1", "status 404 of 17"), Some(1), "the same stands in both");
+        assert_eq!(check(&set, "status 404 of 1", "status 4041 of 1"), None, "another number");
         assert_eq!(check(&set, "code=1x", "code=7x"), None);
         assert_eq!(check(&set, "at 12345 it ended", "at 54321 it ended"), Some(0));
         assert_eq!(check(&set, "at 12345 it ended", "at 947112 it ended"), None);
+    }
+
+    #[test]
+    fn what_stands_in_the_message_may_settle_a_rule() {
+        let set = rules(&[r"http/1\.[01]\b", r"\.php http/1\.1. 200", r"status 50\d"]);
+        let line = |version: &str, status| format!("GET /a HTTP/{version} status {status} of 17");
+        assert_eq!(check(&set, &line("1.1", 200), &line("1.1", 304)), Some(1));
+        assert_eq!(check(&set, &line("1.1", 200), &line("1.0", 304)), None);
+        assert_eq!(check(&set, &line("1.1", 200), &line("1.12", 200)), None);
+        assert_eq!(check(&set, &line("1.1", 500), &line("1.1", 500)), Some(2));
+        assert_eq!(check(&set, &line("1.1", 500), &line("1.1", 503)), None);
     }
 
     #[test]
@@ -372,6 +213,41 @@ mod tests {
         assert_eq!(check(&set, &url("2852039166"), &url("1234567890")), None);
         assert_eq!(check(&set, "x1234567890 7", "x2852039166 7"), None, "within a word");
         assert_eq!(check(&set, "it took 1234567 ms", "it took 7654321 ms"), Some(0), "too short");
+    }
+
+    #[test]
+    fn ids_are_any_as_long_as_no_literal_may_lie_in_them() {
+        let set = rules(&["error.*dead", " 404a", "2fa", r"user \S+ left", "x-beef"]);
+        let message = |id: &str| format!("user {id} left with error");
+        assert_eq!(check(&set, &message("1a2b3c4d5e"), &message("a0a0a0a0a0")), Some(1));
+        assert_eq!(check(&set, &message("1a2b3c4d5e"), &message("404a3c4d5e")), None, "begins with one");
+        assert_eq!(check(&set, &message("1a2b3c4d5e"), &message("1a2FA0a0a0")), None, "has one in it");
+        assert_eq!(check(&set, &message("2fa23c4d5e"), &message("1a2b3c4d5e")), None, "the first has");
+        let message = |id: &str| format!("error of x-{id}");
+        assert_eq!(check(&set, &message("1a2b3c4d5e"), &message("0123456dead")), None, "longer");
+        assert_eq!(check(&set, &message("1a2b3c4d5e"), &message("01234adead")), Some(0), "asked each time");
+        assert_eq!(check(&set, &message("1a2b3c4d5e"), &message("beef12345a")), None);
+        let uuid = |groups: &str| format!("error of x-12345678-{groups}-1a2b3c4d5e6f");
+        assert_eq!(check(&set, &uuid("1234-1234-1234"), &uuid("beef-cafe-a1b2")), Some(0));
+    }
+
+    #[test]
+    fn with_too_many_words_to_look_for_in_ids_nothing_is_kept_of_those() {
+        let words = |count: usize| {
+            let patterns: Vec<String> = (0..count).map(|number| format!("{}cafe", word(number))).collect();
+            rules(&patterns.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let kept = |set: &RuleSet, id: &str| {
+            check(set, &format!("it took {id}"), &format!("it took {id}")).is_some()
+        };
+        let counts = [MAX_HEX_ALONE, MAX_HEX_ALONE + 1, 10 * MAX_HEX_ALONE].map(words);
+        assert_eq!(counts.each_ref().map(|set| kept(set, "0a0a0a0a0")), [true, false, false]);
+        assert_eq!(counts.each_ref().map(|set| kept(set, "7 ms")), [true; 3]);
+    }
+
+    /// Four letters that are hexadecimal digits, others for each number.
+    fn word(number: usize) -> String {
+        (0..4).map(|place| char::from(b'a' + (number / 6usize.pow(place) % 6) as u8)).collect()
     }
 
     #[test]
@@ -390,27 +266,48 @@ mod tests {
         let set = rules(&["code:42x"]);
         let message = |places: usize, digit: usize| format!("code:{digit}1x ").repeat(places);
         let kept = |places: usize| check(&set, &message(places, 7), &message(places, 8)).is_some();
-        assert_eq!([MAX_WATCHED, MAX_WATCHED + 1, 25].map(kept), [true, false, false]);
+        assert_eq!([MAX_WATCHED, MAX_WATCHED + 1, 100].map(kept), [true, false, false]);
+    }
+
+    /// Ids, of few lengths so that many are alike, with what rules look for in some.
+    fn id() -> impl Strategy<Value = String> {
+        let group = || prop::sample::select(vec!["beef", "dead", "a1b2", "1234", "12ab", "4af0", "00fa"]);
+        (any::<bool>(), prop::collection::vec(group(), 8)).prop_map(|(is_uuid, groups)| match is_uuid {
+            true => format!(
+                "0{}1{}-{}-{}-{}-{}",
+                &groups[0][1..],
+                groups[1],
+                groups[2],
+                groups[3],
+                groups[4],
+                groups[5..8].concat()
+            ),
+            false => format!("{}1{}", groups[0], groups[1]),
+        })
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn what_is_known_is_what_a_search_says(
             parts in prop::collection::vec(prop::sample::select(vec![
-                "#", "#", "#", "error", "Error ", "fail", " ", " ", "-", ":", "user", "x", "0x", "code=", "=", ".", "timeout", "[", "]", "%", "f",
+                "#", "#", "#", "@", "@", "error", "Error ", "fail", " ", " ", "-", ":", "user", "x", "0x", "code=", "=", ".", "timeout", "[", "]", "%", "f",
             ]), 0..14),
             numbers in prop::collection::vec((1u32..10_000_000, 1u32..10_000_000), 14),
             few in prop::collection::vec(prop::sample::select(vec![(4, 404), (40, 4), (404, 404), (42, 42), (7, 7)]), 14),
+            ids in prop::collection::vec((id(), id()), 14),
             is_few: bool,
         ) {
             let set = rules(&[
                 "error ?404", r"error \d\b", "error.*fail", "code=4", "timeout.{2,5}user", r"\[4\d*\]", r"user\d{2}\b", r"error \w+ fail",
                 "%[4f]f", r"0x4\d\b", "fail: (?:4|40)4?", r"^error\s", r"user\W+$", r"\b404-x", r"timeout[^:]*:\d+\b", r"\w+ \w*fail",
-                r"code=\d+\d*-", "0-0",
+                r"code=\d+\d*-", "0-0", "beef", r"user.*dead\b", "error a1", "fa[ -]fail", r"\b[0-9a-f]{9}\b.*x", r"-12ab-\w+",
             ]);
             let message = |second: bool| -> String {
                 let number = |(index, part): (usize, &&str)| {
+                    if *part == "@" {
+                        return if second { ids[index].1.clone() } else { ids[index].0.clone() };
+                    }
                     let (one, other) = if is_few { few[index] } else { numbers[index] };
                     if *part == "#" { (if second { other } else { one }).to_string() } else { (*part).to_owned() }
                 };

@@ -15,9 +15,10 @@ use super::{
         test::{Check, Paths, Slot, View},
     },
     finder::Finder,
+    numerals::Numerals,
     outline::{Grams, Outline, Reach},
     pattern::{Caches, Matcher},
-    recall::{Known, Numerals},
+    recall::Known,
 };
 use crate::{
     mask::Skeleton,
