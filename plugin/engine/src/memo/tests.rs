@@ -167,6 +167,45 @@ fn as_many_as_there_are_ways_share_a_place() {
 }
 
 #[test]
+fn as_many_bytes_are_remembered_as_may_be() {
+    let text = |number: usize| format!("{} {}", word(number), "long text ".repeat(100));
+    let mut memos = Memos::default();
+    assert!([1, 2, 3].map(|_| find(&mut memos, 1, "took 7 ms"))[2]);
+    let mut known = |from: usize, to: usize| {
+        let mut times = |number| [1, 2, 3].map(|_| find(&mut memos, 1, &text(number)))[2];
+        let known = (from..to).filter(|number| times(*number)).count();
+        assert!(memos.bytes <= MAX_BYTES, "{}", memos.bytes);
+        known
+    };
+    let most = MAX_BYTES / (1_000 + size_of::<Memo>());
+    assert_eq!(known(0, 1_000), 1_000);
+    assert!(known(1_000, most) > most - 1_000 - most / 10);
+    // What takes the place of as much is remembered still; where a place was free, nothing is.
+    let times = [known(most, 2 * most), known(2 * most, 10 * most) / 8];
+    assert!(times.iter().all(|known| (most / 4..most * 9 / 10).contains(known)), "{times:?} of {most}");
+    memos.clear();
+    assert_eq!(memos.bytes, 0);
+}
+
+#[test]
+fn what_rules_find_is_worked_out_for_as_many_numbers_as_may_be() {
+    let statuses = [401, 403, 404, 410, 500, 200, 503, 302];
+    for count in [3, 4, 8] {
+        let line = |n: usize| format!("\"GET /a HTTP/1.1\" {} 7 of it", statuses[n % count]);
+        let mut engine = engine();
+        for n in 0..200 {
+            engine.observe(&Record::from_line(b"web", line(n).as_bytes()), UnixNanos(n as i64));
+        }
+        let entries = engine.memos.places.iter().flat_map(|place| &place.entries);
+        let tries: Vec<_> = entries
+            .filter_map(|(_, memo)| memo.as_ref().map(|memo| (memo.tries, memo.rules.len())))
+            .collect();
+        let expected = count.min(usize::from(MAX_TRIES));
+        assert_eq!(tries, [(expected as u8, expected)], "{count} statuses");
+    }
+}
+
+#[test]
 fn what_cannot_be_remembered_is_not_tried_again() {
     let mut memos = Memos::default();
     let text = "\"key7\": 1";
