@@ -163,7 +163,7 @@ fn uuid(random: &mut fastrand::Rng) -> String {
     let lengths = [8, 4, 4, 4, 12].into_iter();
     let groups = lengths.map(|length| {
         let digits = random.choice(["0123456789", "abcdef", "0123456789abcdef"]).unwrap();
-        (0..length).map(|_| random.choice(digits.chars()).unwrap()).collect::<String>()
+        (0..length).map(|_| char::from(*random.choice(digits.as_bytes()).unwrap())).collect::<String>()
     });
     groups.collect::<Vec<_>>().join("-")
 }

@@ -20,7 +20,7 @@ use crate::{
         told::SELDOM,
     },
     mask::{Masked, Skeleton},
-    memo::{MAX_TRIES, Memo, Memos, Vacancy},
+    memo::{Memo, Memos, Vacancy},
     memory::IdMap,
     pick::Picker,
     record::Record,
@@ -240,7 +240,7 @@ impl Engine {
         let known = memo.and_then(|memo| {
             memo.rules.iter().find(|known| self.rules.holds(known, message, &self.skeleton))
         });
-        let is_another = known.is_none() && memo.is_some_and(|memo| memo.tries < MAX_TRIES);
+        let was_searched = known.is_none();
         let known = known.map(|known| (known, &self.skeleton));
         let rule = self.rules.best_of(subject, source.categories, known, is_silenced, &mut self.scratch);
         let kind = |number: u32| self.kinds.get(number as usize).copied().unwrap_or_default();
@@ -272,7 +272,7 @@ impl Engine {
             source.block.close(verdict.level > Level::None, placed.severity, message);
             source.levels.learn(placed.severity, source.records);
         }
-        if let Some(vacancy) = vacancy.filter(|_| !was_known || is_another) {
+        if let Some(vacancy) = vacancy.filter(|_| was_searched) {
             self.remember(vacancy, (key, placed.slot), message, was_known);
         }
         if placed.renamed || placed.is_new {
@@ -284,21 +284,21 @@ impl Engine {
         verdict
     }
 
-    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them. If they are
-    /// known, what was missing is what rules find.
+    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them: at first what
+    /// masking found, and what rules did if more of them come.
     #[cold]
     fn remember(&mut self, vacancy: Vacancy, (key, slot): (u64, u32), message: &[u8], is_known: bool) {
         let Some(source) = self.sources.get(&key) else { return };
-        let mut rules = || self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
         if is_known {
-            self.memos.add(vacancy, rules());
+            if self.memos.searched(vacancy) {
+                let known = self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
+                self.memos.add(vacancy, known);
+            }
             return;
         }
         let Some(template) = source.miner.get(slot) else { return };
-        let memo = self
-            .masked
-            .keep(&self.skeleton)
-            .map(|masked| Memo::new(vacancy, &self.skeleton, (slot, template.id), masked, rules()));
+        let masked = self.masked.keep(&self.skeleton);
+        let memo = masked.map(|masked| Memo::new(vacancy, &self.skeleton, (slot, template.id), masked));
         self.memos.put(vacancy, memo);
     }
 

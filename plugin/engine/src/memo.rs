@@ -1,7 +1,7 @@
-//! What the work on one message says about the next one that differs from it in its numbers only. Takes a source, a skeleton
-//! and what was found, gives it back when both come again. Must not know how any of it was found.
+//! What the work on one message says about the next one that differs from it in its numbers and ids only. Takes a source, a
+//! skeleton and what was found, gives it back when both come again. Must not know how any of it was found.
 //!
-//! Most lines of a log are like one that came shortly before, but for their numbers. Such a line is not masked again, and no
+//! Most lines of a log are like one that came shortly before, but for their numbers and ids. Such a line is not masked again, and no
 //! rule's literals are looked for in it: where the same skeleton led is remembered, for the skeletons that come again and again.
 //! What cannot be known from the skeleton is asked of each message; what is found is the same with and without this, but that
 //! the entropy of a known message is looked at less often.
@@ -21,7 +21,10 @@ const PLACES: usize = MAX_MEMOS / WAYS;
 const MAX_BYTES: usize = 12 << 20;
 /// How often what rules find is worked out for one skeleton: for messages with no number that a literal has, and for some of those with
 /// one, like the status codes of a web server.
-pub(crate) const MAX_TRIES: u8 = 4;
+const MAX_TRIES: u8 = 4;
+/// So many times as many messages of a skeleton are searched before what rules find is worked out once more: it takes as long as some
+/// twenty searches, and may serve for none.
+const PATIENCE: u32 = 4;
 
 /// Bytes of a skeleton that are read at once.
 type Block = [u8; 16];
@@ -39,8 +42,9 @@ pub(crate) struct Memo {
     pub(crate) masked: Recalled,
     /// How rules may hit them, as far as that can be known: some hold for those with certain numbers only.
     pub(crate) rules: Vec<Known>,
-    /// How often that was tried.
-    pub(crate) tries: u8,
+    /// How often that was tried, and how many of them were searched.
+    tries: u8,
+    searched: u32,
 }
 
 /// A hash without a memo: of a skeleton of which nothing can be remembered, as it turned out.
@@ -128,17 +132,27 @@ impl Memos {
         *first = (vacancy.hash, memo.map(Box::new));
     }
 
-    /// Remembers how rules hit a known message for which nothing that is remembered of that holds.
+    /// A known message was searched, because nothing that is remembered of how rules hit holds for it; whether to remember that.
+    pub(crate) fn searched(&mut self, vacancy: Vacancy) -> bool {
+        let Some(memo) = self.last(vacancy) else { return false };
+        memo.searched = memo.searched.saturating_add(1);
+        memo.tries < MAX_TRIES && memo.searched >= PATIENCE.pow(memo.tries.into())
+    }
+
+    /// Remembers how rules hit such a message, or that this cannot be known.
     pub(crate) fn add(&mut self, vacancy: Vacancy, rules: Option<Known>) {
-        let place = self.places.get_mut(vacancy.place);
-        let Some(memo) = place.and_then(|place| place.entries[0].1.as_deref_mut()) else { return };
+        let bytes = self.bytes.saturating_add(rules.as_ref().map_or(0, Known::bytes));
+        let Some(memo) = self.last(vacancy) else { return };
         memo.tries = memo.tries.saturating_add(1);
-        let Some(rules) = rules else { return };
-        let bytes = self.bytes.saturating_add(rules.bytes());
         if bytes <= MAX_BYTES {
+            memo.rules.extend(rules);
             self.bytes = bytes;
-            memo.rules.push(rules);
         }
+    }
+
+    /// What was found last at a place.
+    fn last(&mut self, vacancy: Vacancy) -> Option<&mut Memo> {
+        self.places.get_mut(vacancy.place)?.entries[0].1.as_deref_mut()
     }
 
     /// Forgets all: what was found holds no longer.
@@ -155,11 +169,19 @@ impl Memo {
         skeleton: &Skeleton,
         (slot, id): (u32, TemplateId),
         masked: Recalled,
-        rules: Option<Known>,
     ) -> Memo {
-        let rules = rules.into_iter().collect();
         let (blocks, length) = (skeleton.blocks().into(), skeleton.len());
-        Memo { source: vacancy.source, skeleton: blocks, length, slot, id, masked, rules, tries: 1 }
+        Memo {
+            source: vacancy.source,
+            skeleton: blocks,
+            length,
+            slot,
+            id,
+            masked,
+            rules: Vec::new(),
+            tries: 0,
+            searched: 0,
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -69,7 +69,7 @@ impl Table {
 }
 
 impl Entropy {
-    /// Takes one message, the `record`-th of its source. One that is known but for its numbers has no encoded text that was not
+    /// Takes one message, the `record`-th of its source. One that is known but for its numbers and ids has no encoded text that was not
     /// looked at before.
     pub(crate) fn observe(
         &mut self,

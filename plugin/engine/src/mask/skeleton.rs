@@ -67,6 +67,8 @@ impl Place {
 pub(crate) struct Skeleton {
     /// The message between zeros, so that what is before and behind any of its bytes can be read.
     message: [u8; MARGIN + MAX_SKELETON_BYTES + WORD_BYTES],
+    /// Bytes of the message.
+    size: usize,
     text: [u8; MAX_SKELETON_BYTES + COPIED],
     length: usize,
     /// Where numbers that stand by themselves begin and end in the message, after an empty one at its beginning.
@@ -97,6 +99,7 @@ impl Default for Skeleton {
     fn default() -> Skeleton {
         Skeleton {
             message: [0; _],
+            size: 0,
             text: [0; _],
             length: 0,
             numbers: [(0, 0); _],
@@ -122,7 +125,7 @@ impl Skeleton {
         let Some(behind) = behind.first_chunk_mut::<COPIED>() else { return false };
         room.iter_mut().skip(MARGIN).zip(message).for_each(|(to, byte)| *to = *byte);
         *behind = [0; COPIED];
-        self.hex_count = 0;
+        (self.size, self.hex_count) = (message.len(), 0);
         if !self.scan::<false>(message.len()) {
             self.scan::<true>(message.len());
         }
@@ -240,18 +243,22 @@ impl Skeleton {
         Some(Place { number: u16::try_from(before).ok()?, offset: at - end })
     }
 
-    /// How a byte of the message varies.
-    pub(crate) fn varies(&self, at: usize) -> Varies {
+    /// How each byte of the message varies.
+    pub(crate) fn varies(&self) -> Vec<Varies> {
+        let message = self.message.get(MARGIN..MARGIN + self.size).unwrap_or_default();
+        let of = |byte: &u8| if byte.is_ascii_digit() { Varies::Digit } else { Varies::Not };
+        let mut all: Vec<Varies> = message.iter().map(of).collect();
         let numbers = self.numbers.get(..self.count).unwrap_or_default();
-        if numbers.iter().any(|(start, end)| (usize::from(*start)..usize::from(*end)).contains(&at)) {
-            Varies::Number
-        } else if self.hex_ids().any(|id| id.contains(&at)) && self.byte(at).is_ascii_hexdigit() {
-            Varies::Hex
-        } else if self.byte(at).is_ascii_digit() {
-            Varies::Digit
-        } else {
-            Varies::Not
+        for (start, end) in numbers {
+            all.get_mut(usize::from(*start)..usize::from(*end))
+                .into_iter()
+                .for_each(|all| all.fill(Varies::Number));
         }
+        for id in self.hex_ids() {
+            let id = message.iter().zip(&mut all).take(id.end).skip(id.start);
+            id.filter(|(byte, _)| byte.is_ascii_hexdigit()).for_each(|(_, varies)| *varies = Varies::Hex);
+        }
+        all
     }
 
     /// Where a place is in the message.

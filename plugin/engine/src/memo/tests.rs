@@ -123,9 +123,8 @@ fn find(memos: &mut Memos, source: u64, text: &str) -> bool {
     if let Some(vacancy) = vacancy.filter(|_| !found) {
         let mut masked = crate::mask::Masked::default();
         masked.mask(text.as_bytes());
-        let memo = masked
-            .keep(&skeleton)
-            .map(|kept| Memo::new(vacancy, &skeleton, (0, TemplateId::of("x")), kept, None));
+        let memo =
+            masked.keep(&skeleton).map(|kept| Memo::new(vacancy, &skeleton, (0, TemplateId::of("x")), kept));
         memos.put(vacancy, memo);
     }
     found
@@ -193,7 +192,7 @@ fn what_rules_find_is_worked_out_for_as_many_numbers_as_may_be() {
     for count in [3, 4, 8] {
         let line = |n: usize| format!("\"GET /a HTTP/1.1\" {} 7 of it", statuses[n % count]);
         let mut engine = engine();
-        for n in 0..200 {
+        for n in 0..2_000 {
             engine.observe(&Record::from_line(b"web", line(n).as_bytes()), UnixNanos(n as i64));
         }
         let entries = engine.memos.places.iter().flat_map(|place| &place.entries);

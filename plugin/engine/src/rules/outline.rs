@@ -7,7 +7,10 @@
 //! pattern is only run if for one of its branches every required set has a text whose grams are all there. Ignores
 //! ASCII case. Must not know rules; may say yes too often (grams in another order, two grams in one cell), never no.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use regex_syntax::hir::Hir;
 
@@ -72,24 +75,24 @@ impl Grams {
     }
 
     /// Notes the grams that other messages with this one's skeleton may have in their hexadecimal ids.
-    pub(super) fn note_what_may_be(&mut self, message: &[u8], skeleton: &Skeleton) {
+    pub(super) fn note_what_may_be(&mut self, message: &[u8], skeleton: &Skeleton, varies: &[Varies]) {
         if skeleton.hex_ids().next().is_none() {
             return;
         }
         if !self.is_noted {
             self.note_all(message);
         }
-        // All that is within an id is noted once.
-        let mut is_noted = false;
-        for id in skeleton.hex_ids() {
-            for at in id.start.saturating_sub(GRAM - 1)..id.end {
-                let Some(gram) = message.get(at..).and_then(<[u8]>::first_chunk::<GRAM>) else { continue };
-                let varies: [bool; GRAM] =
-                    std::array::from_fn(|index| skeleton.varies(at + index) == Varies::Hex);
-                if varies == [true; GRAM] && std::mem::replace(&mut is_noted, true) {
-                    continue;
-                }
-                self.note_letters(*gram, varies);
+        // Most are alike: those within an id, and around the dashes of all UUIDs.
+        let mut done = BTreeSet::new();
+        let windows = |id: Range<usize>| id.start.saturating_sub(GRAM - 1)..id.end;
+        for at in skeleton.hex_ids().flat_map(windows) {
+            let gram = message.get(at..).and_then(<[u8]>::first_chunk::<GRAM>);
+            let varies = varies.get(at..).and_then(<[Varies]>::first_chunk::<GRAM>);
+            let (Some(mut gram), Some(varies)) = (gram.copied(), varies) else { continue };
+            let varies = varies.map(|varies| varies == Varies::Hex);
+            gram.iter_mut().zip(varies).filter(|(_, varies)| *varies).for_each(|(byte, _)| *byte = 0);
+            if done.insert((gram, varies)) {
+                self.note_letters(gram, varies);
             }
         }
     }

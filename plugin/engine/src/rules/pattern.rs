@@ -96,18 +96,13 @@ impl Matcher {
 
     /// As [`Caches::is_match_of_all`]: what is asked is that the DFA goes the same way by whichever digit (in an id by whichever
     /// hexadecimal one), and, where the run is a number, that more digits lead nowhere else.
-    fn is_match_of_all(
-        &self,
-        cache: &mut Cache,
-        text: &[u8],
-        varies: impl Fn(usize) -> Varies,
-    ) -> Option<bool> {
+    fn is_match_of_all(&self, cache: &mut Cache, text: &[u8], varies: &[Varies]) -> Option<bool> {
         let cleared = cache.clear_count();
         let mut state = self.dfa.start_state_forward(cache, &Input::new(text)).ok()?;
         // A match shows one byte late: there is one in texts with a longer number. What follows the number must say the same.
         let mut is_due = false;
         for (at, byte) in text.iter().enumerate() {
-            let varies = varies(at);
+            let varies = varies.get(at).copied()?;
             let before = at.checked_sub(1).and_then(|before| text.get(before));
             if varies == Varies::Number && before.is_some_and(u8::is_ascii_digit) {
                 continue;
@@ -199,13 +194,13 @@ impl Caches {
     }
 
     /// Whether a matcher matches somewhere in every text that differs from this one in its numbers and ids only, or in none of
-    /// them; `None` if that depends on them, or is not known. How each byte `varies` is asked for.
+    /// them; `None` if that depends on them, or is not known. How each byte `varies` is to be given.
     pub(super) fn is_match_of_all(
         &mut self,
         number: usize,
         matcher: &Matcher,
         text: &[u8],
-        varies: impl Fn(usize) -> Varies,
+        varies: &[Varies],
     ) -> Option<bool> {
         let search = |cache: &mut Cache| matcher.is_match_of_all(cache, text, varies).ok_or(());
         let answer = self.with(number, matcher, 0, search);

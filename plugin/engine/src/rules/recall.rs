@@ -53,9 +53,15 @@ impl RuleSet {
         if !self.numerals.are_absent(&watched, message, skeleton) {
             return None;
         }
+        let mut varies = skeleton.varies();
         let mut ways = Vec::new();
-        for (number, place, reach) in self.ways_in(message, categories, skeleton, scratch) {
-            let hits = self.hits_all(number, message, (skeleton, &standing), scratch);
+        let open = self.ways_in(message, categories, (skeleton, &varies), scratch);
+        for standing in &standing {
+            let range = varies.get_mut(standing.range(skeleton));
+            range.into_iter().for_each(|range| range.fill(Varies::Not));
+        }
+        for (number, place, reach) in open {
+            let hits = self.hits_all(number, message, &varies, scratch);
             if hits != Some(false) {
                 let place = (0..=place).rev().find_map(|place| skeleton.place_of(place))?;
                 ways.push(Way { number, is_sure: hits == Some(true), place, reach });
@@ -72,19 +78,11 @@ impl RuleSet {
 
     /// Whether the rule to which a way leads hits every message with this skeleton, that of the message at hand, or none; `None` if
     /// that depends on their numbers, or on what else their records have.
-    fn hits_all(
-        &self,
-        way: u32,
-        message: &[u8],
-        (skeleton, standing): (&Skeleton, &[Standing]),
-        scratch: &mut Scratch,
-    ) -> Option<bool> {
+    fn hits_all(&self, way: u32, message: &[u8], varies: &[Varies], scratch: &mut Scratch) -> Option<bool> {
         let entry = self.entries.get(*self.owners.get(way as usize)? as usize)?;
         let (Pattern::Own(pattern), None) = (entry.pattern, &entry.fields) else { return None };
         let caches = &mut scratch.tries.caches;
         caches.belong_to(self.hash, self.matchers.len());
-        let is_fixed = |at: usize| standing.iter().any(|standing| standing.range(skeleton).contains(&at));
-        let varies = |at: usize| if is_fixed(at) { Varies::Not } else { skeleton.varies(at) };
         let mut matches = |number: u32| {
             let matcher = self.matchers.get(number as usize)?;
             caches.is_match_of_all(number as usize, matcher, message, varies)
@@ -105,7 +103,7 @@ impl RuleSet {
         &self,
         message: &[u8],
         categories: Categories,
-        skeleton: &Skeleton,
+        (skeleton, varies): (&Skeleton, &[Varies]),
         scratch: &mut Scratch,
     ) -> Vec<(u32, usize, Reach)> {
         let Scratch { listed, grams, .. } = scratch;
@@ -117,7 +115,7 @@ impl RuleSet {
             }
         });
         listed.fill(0);
-        grams.note_what_may_be(message, skeleton);
+        grams.note_what_may_be(message, skeleton, varies);
         let open =
             found.into_iter().filter_map(|(way, place)| Some((way, place, self.reach(way, grams, message)?)));
         open.collect()
