@@ -289,10 +289,6 @@ impl Skeleton {
         self.message.get(MARGIN + at).copied().unwrap_or(0)
     }
 
-    fn byte_before(&self, at: usize) -> u8 {
-        self.message.get(MARGIN - 1 + at).copied().unwrap_or(0)
-    }
-
     /// The hexadecimal id that has the digits of a range, and `true`; else as much of their word as was looked at.
     #[cold]
     fn id_at(&self, digits: Range<usize>) -> (Range<usize>, bool) {
@@ -302,7 +298,7 @@ impl Skeleton {
         let before = self.message.get(MARGIN..MARGIN + digits.start).unwrap_or_default();
         let start = digits.start.saturating_sub(count(&mut before.iter().rev().take(most)));
         let text = self.message.get(MARGIN + start..).unwrap_or_default();
-        let is_first = class(self.byte_before(start)) & WORD == 0;
+        let is_first = self.message.get(MARGIN - 1 + start).is_none_or(|byte| class(*byte) & WORD == 0);
         if is_first && hex::is_uuid(text) {
             return (start..start + hex::UUID, true);
         }
