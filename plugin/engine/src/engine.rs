@@ -284,21 +284,23 @@ impl Engine {
         verdict
     }
 
-    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them: at first what
-    /// masking found, and what rules did if more of them come.
+    /// Remembers what was found of the message at hand for those of its skeleton, as far as it holds for all of them. Of a known one,
+    /// that is what rules found, now and then.
     #[cold]
     fn remember(&mut self, vacancy: Vacancy, (key, slot): (u64, u32), message: &[u8], is_known: bool) {
         let Some(source) = self.sources.get(&key) else { return };
+        let mut rules = || self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
         if is_known {
             if self.memos.searched(vacancy) {
-                let known = self.rules.keep(message, source.categories, &self.skeleton, &mut self.scratch);
-                self.memos.add(vacancy, known);
+                self.memos.add(vacancy, rules());
             }
             return;
         }
         let Some(template) = source.miner.get(slot) else { return };
-        let masked = self.masked.keep(&self.skeleton);
-        let memo = masked.map(|masked| Memo::new(vacancy, &self.skeleton, (slot, template.id), masked));
+        let memo = self
+            .masked
+            .keep(&self.skeleton)
+            .map(|masked| Memo::new(vacancy, &self.skeleton, (slot, template.id), masked, rules()));
         self.memos.put(vacancy, memo);
     }
 

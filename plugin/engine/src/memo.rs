@@ -70,7 +70,7 @@ pub(crate) struct Vacancy {
 #[derive(Debug, Default)]
 pub(crate) struct Memos {
     places: Box<[Place]>,
-    /// Bytes of the skeletons.
+    /// Bytes of all of them.
     bytes: usize,
     /// Whether the last message was known.
     #[cfg(test)]
@@ -169,6 +169,7 @@ impl Memo {
         skeleton: &Skeleton,
         (slot, id): (u32, TemplateId),
         masked: Recalled,
+        rules: Option<Known>,
     ) -> Memo {
         let (blocks, length) = (skeleton.blocks().into(), skeleton.len());
         Memo {
@@ -178,8 +179,8 @@ impl Memo {
             slot,
             id,
             masked,
-            rules: Vec::new(),
-            tries: 0,
+            rules: rules.into_iter().collect(),
+            tries: 1,
             searched: 0,
         }
     }

@@ -4,6 +4,8 @@
 //! Which digits and letters such an id has says nothing, and masking must not depend on it: but for this module, a UUID with a
 //! group like `beef` would leave a word behind.
 
+use super::class::is_word;
+
 /// Bytes of a UUID as text (RFC 9562, section 4).
 pub(super) const UUID: usize = 36;
 /// Digits of its first group.
@@ -12,8 +14,6 @@ pub(super) const FIRST: usize = 8;
 pub(super) const DASHES: [usize; 4] = [FIRST, 13, 18, 23];
 /// Shortest and longest word that is an id by its hexadecimal digits alone.
 pub(super) const WORD_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
-
-use super::class::is_word;
 
 /// Whether a text begins with a UUID that ends where the word does. One without a digit in its first group, which one in 2,500
 /// is, is none here: its first group looks like a word.

@@ -123,8 +123,9 @@ fn find(memos: &mut Memos, source: u64, text: &str) -> bool {
     if let Some(vacancy) = vacancy.filter(|_| !found) {
         let mut masked = crate::mask::Masked::default();
         masked.mask(text.as_bytes());
-        let memo =
-            masked.keep(&skeleton).map(|kept| Memo::new(vacancy, &skeleton, (0, TemplateId::of("x")), kept));
+        let memo = masked
+            .keep(&skeleton)
+            .map(|kept| Memo::new(vacancy, &skeleton, (0, TemplateId::of("x")), kept, None));
         memos.put(vacancy, memo);
     }
     found
