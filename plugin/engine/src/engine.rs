@@ -52,6 +52,8 @@ pub struct Engine {
     seeds: Seeds,
     pub(crate) sources: IdMap<Box<Source>>,
     pub(crate) templates: usize,
+    /// Sources that there ever were.
+    serials: u64,
     /// Flows remembered by all sources, and pairs of their kinds and steps.
     pub(crate) flows: usize,
     pub(crate) pairs: usize,
@@ -85,6 +87,7 @@ impl Engine {
             seeds: Seeds::default(),
             sources: IdMap::default(),
             templates: 0,
+            serials: 0,
             flows: 0,
             pairs: 0,
             endings: Vec::new(),
@@ -198,7 +201,8 @@ impl Engine {
         let key = self.source_key(record, now.0);
         let Some(source) = self.sources.get_mut(&key) else { return Verdict::default() };
         let has_skeleton = self.skeleton.take(message);
-        let (memo, vacancy) = if has_skeleton { self.memos.find(key, &self.skeleton) } else { (None, None) };
+        let (memo, vacancy) =
+            if has_skeleton { self.memos.find(source.serial, &self.skeleton) } else { (None, None) };
         // Where this message is the exception, what is remembered stays.
         let fits = memo.is_none_or(|memo| self.masked.recall(&memo.masked, &self.skeleton, message));
         let vacancy = vacancy.filter(|_| fits);

@@ -4,7 +4,8 @@
 //! Most lines of a log are like one that came shortly before, but for their numbers and ids. Such a line is not masked again, and no
 //! rule's literals are looked for in it: where the same skeleton led is remembered, for the skeletons that come again and again.
 //! What cannot be known from the skeleton is asked of each message; what is found is the same with and without this, but that
-//! the entropy of a known message is looked at less often.
+//! the entropy of a known message is looked at less often, and that a template is still known where its source has seen so many
+//! others since that it would have to be looked for among the last ones only.
 
 use crate::{
     mask::{Recalled, Skeleton},
@@ -17,7 +18,7 @@ use crate::{
 const MAX_MEMOS: usize = 1 << 14;
 const WAYS: usize = 2;
 const PLACES: usize = MAX_MEMOS / WAYS;
-/// Bytes of all that is remembered. Beyond them nothing takes the place of what is smaller.
+/// Bytes of all that is remembered. What would make it more is not remembered, nor is what it came in the place of.
 const MAX_BYTES: usize = 12 << 20;
 /// How often what rules find is worked out for one skeleton: for messages with no number that a literal has, and for some of those with
 /// one, like the status codes of a web server.
@@ -145,6 +146,7 @@ impl Memos {
         let Some(memo) = self.last(vacancy) else { return };
         memo.tries = memo.tries.saturating_add(1);
         if bytes <= MAX_BYTES {
+            memo.rules.reserve_exact(usize::from(rules.is_some()));
             memo.rules.extend(rules);
             self.bytes = bytes;
         }

@@ -1,7 +1,9 @@
 //! What a user may write, in every shell: one table of names, defaults, ranges and meanings, and the struct they land in.
 //!
 //! [`OPTIONS`] is the only definition of a default or a range. Shells that get text (`name value`) call
-//! [`Options::set`]; files are read by serde. [`crate::Settings::new`] is the only reader.
+//! [`Options::set`]; those that read a file, [`Options::from_toml`]. [`crate::Settings::new`] is the only reader.
+
+mod file;
 
 use serde::{Deserialize, Serialize};
 

@@ -184,10 +184,13 @@ impl Engine {
             }
             let room = per_source.min(total.saturating_sub(self.templates));
             let pairs = MAX_ALL_PAIRS.saturating_sub(self.pairs);
-            let source = load(&saved, (room, pairs), window_nanos);
+            // As for a source that is new; the shared one is many.
+            let chosen = self.settings().rule_categories.of(saved.name.as_bytes());
+            let categories = if saved.key.0 == shared { Categories::ALL } else { chosen };
+            let source = load(&saved, categories, (room, pairs), window_nanos);
             self.templates = self.templates.saturating_add(source.miner.len());
             self.pairs = self.pairs.saturating_add(source.flows().1);
-            self.sources.insert(saved.key.0, Box::new(source));
+            self.add_source(saved.key.0, source);
         }
         Ok(())
     }
@@ -339,8 +342,7 @@ fn steps(source: &Source, slot: u32) -> Vec<SavedStep> {
 }
 
 /// `room`: for templates, and for steps of sequences.
-fn load(saved: &SavedSource, room: (usize, usize), window_nanos: i64) -> Source {
-    let categories = Categories::from_hint(saved.name.as_bytes()).unwrap_or(Categories::ALL);
+fn load(saved: &SavedSource, categories: Categories, room: (usize, usize), window_nanos: i64) -> Source {
     let mut source = Source::new(saved.name.as_str().into(), categories, saved.first_seen);
     source.last_seen = saved.last_seen;
     source.records = saved.records;

@@ -33,6 +33,8 @@ const VALUES_FROM: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) name: Arc<str>,
+    /// Another one for each source that an engine ever had: one that is forgotten and comes again has another one.
+    pub(crate) serial: u64,
     /// Which rules can concern it.
     pub(crate) categories: Categories,
     pub(crate) first_seen: i64,
@@ -85,6 +87,7 @@ impl Source {
     pub(crate) fn new(name: Arc<str>, categories: Categories, now: i64) -> Source {
         Source {
             name,
+            serial: 0,
             categories,
             first_seen: now,
             last_seen: now,

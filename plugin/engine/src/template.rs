@@ -218,7 +218,8 @@ impl Miner {
 
     /// Whether a slot still holds the template of this id, which then is in use.
     pub(crate) fn recognise(&mut self, slot: u32, id: TemplateId) -> bool {
-        self.templates.touch(slot).is_some_and(|template| template.id == id)
+        let is_there = self.templates.get(slot).is_some_and(|template| template.id == id);
+        is_there && self.templates.touch(slot).is_some()
     }
 
     /// Finds the template of a masked message, or makes it one.
@@ -226,9 +227,9 @@ impl Miner {
     pub(crate) fn place(&mut self, masked: &[u8], similarity: f64, seeds: &Seeds, now: i64) -> Placement {
         let variant = twox_hash::XxHash3_64::oneshot(masked);
         if let Some((slot, id)) = self.variants.get(&variant)
-            && let Some(template) = self.templates.touch(*slot)
-            && template.id == *id
+            && self.templates.get(*slot).is_some_and(|template| template.id == *id)
         {
+            self.templates.touch(*slot);
             return Placement::known(*slot);
         }
         let placement = self.search(masked, similarity, seeds, now);

@@ -46,3 +46,22 @@ fn a_restart_keeps_every_source_and_the_one_that_all_others_share() {
         assert_eq!(small.counters().sources, if sources > 4 { 3 } else { 2 });
     }
 }
+
+#[test]
+fn a_restart_keeps_which_rules_concern_a_source() {
+    let rules = Arc::new(RuleSet::builtin());
+    for (words, hits) in [("all", true), ("nginx=media", true), ("nginx=docker", false), ("auto", false)] {
+        let mut options = Options::default();
+        options.set("rule_categories", words).unwrap();
+        let engine = || Engine::new(Settings::new(&options).unwrap(), Arc::clone(&rules));
+        let line = Record::from_line(b"nginx", b"FFmpeg exited with code 1");
+        let is_hit = |engine: &mut Engine, seconds: i64| {
+            let rule = engine.observe(&line, UnixNanos(seconds * 1_000_000_000)).rule;
+            rule.is_some_and(|rule| &*rule.name == "TRANSCODE_FAILED")
+        };
+        let (mut before, mut after) = (engine(), engine());
+        assert_eq!(is_hit(&mut before, 0), hits, "{words}");
+        after.restore(&before.snapshot()).unwrap();
+        assert_eq!(is_hit(&mut after, 1), hits, "{words}, restored");
+    }
+}

@@ -71,7 +71,8 @@ pub struct Watch {
     have_user_rules: bool,
     seen_advice: Stamp,
     seen_secret: Stamp,
-    was_alive: bool,
+    /// Not known before the first look.
+    was_alive: Option<bool>,
     has_told_host: bool,
 }
 
@@ -86,7 +87,7 @@ impl Watch {
             have_user_rules: false,
             seen_advice: None,
             seen_secret: None,
-            was_alive: false,
+            was_alive: None,
             has_told_host: false,
         }
     }
@@ -107,15 +108,18 @@ impl Watch {
             self.poll_advice(&dir.join("advice"), &mut changes);
             self.poll_secret(&dir.join("secret"), &mut changes);
             changes.alive = heartbeat(&dir.join("heartbeat"), now);
-            if changes.alive != self.was_alive {
-                self.was_alive = changes.alive;
-                changes.notices.push(if changes.alive {
-                    format!("detour open: the sidecar's heartbeat in {} is fresh", dir.display())
-                } else {
-                    format!(
-                        "detour closed: no heartbeat in {} for 3 s; records are judged in the plugin",
-                        dir.display()
-                    )
+            let before = self.was_alive.replace(changes.alive);
+            if before != Some(changes.alive) {
+                let dir = dir.display();
+                changes.notices.push(match (changes.alive, before) {
+                    (true, _) => format!("detour open: the sidecar's heartbeat in {dir} is fresh"),
+                    (false, Some(_)) => {
+                        format!("detour closed: no heartbeat in {dir} for 3 s; records are judged in the plugin")
+                    }
+                    (false, None) => format!(
+                        "detour closed: no heartbeat in {dir}; records are judged in the plugin until `oddline run` \
+                         runs with `[advice] dir` set to this directory"
+                    ),
                 });
             }
         }
@@ -267,6 +271,31 @@ mod tests {
             fs::write(dir.path().join("heartbeat"), odd).unwrap();
             assert!(!watch.poll(NOW).alive, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_sidecar_that_is_not_there_is_told_at_the_start_and_each_change_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = watch(&Options { advice_dir: text(dir.path()), ..Options::default() });
+        let mut beat = |beat: Option<i64>| {
+            if let Some(beat) = beat {
+                fs::write(dir.path().join("heartbeat"), beat.to_string()).unwrap();
+            }
+            let mut notices = watch.poll(NOW).notices;
+            assert!(notices.len() <= 1, "{notices:?}");
+            notices.pop().unwrap_or_default()
+        };
+        let first = beat(None);
+        assert!(first.starts_with("detour closed: no heartbeat in "), "{first}");
+        assert!(
+            first.contains(&*dir.path().to_string_lossy()) && first.contains("`[advice] dir`"),
+            "{first}"
+        );
+        assert_eq!(beat(None), "");
+        assert!(beat(Some(NOW.0)).starts_with("detour open: "));
+        assert_eq!(beat(None), "");
+        assert!(beat(Some(0)).ends_with(" for 3 s; records are judged in the plugin"));
+        assert_eq!(beat(None), "");
     }
 
     #[test]

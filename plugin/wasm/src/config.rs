@@ -24,8 +24,7 @@ pub fn load(directories: &[PathBuf]) -> Result<(Settings, Option<PathBuf>), Stri
         let path = directory.join(FILE);
         match read(&path) {
             Ok(text) => {
-                let options: Options =
-                    toml::from_str(&text).map_err(|error| fault(&path, &error.to_string()))?;
+                let options = Options::from_toml(&text).map_err(|error| fault(&path, &error.to_string()))?;
                 let settings = Settings::new(&options).map_err(|errors| fault(&path, &errors.to_string()))?;
                 return Ok((settings, Some(path)));
             }
@@ -126,6 +125,7 @@ mod tests {
             ("sigma = 21", "option `sigma` is `21`; allowed: 1..=20"),
             ("mode = \"sideways\"", "sideways"),
             ("key = ", "TOML"),
+            ("[run]\ndrain_seconds = 10\n[engine]\nsigma = 21", "option `sigma` is `21`"),
         ] {
             let directory = directory(text);
             let error = load(&[directory.path().to_owned()]).unwrap_err();

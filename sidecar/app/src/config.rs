@@ -13,6 +13,7 @@ use oddline_analyze as analyze;
 use oddline_engine as engine;
 use oddline_ingest::Limits;
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 
 use crate::rule_files::Place;
 
@@ -386,6 +387,7 @@ impl Written {
             );
         }
         let drain = Duration::from_secs(self.run.drain_seconds);
+        faults.keep(&format!("run.log is `{}`", self.run.log), EnvFilter::try_new(&self.run.log));
         let limits = Limits {
             frame_bytes: self.limits.frame_bytes,
             expanded_bytes: self.limits.expanded_bytes,

@@ -34,8 +34,15 @@ impl Engine {
         let hint: Vec<&[u8]> =
             std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label)).collect();
         let categories = self.settings.rule_categories.of(&hint.join(&b'\n'));
-        self.sources.insert(key, Box::new(Source::new(name.into(), categories, now)));
+        self.add_source(key, Source::new(name.into(), categories, now));
         key
+    }
+
+    /// Adds a source of its own serial number.
+    pub(crate) fn add_source(&mut self, key: u64, mut source: Source) {
+        self.serials = self.serials.saturating_add(1);
+        source.serial = self.serials;
+        self.sources.insert(key, Box::new(source));
     }
 
     /// The key of the source that all past the limit share (it cannot be that of a tag: it is checked like any other hash).
@@ -45,9 +52,9 @@ impl Engine {
 
     fn other_source(&mut self, now: i64) -> u64 {
         let key = Engine::other_key();
-        self.sources
-            .entry(key)
-            .or_insert_with(|| Box::new(Source::new("_other".into(), Categories::ALL, now)));
+        if !self.sources.contains_key(&key) {
+            self.add_source(key, Source::new("_other".into(), Categories::ALL, now));
+        }
         key
     }
 

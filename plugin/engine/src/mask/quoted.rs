@@ -21,10 +21,11 @@ impl Masked {
             Some(end) if opens && end > 0 && window.get(end) == Some(&quote) => {
                 let start = at.saturating_add(1);
                 self.quotations.push(start..start.saturating_add(end));
+                // It may lie behind the window.
+                let behind = inner.get(end.saturating_add(1));
                 let inner = window.get(..end).unwrap_or_default();
                 let after = end.saturating_add(2);
-                if window.get(end.saturating_add(1)) == Some(&b':') && inner.iter().all(|byte| is_key(*byte))
-                {
+                if behind == Some(&b':') && inner.iter().all(|byte| is_key(*byte)) {
                     // The only digits that stay.
                     self.is_by_skeleton &= !inner.iter().any(u8::is_ascii_digit);
                     self.text.extend_from_slice(rest.get(..after).unwrap_or_default());

@@ -141,6 +141,9 @@ mod tests {
         let quoted = |digits: usize| format!("said '{} {}' at last", "w".repeat(250), "7".repeat(digits));
         assert!(check(&quoted(1), &quoted(4)) && !check(&quoted(1), &quoted(5)), "too long a quotation");
         assert!(!check(&quoted(5), &quoted(4)), "too long, and short enough in others");
+        let key = |digits: usize| format!("\"{}.{}\": 1", "w".repeat(250), "7".repeat(digits));
+        assert!(!check(&key(4), &key(3)) && !check(&key(3), &key(4)), "a key keeps its digits");
+        assert!(!check(&key(5), &key(3)), "too long for one");
         let long = "7".repeat(80);
         assert!(!check("req 1234567890123456-a7 done", &format!("req {long}-a7 done")), "too long for an id");
     }

@@ -114,6 +114,26 @@ fn what_was_found_by_other_rules_is_forgotten() {
     assert_eq!(observe(&mut engine, 5).as_deref(), Some("GRUMBLE"));
 }
 
+#[test]
+fn what_was_found_in_a_source_that_is_forgotten_or_restored_is_forgotten() {
+    let options = Options { max_sources: Some(1), ..Options::default() };
+    let mut engine = Engine::new(Settings::new(&options).unwrap(), RULES.clone());
+    let mut now = 0;
+    let mut known = |engine: &mut Engine, tag: &[u8], idle: i64| {
+        now += idle * 1_000_000_000;
+        let line = format!("worker 7 took job {}", now / 1_000_000_000);
+        engine.observe(&Record::from_line(tag, line.as_bytes()), UnixNanos(now));
+        engine.memos.was_known
+    };
+    assert!([1, 1, 1, 1].map(|idle| known(&mut engine, b"a", idle))[3]);
+    // It makes room for another one, and comes again.
+    assert!(!known(&mut engine, b"b", 4_000) && !known(&mut engine, b"a", 4_000));
+    assert!([1, 1, 1, 1].map(|idle| known(&mut engine, b"a", idle))[3]);
+    let state = engine.snapshot();
+    engine.restore(&state).unwrap();
+    assert!(!known(&mut engine, b"a", 1));
+}
+
 /// Looks for a skeleton as the engine does, and remembers it where there is room; whether it was known.
 fn find(memos: &mut Memos, source: u64, text: &str) -> bool {
     let mut skeleton = Skeleton::default();

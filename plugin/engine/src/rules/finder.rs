@@ -35,6 +35,8 @@ pub(super) struct Finder {
     numbers: Vec<u32>,
     /// Where each key's numbers begin; the last entry is where they end.
     starts: Vec<u32>,
+    /// Whether keys hide what some of the literals' bytes are.
+    is_ambiguous: bool,
 }
 
 #[derive(Debug)]
@@ -63,9 +65,11 @@ impl Finder {
         !matches!(self.search, None | Some(Search::Automaton(_)))
     }
 
-    /// Of each key its bytes, as windows have them, and which of the eight count; `None` if there is no table.
+    /// Of each key its bytes, as windows have them, and which of the eight count; `None` if there is no table, or if they do not
+    /// tell all bytes of the literals apart: some control characters look like digits, and DEL like an underscore.
     pub(super) fn keys(&self) -> Option<BTreeSet<(u64, u64)>> {
-        match self.search.as_ref() {
+        match self.search.as_ref().filter(|_| !self.is_ambiguous) {
+            None if self.is_ambiguous => None,
             None => Some(BTreeSet::new()),
             Some(Search::Few(windows)) => Some(windows.keys()),
             Some(Search::Some(windows)) => Some(windows.keys()),
@@ -118,7 +122,8 @@ impl Literals {
         }
         let keys = window::keys(&self.numbers);
         if let Some(search) = Search::windows(&keys) {
-            return Ok(Finder::new(search, keys.into_values()));
+            let is_ambiguous = self.numbers.keys().flatten().any(|byte| matches!(byte, 0x10..=0x19 | 0x7f));
+            return Ok(Finder { is_ambiguous, ..Finder::new(search, keys.into_values()) });
         }
         let mut builder = NFA::builder();
         builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).prefilter(false);
@@ -135,7 +140,7 @@ impl Finder {
             numbers.append(&mut each);
             starts.push(u32::try_from(numbers.len()).unwrap_or(u32::MAX));
         }
-        Finder { search: Some(search), numbers, starts }
+        Finder { search: Some(search), numbers, starts, is_ambiguous: false }
     }
 }
 

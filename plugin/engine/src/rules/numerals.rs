@@ -27,6 +27,9 @@ pub(super) const MAX_HEX_ALONE: usize = 8;
 /// Places of a skeleton that are watched; with more of them nothing is kept of it.
 pub(super) const MAX_WATCHED: usize = 32;
 
+/// Keys that are alike around an edge, which are compared one by one; with more of them nothing is kept.
+pub(super) const MAX_ALIKE: usize = 512;
+
 /// Literals with digits, and where one of them could come to stand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watched {
@@ -162,7 +165,8 @@ impl Numerals {
         let groups = groups.map(|((of_hex, around, edge), keys)| Group { of_hex, around, edge, keys });
         numerals.groups = groups.collect();
         numerals.is_blind = numerals.digits_alone.len() + numerals.long_alone.len() > MAX_DIGITS_ALONE
-            || numerals.groups.len() > usize::from(u16::MAX);
+            || numerals.groups.len() > usize::from(u16::MAX)
+            || numerals.groups.iter().any(|group| group.keys.len() > MAX_ALIKE);
         numerals
     }
 

@@ -110,11 +110,11 @@ impl Matcher {
             let was_due = std::mem::take(&mut is_due);
             state = match varies {
                 Varies::Not => self.dfa.next_state(cache, state, *byte).ok()?,
-                Varies::Digit | Varies::Number => self.by_any(DIGITS, cache, state)?,
-                Varies::Hex => self.by_any(HEX_DIGITS, cache, state)?,
+                Varies::Digit | Varies::Number => self.by_any(DIGITS, (cache, cleared), state)?,
+                Varies::Hex => self.by_any(HEX_DIGITS, (cache, cleared), state)?,
             };
             if varies == Varies::Number && !state.is_match() {
-                let next = self.by_any(DIGITS, cache, state)?;
+                let next = self.by_any(DIGITS, (cache, cleared), state)?;
                 is_due = next.is_match();
                 if next != state && !is_due {
                     return None;
@@ -132,14 +132,22 @@ impl Matcher {
         (cache.clear_count() == cleared && (end.is_match() || !is_due)).then_some(end.is_match())
     }
 
-    /// The state to which every one of some bytes leads.
-    fn by_any(&self, bytes: &[u8], cache: &mut Cache, state: LazyStateID) -> Option<LazyStateID> {
+    /// The state to which every one of some bytes leads; `None` too if the cache was cleared meanwhile (before, it was so many
+    /// times): no state may be asked any more then, because its number is another one's or nobody's.
+    fn by_any(
+        &self,
+        bytes: &[u8],
+        (cache, cleared): (&mut Cache, usize),
+        state: LazyStateID,
+    ) -> Option<LazyStateID> {
         let (first, others) = bytes.split_first()?;
         let next = self.dfa.next_state(cache, state, *first).ok()?;
         let classes = self.dfa.byte_classes();
-        let others = others.iter().filter(|byte| classes.get(**byte) != classes.get(*first));
-        let mut others = others.map(|byte| self.dfa.next_state(cache, state, *byte));
-        others.all(|other| other.ok() == Some(next)).then_some(next)
+        let mut others = others.iter().filter(|byte| classes.get(**byte) != classes.get(*first));
+        let leads_there = |byte: &u8| {
+            cache.clear_count() == cleared && self.dfa.next_state(cache, state, *byte).ok() == Some(next)
+        };
+        (others.all(leads_there) && cache.clear_count() == cleared).then_some(next)
     }
 
     /// What a byte may cost where the DFA gave up.
@@ -277,5 +285,46 @@ fn explain(error: &regex_syntax::Error) -> String {
             format!("is not a regex: {} (column {})", error.kind(), error.span().start.column)
         }
         other => format!("is not a regex: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts that lead an automaton to ever new states, some digits at their ends, until it has thrown its states away at a digit
+    /// and at an id: a state that is asked then is nobody's.
+    #[test]
+    fn states_that_were_thrown_away_while_digits_are_tried_are_not_asked() {
+        for (pattern, varies, digits) in [
+            ("a.{60}[0-4]b", Varies::Digit, "7"),
+            ("a.{60}[0-4]b", Varies::Number, "7"),
+            ("a.{60}[c-d]b", Varies::Hex, "c1"),
+        ] {
+            let matcher = Matcher::new(&[parse(pattern).unwrap()], MAX_COMPILED_BYTES).unwrap();
+            let mut caches = Caches::default();
+            let (mut random, mut unknown, mut cleared) = (0x2545_f491_4f6c_dd1du64, 0, 0);
+            for round in 0..20_000 {
+                // It gives up instead of clearing after some times.
+                if round % 500 == 0 {
+                    caches.belong_to(round + 1, 1);
+                }
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let length = 1 + (random >> 58) as usize;
+                let text: String =
+                    (0..length).map(|bit| if random >> (bit % 58) & 1 == 0 { 'a' } else { 'b' }).collect();
+                let text = text + digits;
+                let mut all = vec![Varies::Not; length];
+                all.resize(text.len(), varies);
+                let answer = caches.is_match_of_all(0, &matcher, text.as_bytes(), &all);
+                unknown += usize::from(answer.is_none());
+                assert_ne!(answer, Some(true), "{text}");
+                let count = caches.caches[0].as_ref().map_or(0, |cache| cache.clear_count());
+                cleared += usize::from(count > 0);
+            }
+            assert!(unknown > 0 && cleared > 0, "{pattern}: {unknown} unknown, {cleared} after a clearing");
+        }
     }
 }

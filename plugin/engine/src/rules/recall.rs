@@ -129,7 +129,7 @@ mod tests {
     use super::{
         super::{
             Subject,
-            numerals::{MAX_DIGITS_ALONE, MAX_HEX_ALONE, MAX_WATCHED},
+            numerals::{MAX_ALIKE, MAX_DIGITS_ALONE, MAX_HEX_ALONE, MAX_WATCHED},
             parse,
         },
         *,
@@ -257,6 +257,26 @@ mod tests {
         let kept = |set: &RuleSet| check(set, "it took 7 ms", "it took 9 ms").is_some();
         let counts = [MAX_DIGITS_ALONE, MAX_DIGITS_ALONE + 1, 10 * MAX_DIGITS_ALONE];
         assert_eq!(counts.map(|count| kept(&numbers(count))), [true, false, false]);
+    }
+
+    #[test]
+    fn with_too_many_literals_that_are_alike_nothing_is_kept() {
+        let things = |count: usize| {
+            let patterns: Vec<String> = (1_000..1_000 + count).map(|number| format!("k{number}z")).collect();
+            rules(&patterns.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let kept = |set: &RuleSet| check(set, "it took 7 ms", "it took 9 ms").is_some();
+        let counts = [MAX_ALIKE, MAX_ALIKE + 1, 10 * MAX_ALIKE];
+        assert_eq!(counts.map(|count| kept(&things(count))), [true, false, false]);
+    }
+
+    #[test]
+    fn of_literals_whose_bytes_keys_cannot_tell_apart_nothing_is_kept() {
+        let (line, id) = ("\u{16}\u{3}\u{1}405 x", "\u{7f}1a2b3c4d5 e");
+        let set = rules(&[r"\x16\x03\x01404"]);
+        assert_eq!(check(&set, line, &line.replace("405", "404")), None);
+        let set = rules(&[r"\x7fdead"]);
+        assert_eq!(check(&set, id, &id.replace("1a2b3c4d5", "dead12345")), None);
     }
 
     #[test]

@@ -141,12 +141,7 @@ fn read_options(path: &Path) -> Result<Options, String> {
         return Err(format!("{bytes} bytes, the limit is {MAX_OPTIONS_BYTES}"));
     }
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let mut table: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
-    let options = match table.remove("engine") {
-        Some(engine) => engine,
-        None => toml::Value::Table(table),
-    };
-    options.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    Options::from_toml(&text).map_err(|error| error.to_string())
 }
 
 /// Writes beside the file and renames, so that a Vector that reloads never sees half a program.

@@ -1,7 +1,7 @@
 //! Defaults < file < environment < flags, as TOML tables. The defaults are the schema: they name every key and its type.
 //! Takes texts and maps, gives one table or every fault; reads no file and no environment itself.
 
-use oddline_engine::{OPTIONS, OptionSpec};
+use oddline_engine::{Kind, OPTIONS, OptionSpec};
 use toml::{Table, Value};
 
 /// The defaults, as printed by `--print-defaults`.
@@ -151,14 +151,21 @@ fn nearest(name: &str, known: &[String]) -> String {
     }
 }
 
-/// The defaults with the engine's options filled in, each as a comment with its meaning: nothing has to be looked up.
+/// The defaults with the engine's options filled in, each as a comment with its meaning and as TOML that every shell
+/// reads: nothing has to be looked up.
 pub fn defaults_text() -> String {
     let option = |spec: &OptionSpec| {
-        let value =
-            if spec.default.is_empty() { "not set".to_owned() } else { format!("\"{}\"", spec.default) };
+        let list = || spec.default.split(',').map(Value::from).collect();
+        let value = match spec.kind {
+            _ if spec.default.is_empty() => "not set".to_owned(),
+            Kind::Text | Kind::Choice => Value::from(spec.default).to_string(),
+            Kind::Bool | Kind::Int | Kind::Float => spec.default.to_owned(),
+            Kind::List => Value::Array(list()).to_string(),
+        };
         format!("# {} = {value}\n#     {} ({})\n", spec.name, spec.doc, spec.values)
     };
     let options: String = OPTIONS.iter().map(option).collect();
     let place = "# key, annotate, detail, profile, mode, message_paths and so on: see the table of options in the README\n";
-    DEFAULTS.replace(place, &options)
+    // Of an empty list that is set, no `[[detectors.files]]` may follow.
+    DEFAULTS.replace(place, &options).replace("\nfiles = [", "\n# files = [")
 }

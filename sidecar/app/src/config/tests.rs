@@ -1,5 +1,7 @@
 //! Good and bad configurations.
 
+use engine::{OPTIONS, OptionSpec};
+
 use super::*;
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigErrors> {
@@ -35,11 +37,40 @@ fn the_defaults_are_whole_and_loopback_only() {
 #[test]
 fn the_printed_defaults_are_a_valid_file_that_changes_nothing() {
     let printed = defaults_text();
-    assert!(printed.contains("# threshold = \"0.5\"\n"), "{printed}");
-    assert_eq!(
-        format!("{:?}", load(&printed, &[], &[]).unwrap()),
-        format!("{:?}", load("", &[], &[]).unwrap())
-    );
+    let unchanged = format!("{:?}", load("", &[], &[]).unwrap());
+    assert_eq!(format!("{:?}", load(&printed, &[], &[]).unwrap()), unchanged);
+    // Each option of the engine can be had by taking the `# ` away: for the sidecar and for all who read the file.
+    let mut options = 0;
+    let all: Vec<String> = printed
+        .lines()
+        .map(|line| match line.strip_prefix("# ").and_then(|line| Some((line, line.split_once(" = ")?))) {
+            Some((line, (name, value))) if OptionSpec::find(name).is_some() && value != "not set" => {
+                options += 1;
+                line.to_owned()
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    let all = all.join("\n");
+    assert_eq!(options, OPTIONS.iter().filter(|spec| !spec.default.is_empty()).count());
+    assert_eq!(format!("{:?}", load(&all, &[], &[]).unwrap()), unchanged);
+    let engine = engine::Settings::new(&engine::Options::from_toml(&all).unwrap()).unwrap();
+    assert_eq!(engine, engine::Settings::default());
+}
+
+#[test]
+fn detectors_can_be_appended_to_the_printed_defaults() {
+    let appended = defaults_text() + "\n[[detectors.files]]\npath = \"slow.wasm\"\n";
+    assert_eq!(load(&appended, &[], &[]).unwrap().detectors.files.len(), 1);
+}
+
+#[test]
+fn what_is_logged_is_checked_with_the_rest() {
+    for (text, part) in [("foo=bar=baz", "run.log is `foo=bar=baz`: "), ("info,[", "run.log is `info,[`: ")] {
+        let faults = faults(&format!("[run]\nlog = \"{text}\""));
+        assert!(faults.len() == 1 && faults[0].starts_with(part), "{faults:?}");
+    }
+    load("[run]\nlog = \"warn,oddline_ingest=debug\"", &[], &[]).unwrap();
 }
 
 #[test]
