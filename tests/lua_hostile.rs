@@ -54,6 +54,27 @@ fn fields_past_the_limit_are_left_alone_by_name_and_pass() {
 }
 
 #[test]
+fn keys_that_pose_as_ours_behind_a_map_that_takes_all_that_is_looked_at_are_found() {
+    for options in [json!({}), json!({"annotate": "flagged"})] {
+        let host = start(options);
+        for count in [MAX_FIELDS - 2, MAX_FIELDS - 1, MAX_FIELDS, 10 * MAX_FIELDS] {
+            // A map that a rule looks into comes before all else by its name.
+            let inside: Map<String, Value> = (0..count).map(|n| (format!("f{n}"), n.into())).collect();
+            let passed = only(host.process(json!({
+                "Actor": inside, "_oddline": "m", "_oddline_detour": true, "anomaly": "mine", "message": FAULT,
+                "oddline_summary": {"kind": "v1"},
+            }).as_object().unwrap()));
+            for (key, was) in
+                [("_oddline", json!("m")), ("_oddline_detour", json!(true)), ("anomaly", json!("mine"))]
+            {
+                assert_eq!(passed[format!("{key}_original")], was, "{count}");
+            }
+            assert!(passed.get("_oddline_detour").is_none() && passed.get("_oddline").is_none(), "{count}");
+        }
+    }
+}
+
+#[test]
 fn nesting_past_the_limit_is_left_alone_and_passes() {
     let nested = |depth: usize| {
         format!(

@@ -165,6 +165,7 @@ fn state_comes_back_and_a_damaged_file_is_refused_by_name() {
             "{log:?}"
         );
         assert!(log.last().unwrap().contains("templates=0 "), "{log:?}");
+        assert_eq!(fs::read(dir.path().join("state.refused")).unwrap(), bad, "kept for whoever can mend it");
     }
 }
 

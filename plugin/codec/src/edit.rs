@@ -135,7 +135,7 @@ pub(crate) struct Pair<'k> {
 pub struct Outline {
     pub(crate) layout: Layout,
     /// Whether the visitor has seen every pair of the top level.
-    pub(crate) is_whole: bool,
+    pub is_whole: bool,
 }
 
 /// Where the pairs lie, and how many there are.

@@ -70,6 +70,8 @@ impl Detector {
 
     /// Judges one event and writes its tags, under a tag of the caller's or the event's own.
     pub fn judge(&mut self, lua: &Lua, log: Table, tag: Option<&[u8]>, now: UnixNanos) -> Option<More> {
+        // A copy that was never fetched is nobody's any more.
+        self.copied = None;
         self.look(now);
         let Ok(event) = Event::read(lua, log) else {
             self.plugin.count_unread(1);

@@ -3,6 +3,8 @@
 //! Fields are read in the order of their names, as Vector keeps them itself: Lua's own order differs from run to run,
 //! and a verdict must not. Must not know: files, clocks, what a verdict means.
 
+use std::borrow::Cow;
+
 use mlua::{Lua, Table, Value};
 use oddline_codec::{
     DETOUR_KEY, Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, TAG_KEY, TagStyle, Tags, Unreadable, json,
@@ -236,16 +238,26 @@ pub enum InPlace {}
 
 impl Format for InPlace {
     type Body = Event;
-    type Outline = ();
+    /// Whether all fields were shown.
+    type Outline = bool;
     type Out = ();
 
-    fn walk<'a>(event: &'a Event, visitor: &mut dyn Visitor<'a>) -> Result<(), Unreadable> {
-        walk(&event.lua, &event.fields, 1, &mut { MAX_FIELDS }, visitor);
-        Ok(())
+    fn walk<'a>(event: &'a Event, visitor: &mut dyn Visitor<'a>) -> Result<bool, Unreadable> {
+        let mut budget = MAX_FIELDS;
+        walk(&event.lua, &event.fields, 1, &mut budget, visitor);
+        Ok(budget > 0 && event.fields.is_whole)
     }
 
-    fn append(event: &Event, (): &(), style: &TagStyle, tags: &Tags, (): &mut ()) -> bool {
-        event.fields.is_whole && event.write(style, tags).is_ok()
+    fn unseen_marker<'a>(event: &'a Event, is_whole: &bool) -> Option<Cow<'a, [u8]>> {
+        if *is_whole {
+            return None;
+        }
+        let marker = event.log().raw_get::<mlua::String>(MARKER_KEY).ok()?;
+        Some(marker.as_bytes().to_vec().into())
+    }
+
+    fn append(event: &Event, is_whole: &bool, style: &TagStyle, tags: &Tags, (): &mut ()) -> bool {
+        *is_whole && event.write(style, tags).is_ok()
     }
 
     fn splice(event: &Event, edit: &Edit<'_>, (): &mut ()) -> Result<(), Unreadable> {

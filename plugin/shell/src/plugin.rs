@@ -33,6 +33,8 @@ pub trait Format {
     /// # Errors
     /// If the body is not one map, or cut short.
     fn walk<'a>(body: &'a Self::Body, visitor: &mut dyn Visitor<'a>) -> Result<Self::Outline, Unreadable>;
+    /// The marker, if the record has one behind the fields that the walk has shown.
+    fn unseen_marker<'a>(body: &'a Self::Body, outline: &Self::Outline) -> Option<Cow<'a, [u8]>>;
     /// Writes the record with tags added, if none of its keys is reserved and the outline says enough; else `false`,
     /// and nothing written.
     fn append(
@@ -64,6 +66,10 @@ impl Format for Msgpack {
         msgpack::walk(body, visitor)
     }
 
+    fn unseen_marker<'a>(body: &'a [u8], outline: &Outline) -> Option<Cow<'a, [u8]>> {
+        if outline.is_whole { None } else { msgpack::read_marker(body).map(Cow::Borrowed) }
+    }
+
     fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
         msgpack::append(body, outline, style, tags, out)
     }
@@ -88,6 +94,10 @@ impl Format for Json {
 
     fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
         json::walk(body, visitor)
+    }
+
+    fn unseen_marker<'a>(body: &'a [u8], outline: &Outline) -> Option<Cow<'a, [u8]>> {
+        if outline.is_whole { None } else { json::read_marker(body) }
     }
 
     fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
@@ -199,7 +209,8 @@ impl Plugin {
         let read = F::walk(body, &mut reading);
         let (marker, poses, record) = (reading.marker, reading.poses, reading.picking.finish());
         let outcome = read.and_then(|outline| {
-            if let Some(marker) = marker {
+            // Ours stands last: behind all that was shown of a record with very many fields.
+            if let Some(marker) = marker.or_else(|| F::unseen_marker(body, &outline)) {
                 if self.verifies::<F>(tag, &record.message, body, &marker) {
                     F::splice(body, &Edit::remove(&self.style, &[MARKER_KEY]), out)?;
                     let counters = self.engine.counters_mut();
@@ -232,7 +243,8 @@ impl Plugin {
             return None;
         }
         let last = *self.last_summary.get_or_insert(now);
-        if now.0.saturating_sub(last.0) < self.summary_nanos {
+        // A clock that was set back begins a new interval.
+        if (0..self.summary_nanos).contains(&now.0.saturating_sub(last.0)) {
             return None;
         }
         self.last_summary = Some(now);
@@ -385,5 +397,83 @@ impl<'a> Visitor<'a> for Reading<'_, 'a> {
         } else {
             self.picking.scalar(key, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oddline_engine::{Options, Status};
+
+    use super::*;
+
+    const NOW: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
+
+    fn plugin() -> (Plugin, Secret) {
+        let secret = || Secret::parse(&[b'7'; 64]).unwrap();
+        let options = Options { advice_dir: Some("unused".to_owned()), ..Options::default() };
+        let mut plugin = Plugin::new(Settings::new(&options).unwrap());
+        let rules = Some(Arc::new(RuleSet::builtin()));
+        plugin.apply(Changes { rules, secret: Some(secret()), alive: true, ..Changes::default() });
+        (plugin, secret())
+    }
+
+    /// What the sidecar makes of a pending record.
+    fn confirm<F>(plugin: &Plugin, secret: &Secret, message: &[u8], body: &[u8]) -> Vec<u8>
+    where
+        F: Format<Body = [u8], Out = Vec<u8>>,
+    {
+        let pending = F::read_tags(body, plugin.pending_style()).unwrap();
+        let tags = Tags { status: Some(Status::Confirmed), ..pending };
+        let marker = marker::sign(secret, b"app", message, tags.template_id, tags.level, Status::Confirmed);
+        let edit =
+            Edit { remove: &[&plugin.style.key], marker: Some(&marker), ..Edit::tag(&plugin.style, &tags) };
+        let mut out = Vec::new();
+        F::splice(body, &edit, &mut out).unwrap();
+        out
+    }
+
+    fn comes_home<F: Format<Body = [u8], Out = Vec<u8>>>(make: impl Fn(&[(String, &str)]) -> Vec<u8>) {
+        let message = "CRITICAL: Failed to connect to primary database after 5 retries.";
+        for fields in [2, 1_022, 1_023, 1_024, 10_240] {
+            let (mut plugin, secret) = plugin();
+            let mut record = vec![("message".to_owned(), message)];
+            record.extend((1..fields).map(|number| (format!("f{number}"), "x")));
+            let (mut pending, mut home) = (Vec::new(), Vec::new());
+            let outcome = plugin.record::<F>(b"app", &make(&record), NOW, &mut pending);
+            assert!(matches!(outcome, Outcome::Judged(verdict) if verdict.is_pending()), "{fields}");
+            let back = confirm::<F>(&plugin, &secret, message.as_bytes(), &pending);
+            let outcome = plugin.record::<F>(b"app", &back, NOW, &mut home);
+            assert_eq!(outcome, Outcome::Returned, "{fields} fields");
+            let tags = F::read_tags(&home, &plugin.style).unwrap();
+            assert_eq!(tags.status, Some(Status::Confirmed), "{fields}");
+            assert_eq!((plugin.counters().returned, plugin.counters().forged), (1, 0), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_record_comes_home_however_many_fields_it_has() {
+        comes_home::<Json>(|fields| {
+            let pairs = fields.iter().map(|(key, value)| format!("\"{key}\":\"{value}\""));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(",")).into_bytes()
+        });
+        comes_home::<Msgpack>(|fields| {
+            let mut body = vec![0xdf];
+            body.extend((fields.len() as u32).to_be_bytes());
+            for text in fields.iter().flat_map(|(key, value)| [key.as_str(), value]) {
+                body.push(0xd9);
+                body.push(text.len() as u8);
+                body.extend(text.as_bytes());
+            }
+            body
+        });
+    }
+
+    #[test]
+    fn summaries_go_on_when_the_clock_is_set_back() {
+        let (mut plugin, _) = plugin();
+        let mut is_due = |seconds: i64| plugin.summary(UnixNanos(seconds * 1_000_000_000)).is_some();
+        let interval = i64::try_from(Settings::default().summary_interval_seconds()).unwrap();
+        assert_eq!([10_000, 10_000 + interval - 1, 10_000 + interval].map(&mut is_due), [false, false, true]);
+        assert_eq!([50, 50, 50 + interval - 1, 50 + interval].map(&mut is_due), [true, false, false, true]);
     }
 }

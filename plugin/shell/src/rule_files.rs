@@ -21,11 +21,33 @@ pub const MAX_RULE_FOLDER_ENTRIES: usize = 4_096;
 /// Endings by which a rule file in a folder is known; others (backups, notes) are left alone.
 pub const RULE_ENDINGS: [&str; 3] = ["toml", "rules", "txt"];
 
-/// Size and time of change of one file; `None` if it is not there. What decides whether it is read again.
-pub(crate) type Stamp = Option<(u64, Option<SystemTime>)>;
+/// What decides whether a file is read again; `None` if it is not there.
+pub(crate) type Stamp = Option<About>;
+
+/// Size and time of change of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    /// When its mode or owner changed, where the system says so: it may be readable now.
+    changed: (i64, i64),
+}
+
+impl About {
+    fn of(meta: &fs::Metadata) -> About {
+        #[cfg(unix)]
+        let changed = {
+            use std::os::unix::fs::MetadataExt as _;
+            (meta.ctime(), meta.ctime_nsec())
+        };
+        #[cfg(not(unix))]
+        let changed = (0, 0);
+        About { bytes: meta.len(), modified: meta.modified().ok(), changed }
+    }
+}
 
 pub(crate) fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()))
+    fs::metadata(path).ok().as_ref().map(About::of)
 }
 
 /// A rule file as it was when it was found. Equal to another look at it if it has not changed since.
@@ -74,16 +96,13 @@ pub fn rule_files(path: &Path) -> io::Result<Vec<RuleFile>> {
         if about.as_ref().is_ok_and(|about| !about.is_file()) {
             continue;
         }
-        files.push(RuleFile {
-            stamp: about.ok().map(|about| (about.len(), about.modified().ok())),
-            path: file,
-        });
+        files.push(RuleFile { stamp: about.ok().as_ref().map(About::of), path: file });
         if files.len() > MAX_RULE_FILES {
             return Err(io::Error::other(format!("more than {MAX_RULE_FILES} rule files; join some")));
         }
     }
     files.sort_by(|left, right| left.path.cmp(&right.path));
-    let sizes = files.iter().map(|file| file.stamp.map_or(0, |(bytes, _)| bytes));
+    let sizes = files.iter().map(|file| file.stamp.map_or(0, |about| about.bytes));
     let bytes = sizes.fold(0_u64, u64::saturating_add);
     if bytes > MAX_RULE_BYTES as u64 {
         return Err(io::Error::other(format!(

@@ -79,16 +79,28 @@ impl StateFile {
         self.interval_nanos > 0
     }
 
-    /// Gives a new plugin what was saved. `Ok(false)`: there is nothing yet.
+    /// Gives a new plugin what was saved. `Ok(false)`: there is nothing yet. A file that cannot be used is kept as
+    /// `<state_file>.refused`, because the next save would replace it: it may be of a newer version, or mended.
     ///
     /// # Errors
     /// One line that names the file and what is wrong with it; the plugin is then as it was.
     pub fn restore(&self, plugin: &mut Plugin) -> Result<bool, String> {
-        match read_limited(&self.path, self.keeping.limit) {
-            Ok(bytes) => plugin.restore(&bytes).map(|()| true).map_err(|error| self.line(&error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.line(&error.to_string())),
-        }
+        let fault = match read_limited(&self.path, self.keeping.limit) {
+            Ok(bytes) => match plugin.restore(&bytes) {
+                Ok(()) => return Ok(true),
+                Err(error) => error,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => error.to_string(),
+        };
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(".refused");
+        let kept = match fs::rename(&self.path, &aside) {
+            Ok(()) => format!("; kept as {}", Path::new(&aside).display()),
+            // A place that cannot be written to is told when it is to be saved.
+            Err(_) => String::new(),
+        };
+        Err(self.line(&(fault + &kept)))
     }
 
     /// Whether there is a step to take: one is under way, or the interval is over and records have come since.
@@ -303,6 +315,9 @@ mod tests {
         fs::write(&path, vec![b'x'; 1_001]).unwrap();
         let small = StateFile::new(&settings, Keeping { limit: 1_000, ..KEEPING }).unwrap();
         let error = small.restore(&mut Plugin::new(settings)).unwrap_err();
-        assert!(error.ends_with("state: file has more than 1000 bytes"), "{error}");
+        let kept = dir.path().join("state.refused");
+        let told = format!("state: file has more than 1000 bytes; kept as {}", kept.display());
+        assert!(error.ends_with(&told), "{error}");
+        assert!(fs::read(kept).unwrap().len() == 1_001 && !path.exists());
     }
 }

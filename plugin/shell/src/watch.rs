@@ -4,6 +4,7 @@
 //! between two records. A file that does not check out costs one notice; what was read last stays in use.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,8 +23,12 @@ use crate::{
 
 /// A heartbeat older than this closes the detour (and one that far in the future is not believed).
 pub const HEARTBEAT_TTL_NANOS: u64 = 3_000_000_000;
+/// Most lines that wait to be told; what is more is lost, and one line says so.
+const MAX_NOTICES: usize = 100;
 /// Most problems of rule files that are told one by one.
 const MAX_TOLD_PROBLEMS: usize = 20;
+/// Longest file with a secret.
+const MAX_SECRET_BYTES: usize = 256;
 
 /// What one look at the files found.
 #[derive(Debug, Default)]
@@ -56,7 +61,63 @@ impl Changes {
         self.secret = later.secret.or(self.secret.take());
         self.host = later.host.or(self.host.take());
         self.alive = later.alive;
-        self.notices.extend(later.notices);
+        for notice in later.notices {
+            match self.notices.len() {
+                ..MAX_NOTICES => self.notices.push(notice),
+                MAX_NOTICES => self.notices.push("more was to be told while no records came".to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One file of the advice directory, and what it was when it was read last.
+#[derive(Debug, Default)]
+struct Seen {
+    stamp: Stamp,
+    /// What was told of it last: the same is told once.
+    told: Option<String>,
+}
+
+impl Seen {
+    /// What is in the file, if it has changed; `None` too if that cannot be used, which is told.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        dir: &Path,
+        limit: usize,
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+        notices: &mut Vec<String>,
+    ) -> Option<T> {
+        let path = dir.join(name);
+        let stamp = stamp(&path);
+        if stamp == self.stamp {
+            return None;
+        }
+        let read = match stamp {
+            None => Ok(None),
+            Some(_) => read_limited(&path, limit).map(Some),
+        };
+        // What the system keeps from us now it may give at the next look; what is in the file stays as it is.
+        if read.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::Other) {
+            self.stamp = stamp;
+        }
+        let parsed =
+            read.map_err(|error| error.to_string()).and_then(|bytes| bytes.as_deref().map(parse).transpose());
+        match parsed {
+            Ok(content) => {
+                self.told = None;
+                content
+            }
+            Err(error) => {
+                let line = format!("{name} {}: {error}; the last good one stays", path.display());
+                if self.told.as_ref() != Some(&line) {
+                    notices.push(line.clone());
+                    self.told = Some(line);
+                }
+                None
+            }
+        }
     }
 }
 
@@ -69,8 +130,8 @@ pub struct Watch {
     /// The rule files at the last look that read them, or why there were none.
     seen_rules: Option<Result<Vec<RuleFile>, String>>,
     have_user_rules: bool,
-    seen_advice: Stamp,
-    seen_secret: Stamp,
+    advice: Seen,
+    secret: Seen,
     /// Not known before the first look.
     was_alive: Option<bool>,
     has_told_host: bool,
@@ -85,8 +146,8 @@ impl Watch {
             advice_dir: settings.advice_dir().map(PathBuf::from),
             seen_rules: None,
             have_user_rules: false,
-            seen_advice: None,
-            seen_secret: None,
+            advice: Seen::default(),
+            secret: Seen::default(),
             was_alive: None,
             has_told_host: false,
         }
@@ -105,8 +166,12 @@ impl Watch {
         }
         self.poll_rules(&mut changes);
         if let Some(dir) = self.advice_dir.clone() {
-            self.poll_advice(&dir.join("advice"), &mut changes);
-            self.poll_secret(&dir.join("secret"), &mut changes);
+            let notices = &mut changes.notices;
+            let parse = |bytes: &[u8]| Advice::parse(bytes).map_err(|error| error.to_string());
+            let advice = self.advice.read("advice", &dir, MAX_ADVICE_BYTES, parse, notices);
+            changes.advice = advice.map(|advice| Arc::new(AdviceTable::new(advice)));
+            let parse = |bytes: &[u8]| Secret::parse(bytes).map_err(|error| error.to_string());
+            changes.secret = self.secret.read("secret", &dir, MAX_SECRET_BYTES, parse, notices);
             changes.alive = heartbeat(&dir.join("heartbeat"), now);
             let before = self.was_alive.replace(changes.alive);
             if before != Some(changes.alive) {
@@ -171,42 +236,6 @@ impl Watch {
         self.seen_rules = Some(listed);
         problems.append(&mut notes);
         tell(problems, &mut changes.notices);
-    }
-
-    fn poll_advice(&mut self, path: &Path, changes: &mut Changes) {
-        let seen = stamp(path);
-        if seen == self.seen_advice {
-            return;
-        }
-        self.seen_advice = seen;
-        if seen.is_none() {
-            return;
-        }
-        let read = read_limited(path, MAX_ADVICE_BYTES).map_err(|error| error.to_string());
-        match read.and_then(|bytes| Advice::parse(&bytes).map_err(|error| error.to_string())) {
-            Ok(advice) => changes.advice = Some(Arc::new(AdviceTable::new(advice))),
-            Err(error) => {
-                changes.notices.push(format!("advice {}: {error}; the last good one stays", path.display()))
-            }
-        }
-    }
-
-    fn poll_secret(&mut self, path: &Path, changes: &mut Changes) {
-        let seen = stamp(path);
-        if seen == self.seen_secret {
-            return;
-        }
-        self.seen_secret = seen;
-        if seen.is_none() {
-            return;
-        }
-        let read = read_limited(path, 256).map_err(|error| error.to_string());
-        match read.and_then(|bytes| Secret::parse(&bytes).map_err(|error| error.to_string())) {
-            Ok(secret) => changes.secret = Some(secret),
-            Err(error) => {
-                changes.notices.push(format!("secret {}: {error}; the last good one stays", path.display()))
-            }
-        }
     }
 }
 
@@ -296,6 +325,57 @@ mod tests {
         assert_eq!(beat(None), "");
         assert!(beat(Some(0)).ends_with(" for 3 s; records are judged in the plugin"));
         assert_eq!(beat(None), "");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_when_it_can_be_and_told_once() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("secret"), dir.path().join("target"));
+        let mut watch = watch(&Options { advice_dir: text(dir.path()), ..Options::default() });
+        watch.poll(NOW);
+        // A folder can be looked at but not read, by whoever runs this.
+        fs::create_dir(&target).unwrap();
+        symlink(&target, &path).unwrap();
+        let changes = watch.poll(NOW);
+        assert!(changes.secret.is_none() && changes.notices.len() == 1, "{:?}", changes.notices);
+        assert!(changes.notices[0].starts_with(&format!("secret {}: ", path.display())));
+        assert_eq!(watch.poll(NOW).notices, [""; 0], "told once");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "7".repeat(64)).unwrap();
+        assert!(watch.poll(NOW).secret.is_some());
+        assert!(watch.poll(NOW).secret.is_none(), "nothing new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_change_of_mode_is_a_change() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        fs::write(&path, "7".repeat(64)).unwrap();
+        let before = stamp(&path);
+        assert_eq!(stamp(&path), before);
+        // The clock of the file system may tick slowly.
+        let is_seen = (0..10_000).any(|turn| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600 + turn % 2)).unwrap();
+            stamp(&path) != before
+        });
+        assert!(is_seen);
+    }
+
+    #[test]
+    fn what_waits_to_be_told_is_bounded() {
+        let told = |count: usize| {
+            let mut changes = Changes::default();
+            for number in 0..count {
+                changes.merge(Changes { notices: vec![number.to_string()], ..Changes::default() });
+            }
+            changes.notices.len()
+        };
+        let counts = [MAX_NOTICES, MAX_NOTICES + 1, 10 * MAX_NOTICES];
+        assert_eq!(counts.map(told), [MAX_NOTICES, MAX_NOTICES + 1, MAX_NOTICES + 1]);
     }
 
     #[test]

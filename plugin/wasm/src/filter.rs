@@ -171,7 +171,9 @@ impl Running {
     fn carry_summary(&mut self, text: &[u8], verdict: &Verdict, now: UnixNanos, out: &mut Vec<u8>) {
         let Some((summary, since)) = &self.waiting else { return };
         if !verdict.is_pending() {
-            if !self.plugin.is_open() || now.0.saturating_sub(since.0) < self.patience_nanos {
+            // A clock that was set back does not make it wait until it has caught up.
+            let is_early = (0..self.patience_nanos).contains(&now.0.saturating_sub(since.0));
+            if !self.plugin.is_open() || is_early {
                 return;
             }
             // No questionable record for a whole interval: this one goes, as what it is, to carry the summary.
