@@ -252,7 +252,7 @@ impl Format for InPlace {
         if *is_whole {
             return None;
         }
-        let marker = event.log().raw_get::<mlua::String>(MARKER_KEY).ok()?;
+        let marker = event.log().raw_get::<mlua::LuaString>(MARKER_KEY).ok()?;
         Some(marker.as_bytes().to_vec().into())
     }
 

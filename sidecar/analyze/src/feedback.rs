@@ -93,7 +93,7 @@ impl Analyzer {
         &self,
         change: impl FnOnce(&mut Feedback) -> Result<(), crate::operate::Refused>,
     ) -> Result<(), crate::operate::Refused> {
-        let _saving = self.shared.saving_feedback.lock().await;
+        let _saving = self.shared.saving_notes.lock().await;
         let mut feedback = self.shared.feedback().clone();
         feedback.forget_expired(self.shared.now_seconds());
         change(&mut feedback)?;

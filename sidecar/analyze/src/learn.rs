@@ -8,6 +8,7 @@ use oddline_engine::{Body, Engine, Record, UnixNanos, Verdict};
 use crate::{
     Analyzer,
     ports::{Answer, BackendError, Learned, Teacher},
+    publish::Ground,
     seeds,
 };
 
@@ -64,7 +65,7 @@ impl Analyzer {
                     .filter(|template| taught.insert(template.id))
                     .map(|template| (template.id, Arc::from(template.text)))
                     .collect();
-                shared.make_known(fresh).await?;
+                shared.make_known(fresh, Ground::Taught).await?;
             }
         }
         drop(learning);

@@ -32,6 +32,7 @@ pub mod ports;
 mod publish;
 mod rates;
 mod reach;
+pub mod reported;
 pub mod rows;
 mod screen;
 mod seeds;
@@ -71,6 +72,7 @@ use crate::{
         Analysis, BackendError, Clock, Conditions, Detectors, Embedder, Received, Seen, StateStore,
         VectorIndex,
     },
+    publish::Ground,
     rates::Rates,
     screen::Screen,
     templates::Templates,
@@ -102,7 +104,7 @@ pub struct Analyzer {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// What all tasks of one analysis share. No lock in here but the last two is held across an `.await`.
+/// What all tasks of one analysis share. No lock in here but the last three is held across an `.await`.
 struct Shared {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -126,10 +128,14 @@ struct Shared {
     findings: broadcast::Sender<Arc<Judged>>,
     /// Held for one finding.
     recent: Mutex<Findings>,
-    /// Held while lines are learned. The one lock that is held across `.await`; upkeep only tries it.
+    /// Engines beside the one that screens and the one that learns.
+    engines: Arc<Semaphore>,
+    /// Held while lines are learned; upkeep only tries it.
     learning: tokio::sync::Mutex<Option<Learner>>,
-    /// Held while feedback is saved, so that the last word is the one that is kept.
-    saving_feedback: tokio::sync::Mutex<()>,
+    /// Held while what operators have said is saved, so that the last word is the one that is kept.
+    saving_notes: tokio::sync::Mutex<()>,
+    /// Held while the index and the memory of templates change together, so that what is under way undoes no report.
+    changing_known: tokio::sync::Mutex<()>,
 }
 
 /// The similarity threshold in force, and what may move it.
@@ -155,6 +161,7 @@ impl Analyzer {
     pub async fn open(settings: Settings, ports: Ports, engine: Engine) -> Result<Analyzer, BackendError> {
         let saved = ports.state.load_templates(settings.max_templates).await?;
         let feedback = feedback::load(&*ports.state).await?;
+        let reported = reported::load(&*ports.state).await?;
         let (intake, tickets) = Intake::new(settings.queue_templates);
         let breaker = |what| {
             Breaker::new(what, settings.backend_timeout, settings.breaker_failures, settings.breaker_open)
@@ -169,7 +176,7 @@ impl Analyzer {
             intake,
             embed: Embed::new(ports.embedder, breaker("embedder")),
             compare: Compare::new(ports.index, breaker("vector index")),
-            templates: Mutex::new(Templates::new(settings.max_templates, saved)),
+            templates: Mutex::new(Templates::new(settings.max_templates, saved, reported)),
             earning: Mutex::new(Earning::new(&settings)),
             calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 0, at: 0 }),
             plugins: Mutex::default(),
@@ -177,8 +184,10 @@ impl Analyzer {
             events: Events::default(),
             findings: broadcast::Sender::new(BROADCAST),
             recent: Mutex::default(),
+            engines: Arc::new(Semaphore::new(seeds::MAX_ENGINES)),
             learning: tokio::sync::Mutex::default(),
-            saving_feedback: tokio::sync::Mutex::default(),
+            saving_notes: tokio::sync::Mutex::default(),
+            changing_known: tokio::sync::Mutex::default(),
             settings,
         });
         shared.calibrate().await;
@@ -198,7 +207,7 @@ impl Analyzer {
     /// # Errors
     /// If the embedder, the index or the store fails; what was made known before stays so.
     pub async fn teach(&self, templates: Vec<(TemplateId, Arc<str>)>) -> Result<usize, BackendError> {
-        let taught = self.shared.make_known(templates).await?;
+        let taught = self.shared.make_known(templates, Ground::Taught).await?;
         self.shared.events.templates_taught(taught);
         self.shared.calibrate().await;
         Ok(taught)

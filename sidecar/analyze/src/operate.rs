@@ -67,9 +67,12 @@ impl Analyzer {
     ) -> impl Future<Output = Result<Verdict, BackendError>> + Send + use<'a> {
         let also = self.shared.conditions().and_then(|conditions| conditions.best(record.tag, body));
         async move {
-            let mut engine = seeds::engine(&self.shared).await?;
+            let mut beside = seeds::beside(&self.shared).await?;
+            let engine = &mut beside.engine;
             let local = engine.observe_with(&record, also, UnixNanos(self.shared.clock.unix_nanos()));
-            let template = local.template.clone().unwrap_or_else(|| engine_text(&mut engine, &record));
+            let template = local.template.clone().unwrap_or_else(|| engine_text(engine, &record));
+            // Judging may take long, and others wait for their engine.
+            drop(beside);
             let local = Verdict { template: Some(template), status: Some(Status::Pending), ..local };
             let source = String::from_utf8_lossy(record.tag).into();
             let verdict = self.shared.judge(vec![Received { source, local }], Vec::new()).await.pop();
@@ -82,10 +85,10 @@ impl Analyzer {
     /// # Errors
     /// Only if the runtime is ending.
     pub async fn template_of(&self, message: &[u8]) -> Result<(TemplateId, Arc<str>), BackendError> {
-        let mut engine = seeds::engine(&self.shared).await?;
+        let mut beside = seeds::beside(&self.shared).await?;
         let record = Record::from_line(b"operator", message);
-        engine.observe(&record, UnixNanos(0));
-        let text = engine_text(&mut engine, &record);
+        beside.engine.observe(&record, UnixNanos(0));
+        let text = engine_text(&mut beside.engine, &record);
         Ok((TemplateId::of(&text), text))
     }
 
@@ -117,6 +120,7 @@ impl Analyzer {
     /// If the index fails.
     pub async fn report(&self, text: &Arc<str>) -> Result<(), BackendError> {
         let id = TemplateId::of(text);
+        let _changing = self.shared.changing_known.lock().await;
         self.shared.compare.remove(&[id]).await?;
         self.shared.templates().reported(id, text, self.shared.now_seconds());
         self.shared.calibration.lock().unwrap_or_else(PoisonError::into_inner).changes += 1;

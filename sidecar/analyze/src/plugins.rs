@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oddline_engine::{Counters, Summary};
+use oddline_engine::{BARE_COUNTS, Counters, Summary};
 
 use crate::{events::Figure, head};
 
@@ -54,9 +54,12 @@ pub(crate) struct Plugins {
 
 impl Plugins {
     pub(crate) fn report(&mut self, summary: &Summary) {
-        let node = head(&summary.node, MAX_SOURCE_BYTES);
-        let known = self.last.contains_key(node) || self.last.len() < MAX_NODES;
-        self.last.insert(if known { node } else { "_other" }.into(), summary.counters);
+        // Who only counts records has no counters of its own, and no node.
+        if summary.kind != BARE_COUNTS {
+            let node = head(&summary.node, MAX_SOURCE_BYTES);
+            let known = self.last.contains_key(node) || self.last.len() < MAX_NODES;
+            self.last.insert(if known { node } else { "_other" }.into(), summary.counters);
+        }
         for template in &summary.templates {
             let name = head(&template.source, MAX_SOURCE_BYTES);
             let known = self.sources.contains_key(name) || self.sources.len() < MAX_SOURCES;
@@ -68,11 +71,13 @@ impl Plugins {
     pub(crate) fn figures(&self) -> Vec<Figure> {
         // A name at a time, as they are written.
         let mut figures = Vec::new();
+        // A node without a name may stand alone without a label, but not beside others: it would be taken for all.
+        let alone = self.last.len() == 1;
         for (name, help, of) in COUNTERS {
             figures.extend(self.last.iter().map(|(node, last)| Figure {
                 name: (*name).into(),
                 help,
-                label: (!node.is_empty()).then(|| ("node", node.to_string())),
+                label: (!alone || !node.is_empty()).then(|| ("node", node.to_string())),
                 counter: false,
                 value: of(last),
             }));
@@ -126,5 +131,27 @@ mod tests {
         let figures = plugins.figures().into_iter().filter(|figure| figure.name == "plugin_records");
         let told: Vec<_> = figures.map(|figure| (figure.label.unwrap().1, figure.value)).collect();
         assert_eq!(told, [("a".to_owned(), 3), ("b".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn who_only_counts_records_is_no_node() {
+        let mut plugins = Plugins::default();
+        let counters = Counters { records: 7, ..Counters::default() };
+        plugins.report(&Summary { node: "a".into(), counters, ..Summary::default() });
+        plugins.report(&Summary { kind: BARE_COUNTS.into(), ..summary("vector".into()) });
+        let figures = plugins.figures();
+        let nodes: Vec<_> = figures.iter().filter(|figure| figure.name == "plugin_records").collect();
+        assert_eq!((nodes.len(), nodes[0].value), (1, 7));
+        assert_eq!(nodes[0].label, Some(("node", "a".to_owned())));
+        assert!(figures.iter().any(|figure| figure.name == "source_records" && figure.value == 3));
+    }
+
+    #[test]
+    fn a_node_without_a_name_hides_no_other() {
+        let mut plugins = Plugins::default();
+        plugins.report(&Summary::default());
+        assert!(plugins.figures().iter().all(|figure| figure.label.is_none()));
+        plugins.report(&Summary { node: "a".into(), ..Summary::default() });
+        assert!(plugins.figures().iter().all(|figure| figure.label.is_some()));
     }
 }

@@ -127,7 +127,8 @@ pub struct TemplateState {
 
 /// Durable state of one sidecar.
 pub trait StateStore: Send + Sync {
-    /// All templates, most recently seen first, at most `limit`.
+    /// All templates, most recently seen first. If there are more than `limit`: the exceptions, then those most recently
+    /// seen, as many as that.
     fn load_templates(&self, limit: usize) -> Answer<'_, Vec<TemplateState>>;
     /// Adds or replaces rows, in one transaction.
     fn save_templates(&self, rows: Vec<TemplateState>) -> Answer<'_, ()>;

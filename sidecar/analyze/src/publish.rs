@@ -24,6 +24,15 @@ const CALIBRATE_SECONDS: u64 = 10;
 /// A threshold that moves by less than this reopens no verdict.
 const STEP: f32 = 0.01;
 
+/// Why templates become known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// An operator says so.
+    Taught,
+    /// They came often and for long, which is worth nothing once a rule or an operator has spoken against them.
+    Earned,
+}
+
 impl Shared {
     pub(crate) fn now_seconds(&self) -> u64 {
         u64::try_from(self.clock.unix_nanos() / 1_000_000_000).unwrap_or(0)
@@ -71,6 +80,7 @@ impl Shared {
     pub(crate) async fn make_known(
         &self,
         templates: Vec<(TemplateId, Arc<str>)>,
+        ground: Ground,
     ) -> Result<usize, BackendError> {
         let mut made = 0;
         for some in templates.chunks(MAX_EMBED_BATCH) {
@@ -88,6 +98,9 @@ impl Shared {
                     Err((_, error)) => return Err(error),
                 }
             }
+            let _changing = self.changing_known.lock().await;
+            // Embedding takes its time, and meanwhile one may have been reported.
+            known.retain(|known| self.may_become_known(known.id, ground));
             let names: Vec<_> = known.iter().map(|known| (known.id, known.text.clone())).collect();
             self.compare.upsert(known).await?;
             made += names.len();
@@ -98,6 +111,10 @@ impl Shared {
             self.calibration.lock().unwrap_or_else(PoisonError::into_inner).changes += names.len();
         }
         Ok(made)
+    }
+
+    fn may_become_known(&self, id: TemplateId, ground: Ground) -> bool {
+        ground == Ground::Taught || self.templates().may_earn(id, self.now_seconds())
     }
 
     /// What happens once a second beside the records: earned templates, a new threshold, saving.
@@ -111,10 +128,11 @@ impl Shared {
             drop(learning.take_if(|learner| learner.is_idle(now)));
         }
         self.pass_time();
-        let earned = self.earning.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EMBED_BATCH);
+        let mut earned = self.earning.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EMBED_BATCH);
+        earned.retain(|earned| self.may_become_known(earned.id, Ground::Earned));
         if !earned.is_empty() {
             let templates = earned.iter().map(|earned| (earned.id, earned.text.clone())).collect();
-            match self.make_known(templates).await {
+            match self.make_known(templates, Ground::Earned).await {
                 Ok(count) => self.events.templates_earned(count),
                 Err(_) => self.earning.lock().unwrap_or_else(PoisonError::into_inner).put_back(earned),
             }
@@ -150,10 +168,11 @@ impl Shared {
 
     /// Saves what is new, as far as the store takes it. Gives whether everything is saved.
     pub(crate) async fn save(&self) -> bool {
+        let reports = self.save_reports().await;
         loop {
             let rows = self.templates().take_unsaved(SAVED_AT_ONCE);
             if rows.is_empty() {
-                return true;
+                return reports;
             }
             if let Err(error) = self.state.save_templates(rows.clone()).await {
                 self.templates().not_saved(&rows);

@@ -7,7 +7,8 @@ use crate::{
     ports::{Leaf, Seen},
 };
 
-/// Most bytes of keys and text that a detector is shown of a record, its message in front.
+/// Most bytes of keys and text that a detector is shown of a record, its message in front. Every leaf has all keys that
+/// lead to it, and each of them counts with what it takes in memory: with many leaves far down they are the most of it.
 pub const MAX_BYTES: usize = 64 << 10;
 /// Most leaves of a record.
 pub const MAX_FIELDS: usize = 1_024;
@@ -53,13 +54,13 @@ impl Leaves<'_> {
     }
 
     fn push(&mut self, key: Option<&[u8]>, leaf: Leaf) {
-        let mut path = self.path.clone();
-        path.extend(key.map(|key| String::from_utf8_lossy(key).into_owned()));
+        let key = key.map(String::from_utf8_lossy);
+        let keys = self.path.iter().map(String::as_str).chain(key.as_deref());
         let text = if let Leaf::Text(text) = &leaf { text.len() } else { 0 };
-        let bytes = path.iter().map(String::len).sum::<usize>() + text;
+        let bytes = keys.clone().map(|key| size_of::<String>() + key.len()).sum::<usize>() + text;
         if bytes <= self.left && self.fields.len() < MAX_FIELDS {
             self.left -= bytes;
-            self.fields.push((path, leaf));
+            self.fields.push((keys.map(str::to_owned).collect(), leaf));
         }
     }
 }
@@ -188,7 +189,9 @@ mod tests {
             let seen = see(|visitor| (0..given).for_each(|_| visitor.scalar(b"n", Scalar::Int(1))));
             assert_eq!(seen.fields.len(), kept);
         }
-        for (bytes, kept) in [(MAX_BYTES - 6, 2), (MAX_BYTES - 5, 1), (10 * MAX_BYTES, 1)] {
+        // Three keys, of six bytes in all.
+        let keys = 3 * size_of::<String>() + 6;
+        for (bytes, kept) in [(MAX_BYTES - keys, 2), (MAX_BYTES - keys + 1, 1), (10 * MAX_BYTES, 1)] {
             let long = "x".repeat(bytes);
             let seen = see(|visitor| {
                 if visitor.enter(b"k") {
@@ -213,5 +216,17 @@ mod tests {
         });
         assert!(seen.fields.iter().all(|(path, _)| path.len() <= MAX_DEPTH));
         assert_eq!(seen.fields.len(), 2);
+    }
+
+    #[test]
+    fn many_leaves_far_down_take_no_more_than_the_limit() {
+        let seen = see(|visitor| {
+            let entered = (1..MAX_DEPTH).take_while(|_| visitor.enter(b"")).count();
+            (0..MAX_FIELDS).for_each(|_| visitor.scalar(b"n", Scalar::Int(1)));
+            (0..entered).for_each(|_| visitor.leave());
+        });
+        let keys = seen.fields.iter().flat_map(|(path, _)| path);
+        let bytes: usize = keys.map(|key| size_of::<String>() + key.len()).sum();
+        assert!(!seen.fields.is_empty() && bytes <= MAX_BYTES, "{bytes}");
     }
 }

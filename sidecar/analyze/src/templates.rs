@@ -14,6 +14,7 @@ use crate::{
     names::Names,
     operate::{Excepted, Exception},
     ports::TemplateState,
+    reported::Reported,
 };
 
 /// Bytes of template text remembered in all, so that long lines cannot make a bounded number of rows large.
@@ -26,6 +27,8 @@ pub(crate) const MAX_EXCEPTION_BYTES: usize = 8 << 10;
 const MAX_NEAREST_BYTES: usize = 256;
 /// Seconds for which "unlike anything known" counts: what is known grows, so it is looked up again.
 const ANOMALOUS_FOR: u64 = 900;
+/// Seconds for which a verdict counts that may be outdated at once.
+const LOOK_AGAIN: u64 = 60;
 /// Seconds for which "like a known one" counts.
 const LIKE_FOR: u64 = 6 * 3_600;
 
@@ -40,10 +43,12 @@ pub(crate) struct Templates {
     /// Rows that differ from what was last taken for tables.
     untold: BTreeSet<TemplateId>,
     names: Names,
+    /// Outlive their rows.
+    reported: Reported,
 }
 
 impl Templates {
-    pub(crate) fn new(max_rows: usize, saved: Vec<TemplateState>) -> Self {
+    pub(crate) fn new(max_rows: usize, saved: Vec<TemplateState>, reported: Reported) -> Self {
         let mut templates = Templates {
             rows: HashMap::new(),
             unsaved: HashSet::new(),
@@ -52,6 +57,7 @@ impl Templates {
             changed: true,
             untold: BTreeSet::new(),
             names: Names::default(),
+            reported,
         };
         for row in saved {
             templates.put(row);
@@ -86,8 +92,12 @@ impl Templates {
         row.last_seen = now;
         (row.class, row.similarity, row.nearest, row.expires) = match &compared.standing {
             Standing::Exception => (Class::Exception, None, None, row.expires),
+            // It may have been reported while it was looked up: then it is soon looked up again.
+            Standing::Known if self.reported.contains(row.id) => {
+                (Class::Normal, None, None, Some(now + LOOK_AGAIN))
+            }
             Standing::Known => (Class::Normal, None, None, None),
-            Standing::Alone => (Class::Anomalous, None, None, Some(now + 60)),
+            Standing::Alone => (Class::Anomalous, None, None, Some(now + LOOK_AGAIN)),
             Standing::Near { similarity, nearest } => {
                 // Rules are weighed where they are found, on each record: the class is about likeness alone.
                 let like = *similarity >= threshold;
@@ -155,6 +165,7 @@ impl Templates {
 
     /// A template is known no longer: it cannot earn it again, and what was cleared for its sake is looked up anew.
     pub(crate) fn reported(&mut self, id: TemplateId, text: &Arc<str>, now: u64) {
+        self.reported.add(id);
         let mut row = self.take_or_new(id, text, now);
         self.change(id);
         row.flagged_by_rule += 1;
@@ -172,10 +183,29 @@ impl Templates {
         }
     }
 
+    /// Whether a template may become known by itself now: nobody reported it, no rule hit it, and no operator has declared
+    /// it harmless, which says more than being known.
+    pub(crate) fn may_earn(&self, id: TemplateId, now: u64) -> bool {
+        let spoken = |row: &TemplateState| row.flagged_by_rule > 0 || is_exception(row, now);
+        !self.reported.contains(id) && !self.rows.get(&id).is_some_and(spoken)
+    }
+
+    /// Reports that are not saved yet, as a text; see [`Reported::take_unsaved`].
+    pub(crate) fn take_unsaved_reports(&mut self) -> Option<String> {
+        self.reported.take_unsaved()
+    }
+
+    pub(crate) fn reports_not_saved(&mut self) {
+        self.reported.not_saved();
+    }
+
     /// A template has taken the place of these. What is known of them is known of it, unless it has a standing of its own
     /// or they do not agree: then it is looked up when it comes.
     pub(crate) fn renamed(&mut self, olds: &[TemplateId], new: TemplateId, text: &Arc<str>, now: u64) {
         self.names.renamed(olds, new);
+        if olds.iter().any(|old| self.reported.contains(*old)) {
+            self.reported.add(new);
+        }
         self.change(new);
         let standing: Vec<TemplateState> =
             olds.iter().filter_map(|old| self.rows.get(old).cloned()).collect();
@@ -306,7 +336,8 @@ impl Templates {
             seen: 0,
             first_seen: now,
             last_seen: now,
-            flagged_by_rule: 0,
+            // Of a reported template the row may have been forgotten, the report is not.
+            flagged_by_rule: u64::from(self.reported.contains(id)),
         }
     }
 
@@ -369,132 +400,4 @@ fn shorten(text: &Arc<str>) -> Arc<str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::Screened;
-
-    fn compared(text: &str, standing: Standing) -> Compared {
-        Compared { template: Screened { id: TemplateId::of(text), text: text.into() }, standing }
-    }
-
-    fn near(similarity: f32, nearest: &str) -> Standing {
-        Standing::Near { similarity, nearest: nearest.into() }
-    }
-
-    #[test]
-    fn rows_stay_within_their_number_at_ten_times_the_limit_and_the_newest_stay() {
-        let mut templates = Templates::new(100, Vec::new());
-        for second in 0..1_000u64 {
-            templates.compared(&compared(&format!("template {second}"), Standing::Known), 0.6, 0.0, second);
-            assert!(templates.len() <= 100);
-        }
-        assert!(templates.standing(TemplateId::of("template 999"), 999).is_some());
-        assert!(templates.standing(TemplateId::of("template 0"), 999).is_none());
-    }
-
-    #[test]
-    fn text_stays_within_its_bytes() {
-        let mut templates = Templates::new(1_000_000, Vec::new());
-        for number in 0..80 {
-            let text = format!("{number}{}", "x".repeat(1 << 20));
-            templates.compared(&compared(&text, Standing::Known), 0.6, 0.0, number);
-        }
-        assert!(templates.len() <= 32 && templates.text_bytes <= MAX_TEXT_BYTES, "{}", templates.len());
-        let held: usize = templates.rows.values().map(|row| row.text.len()).sum();
-        assert_eq!(held, templates.text_bytes);
-    }
-
-    #[test]
-    fn verdicts_expire_so_that_they_follow_what_is_known() {
-        let mut templates = Templates::new(10, Vec::new());
-        templates.compared(&compared("a", near(0.2, "b")), 0.6, 0.7, 1_000);
-        let id = TemplateId::of("a");
-        assert_eq!(templates.standing(id, 1_000 + ANOMALOUS_FOR - 1), Some(near(0.2, "b")));
-        assert_eq!(templates.standing(id, 1_000 + ANOMALOUS_FOR), None);
-        templates.known(id, &"a".into(), 3_000);
-        assert_eq!(templates.standing(id, u64::MAX), Some(Standing::Known));
-    }
-
-    #[test]
-    fn plugins_do_not_hear_of_what_was_judged_before_anything_was_known() {
-        let mut templates = Templates::new(10, Vec::new());
-        templates.compared(&compared("a", Standing::Alone), 0.6, 0.5, 1);
-        templates.compared(&compared("b", near(0.2, "c")), 0.6, 0.7, 1);
-        assert_eq!(templates.standing(TemplateId::of("a"), 2), Some(Standing::Alone));
-        let told: Vec<_> = templates.take_changed(2).unwrap().into_iter().map(|row| row.id).collect();
-        assert_eq!(told, [TemplateId::of("b")]);
-        assert!(templates.take_changed(2).is_none());
-    }
-
-    #[test]
-    fn counting_alone_gives_no_standing() {
-        let mut templates = Templates::new(10, Vec::new());
-        assert_eq!(templates.count(TemplateId::of("a"), &"a".into(), 5, 0, 10).seen, 5);
-        assert_eq!(templates.count(TemplateId::of("a"), &"a".into(), 2, 1, 20).seen, 7);
-        assert_eq!(templates.standing(TemplateId::of("a"), 20), None);
-    }
-
-    #[test]
-    fn a_report_takes_with_it_what_was_cleared_for_its_sake() {
-        let mut templates = Templates::new(10, Vec::new());
-        templates.known(TemplateId::of("b"), &"b".into(), 1);
-        templates.compared(&compared("a", near(0.9, "b")), 0.6, 0.1, 1);
-        templates.reported(TemplateId::of("b"), &"b".into(), 2);
-        assert_eq!(templates.standing(TemplateId::of("b"), 2), None);
-        assert_eq!(templates.standing(TemplateId::of("a"), 2), None);
-    }
-
-    #[test]
-    fn an_exception_stands_until_it_expires() {
-        let mut templates = Templates::new(10, Vec::new());
-        templates.except(TemplateId::of("a"), &"a".into(), Some(100), 1);
-        templates.compared(&compared("a", near(0.1, "b")), 0.6, 0.9, 50);
-        assert_eq!(templates.standing(TemplateId::of("a"), 99), Some(Standing::Exception));
-        templates.compared(&compared("a", near(0.1, "b")), 0.6, 0.9, 100);
-        assert_eq!(templates.standing(TemplateId::of("a"), 101), Some(near(0.1, "b")));
-    }
-
-    #[test]
-    fn exceptions_are_bounded_and_outlive_noise() {
-        let mut templates = Templates::new(2_000, Vec::new());
-        for number in 0..10 * MAX_EXCEPTIONS {
-            let text: Arc<str> = format!("exception {number}").into();
-            let taken = templates.except(TemplateId::of(&text), &text, None, 1);
-            assert_eq!(taken, number < MAX_EXCEPTIONS, "{number}");
-        }
-        let again: Arc<str> = "exception 0".into();
-        assert!(
-            templates.except(TemplateId::of(&again), &again, Some(30_000), 1),
-            "one that is there may change"
-        );
-        for second in 2..20_000 {
-            templates.compared(&compared(&format!("noise {second}"), Standing::Known), 0.6, 0.0, second);
-        }
-        assert!(templates.len() <= 2_000);
-        assert_eq!(templates.exceptions(29_999).len(), MAX_EXCEPTIONS);
-        assert_eq!(templates.exceptions(30_000).len(), MAX_EXCEPTIONS - 1, "one has expired");
-        let id = TemplateId::of("exception 7");
-        assert!(templates.unexcept(id, 9) && !templates.unexcept(id, 9));
-        assert_eq!(templates.standing(id, 9), None, "it is looked up anew");
-    }
-
-    #[test]
-    fn a_new_threshold_reopens_only_what_it_decides_otherwise() {
-        let mut templates = Templates::new(10, Vec::new());
-        templates.compared(&compared("a", near(0.62, "x")), 0.6, 0.1, 1);
-        templates.compared(&compared("c", near(0.9, "x")), 0.6, 0.1, 1);
-        templates.reclassify(0.7, 2);
-        assert_eq!(templates.standing(TemplateId::of("a"), 2), None);
-        assert!(templates.standing(TemplateId::of("c"), 2).is_some());
-    }
-
-    #[test]
-    fn what_could_not_be_saved_is_offered_again() {
-        let mut templates = Templates::new(10, Vec::new());
-        templates.known(TemplateId::of("a"), &"a".into(), 1);
-        let rows = templates.take_unsaved(10);
-        assert!(rows.len() == 1 && templates.take_unsaved(10).is_empty());
-        templates.not_saved(&rows);
-        assert_eq!(templates.take_unsaved(10), rows);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "shared with `analyzer.rs`, which uses the rest")]
 mod fakes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fakes::{FakeClock, FakeEmbedder, FakeIndex, FakeStore, Mood};
 use oddline_analyze::{
@@ -12,7 +12,9 @@ use oddline_analyze::{
     operate::{Excepted, Exception, Refused},
     ports::{Analysis, Received},
 };
-use oddline_engine::{Body, Engine, Level, Record, Status, TemplateId, Verdict, Visitor, rules::RuleSet};
+use oddline_engine::{
+    Body, Engine, Level, Record, Status, Summary, TemplateCount, TemplateId, Verdict, Visitor, rules::RuleSet,
+};
 
 #[derive(Default)]
 struct World {
@@ -23,11 +25,15 @@ struct World {
 
 impl World {
     async fn open(&self) -> Analyzer {
+        self.open_at(FakeClock::at(1_000_000)).await
+    }
+
+    async fn open_at(&self, clock: Arc<FakeClock>) -> Analyzer {
         let ports = Ports {
             embedder: self.embedder.clone(),
             index: self.index.clone(),
             state: self.store.clone(),
-            clock: FakeClock::at(1_000_000),
+            clock,
         };
         let engine = Engine::new(oddline_engine::Settings::default(), Arc::new(RuleSet::builtin()));
         Analyzer::open(Settings::new(&Options::default()).unwrap(), ports, engine).await.unwrap()
@@ -166,14 +172,21 @@ async fn silence_is_bounded_at_the_limit_one_over_and_ten_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn feedback_of_another_version_is_refused_by_name() {
-    let world = World::default();
-    for (note, words) in [
-        (r#"{"version":2,"silenced_rules":{},"threshold_offset":0.0}"#, "version 2 is not the supported 1"),
-        (r#"{"version":1,"silenced_rules":7,"threshold_offset":0.0}"#, "note `feedback`"),
-        ("{", "note `feedback`"),
+async fn notes_of_another_version_are_refused_by_name() {
+    let rules = r#"{"version":2,"silenced_rules":{},"threshold_offset":0.0}"#;
+    for (name, note, words) in [
+        ("feedback", rules, "version 2 is not the supported 1"),
+        ("feedback", r#"{"version":1,"silenced_rules":7,"threshold_offset":0.0}"#, "note `feedback`"),
+        ("feedback", "{", "note `feedback`"),
+        (
+            "reported",
+            r#"{"version":2,"template_ids":[]}"#,
+            "note `reported`: version 2 is not the supported 1",
+        ),
+        ("reported", r#"{"version":1,"template_ids":["x"]}"#, "`x` is not the id of a template"),
     ] {
-        world.store.notes.lock().unwrap().insert("feedback".to_owned(), note.to_owned());
+        let world = World::default();
+        world.store.notes.lock().unwrap().insert(name.to_owned(), note.to_owned());
         let ports = Ports {
             embedder: world.embedder.clone(),
             index: world.index.clone(),
@@ -211,4 +224,61 @@ async fn what_a_full_disk_refuses_holds_and_is_said_not_to_be_kept() {
     *world.store.mood.lock().unwrap() = Mood::Well;
     assert!(analyzer.keep().await);
     assert_eq!(world.open().await.exceptions().len(), 1);
+}
+
+/// The state of a world in which a template waits to become known while the embedder is down.
+async fn earned_while_the_embedder_is_down(world: &World, text: &str) -> (Analyzer, Arc<FakeClock>) {
+    let clock = FakeClock::at(1_000_000);
+    let analyzer = world.open_at(clock.clone()).await;
+    *world.embedder.mood.lock().unwrap() = Mood::Down;
+    for _ in 0..2 {
+        analyzer.summary(counted(text, 100));
+        clock.forward(3_600);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    (analyzer, clock)
+}
+
+fn counted(text: &str, count: u64) -> Summary {
+    let template = TemplateCount {
+        id: TemplateId::of(text),
+        text: text.into(),
+        source: "app".into(),
+        count,
+        rule_hits: 0,
+    };
+    Summary { kind: "v1".into(), templates: vec![template], ..Summary::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_reported_while_it_waited_does_not_become_known() {
+    let world = World::default();
+    let (analyzer, _) = earned_while_the_embedder_is_down(&world, "attack").await;
+    analyzer.report(&"attack".into()).await.unwrap();
+    *world.embedder.mood.lock().unwrap() = Mood::Well;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(world.index.known.lock().unwrap().is_empty());
+
+    let world = World::default();
+    let (_analyzer, _) = earned_while_the_embedder_is_down(&world, "attack").await;
+    *world.embedder.mood.lock().unwrap() = Mood::Well;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(world.index.known.lock().unwrap().len(), 1, "not reported, it does");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_outlives_a_restart_even_without_its_row() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    analyzer.report(&"attack".into()).await.unwrap();
+    assert!(analyzer.close().await);
+    world.store.rows.lock().unwrap().clear();
+    let clock = FakeClock::at(1_000_000);
+    let again = world.open_at(clock.clone()).await;
+    for _ in 0..2 {
+        again.summary(counted("attack", 100));
+        clock.forward(3_600);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(world.index.known.lock().unwrap().is_empty());
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,10 @@ use anyhow::Context;
 use oddline_analyze::{Analyzer, ports::Clock};
 use oddline_codec::marker::Secret;
 use oddline_engine::Advice;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior},
+};
 
 /// How often plugins hear that we are there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -26,6 +29,8 @@ const ROWS_PER_SECOND: u32 = 10_000;
 pub struct AdviceDir {
     path: PathBuf,
     secret: Secret,
+    /// Whether we have taken leave. Held while a heartbeat is written: one that is still under way must not undo that.
+    has_left: Mutex<bool>,
 }
 
 impl AdviceDir {
@@ -47,7 +52,7 @@ impl AdviceDir {
             make_once(&file, Secret::file(&random).as_bytes()).with_context(failed)?;
         }
         let secret = Secret::parse(&fs::read(&file).with_context(failed)?).with_context(failed)?;
-        Ok(AdviceDir { path: path.to_owned(), secret })
+        Ok(AdviceDir { path: path.to_owned(), secret, has_left: Mutex::new(false) })
     }
 
     /// The secret that plugins know too.
@@ -55,56 +60,119 @@ impl AdviceDir {
         self.secret.clone()
     }
 
-    /// Tells the plugins at once that we are going: they stop sending records here.
+    /// Tells the plugins at once that we are going: they stop sending records here. There is no heartbeat after it.
     pub fn farewell(&self) {
+        let mut has_left = self.has_left.lock().unwrap_or_else(PoisonError::into_inner);
+        *has_left = true;
         // A heartbeat that stays is 3 s old soon.
         let _ = fs::remove_file(self.path.join("heartbeat"));
     }
 
     fn beat(&self, now: i64) -> io::Result<()> {
+        let has_left = self.has_left.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_left {
+            return Ok(());
+        }
         replace(&self.path.join("heartbeat"), now.to_string().as_bytes())
     }
 }
 
 /// Writes heartbeat and advice until it is dropped.
 pub async fn publish(directory: Arc<AdviceDir>, analyzer: Arc<Analyzer>, clock: Arc<dyn Clock>) {
-    let mut beats = tokio::time::interval(HEARTBEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unwritten: Option<Advice> = None;
-    let mut not_before = Instant::now();
-    let mut failures = 0u32;
+    let next = || {
+        let analyzer = analyzer.clone();
+        async move { analyzer.advice().await }
+    };
+    publish_from(&directory, next, clock, HEARTBEAT).await;
+}
+
+/// Each at its own pace: advice may wait for the state, and plugins must not take that for our end. Only the first
+/// heartbeat waits for the advice, at most for `patience`: whoever sees a fresh one then finds what belongs to it.
+async fn publish_from<F: Future<Output = Option<Advice>>>(
+    directory: &Arc<AdviceDir>,
+    next: impl FnMut() -> F,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+) {
+    let advised = Notify::new();
+    let beating = async {
+        // Too late is no failure: the advice of the last run is there.
+        let _ = tokio::time::timeout(patience, advised.notified()).await;
+        keep_beating(directory, clock).await;
+    };
+    tokio::join!(beating, keep_advising(directory, next, &advised));
+}
+
+async fn keep_beating(directory: &Arc<AdviceDir>, clock: Arc<dyn Clock>) {
+    let mut beats = every_second();
+    let mut failures = Failures::default();
     loop {
         beats.tick().await;
+        let (writer, now) = (directory.clone(), clock.unix_nanos());
+        match tokio::task::spawn_blocking(move || writer.beat(now)).await {
+            Ok(written) => failures.note(&directory.path, &written),
+            Err(error) => tracing::error!(%error, "the heartbeat was not written"),
+        }
+    }
+}
+
+async fn keep_advising<F: Future<Output = Option<Advice>>>(
+    directory: &Arc<AdviceDir>,
+    mut next: impl FnMut() -> F,
+    advised: &Notify,
+) {
+    let mut turns = every_second();
+    let mut unwritten: Option<Advice> = None;
+    let mut not_before = Instant::now();
+    let mut failures = Failures::default();
+    loop {
+        turns.tick().await;
         if Instant::now() >= not_before
-            && let Some(advice) = analyzer.advice().await
+            && let Some(advice) = next().await
         {
             let rows = u32::try_from(advice.templates.len()).unwrap_or(u32::MAX);
             not_before = Instant::now() + Duration::from_secs(u64::from(rows / ROWS_PER_SECOND));
             unwritten = Some(advice);
         }
-        let (writer, now) = (Arc::clone(&directory), clock.unix_nanos());
-        let advice = unwritten.take();
-        // The advice first: whoever sees a fresh heartbeat finds what belongs to it.
-        let written = tokio::task::spawn_blocking(move || {
-            if let Some(advice) = &advice
-                && let Err(error) = replace(&writer.path.join("advice"), &advice.to_bytes())
-            {
-                let _ = writer.beat(now);
-                return Err((error, Some(advice.clone())));
-            }
-            writer.beat(now).map_err(|error| (error, None))
-        });
-        match written.await {
-            Ok(Ok(())) => failures = 0,
-            Ok(Err((error, advice))) => {
-                unwritten = advice;
-                failures = failures.saturating_add(1);
-                if failures.is_power_of_two() {
-                    let path = directory.path.display();
-                    tracing::warn!(%path, %error, failures, "advice.dir cannot be written; tried again every second");
+        if let Some(advice) = unwritten.take() {
+            let file = directory.path.join("advice");
+            let write = move || replace(&file, &advice.to_bytes()).map_err(|error| (error, advice));
+            match tokio::task::spawn_blocking(write).await {
+                Ok(written) => {
+                    let written = written.map_err(|(error, advice)| {
+                        unwritten = Some(advice);
+                        error
+                    });
+                    failures.note(&directory.path, &written);
                 }
+                Err(error) => tracing::error!(%error, "advice was not written"),
             }
-            Err(error) => tracing::error!(%error, "advice was not written"),
+        }
+        advised.notify_one();
+    }
+}
+
+fn every_second() -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(HEARTBEAT);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Failures in a row to write a file.
+#[derive(Debug, Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// Says so at the 1st, 2nd, 4th … of them.
+    fn note(&mut self, directory: &Path, written: &io::Result<()>) {
+        let Err(error) = written else {
+            self.0 = 0;
+            return;
+        };
+        self.0 = self.0.saturating_add(1);
+        if self.0.is_power_of_two() {
+            let (path, failures) = (directory.display(), self.0);
+            tracing::warn!(%path, %error, failures, "advice.dir cannot be written; tried again every second");
         }
     }
 }
@@ -167,6 +235,26 @@ mod tests {
         assert!(!error.contains("hunter2"));
     }
 
+    struct At(i64);
+
+    impl Clock for At {
+        fn unix_nanos(&self) -> i64 {
+            self.0
+        }
+    }
+
+    async fn until_it_beats(folder: &Path, publishing: impl Future<Output = ()>) {
+        let seen = async {
+            while !folder.join("heartbeat").exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = publishing => {}
+            seen = tokio::time::timeout(Duration::from_secs(30), seen) => seen.unwrap(),
+        }
+    }
+
     #[test]
     fn the_heartbeat_goes_with_the_farewell() {
         let folder = tempfile::tempdir().unwrap();
@@ -176,5 +264,25 @@ mod tests {
         directory.farewell();
         directory.farewell();
         assert!(!folder.path().join("heartbeat").exists());
+        directory.beat(13).unwrap();
+        assert!(!folder.path().join("heartbeat").exists(), "a writer that comes late undoes nothing");
+    }
+
+    #[tokio::test]
+    async fn the_heart_beats_while_the_advice_waits_for_the_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Arc::new(AdviceDir::open(folder.path()).unwrap());
+        let publishing = publish_from(&directory, std::future::pending, Arc::new(At(12)), Duration::ZERO);
+        until_it_beats(folder.path(), publishing).await;
+    }
+
+    #[tokio::test]
+    async fn the_first_heartbeat_comes_after_the_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Arc::new(AdviceDir::open(folder.path()).unwrap());
+        let next = || std::future::ready(Some(Advice::default()));
+        let publishing = publish_from(&directory, next, Arc::new(At(12)), Duration::from_secs(30));
+        until_it_beats(folder.path(), publishing).await;
+        assert!(folder.path().join("advice").exists());
     }
 }

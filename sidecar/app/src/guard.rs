@@ -1,11 +1,14 @@
 //! What stands before an HTTP router: a bearer token, and a wall to web pages.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::Request,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
@@ -26,15 +29,42 @@ pub(crate) fn guarded(router: Router, token: Option<&str>, open: &'static [&'sta
     }))
 }
 
-/// The router, closed to web pages: whatever one of them asks of an address on this machine names its origin.
-pub(crate) fn without_browsers(router: Router) -> Router {
-    router.layer(from_fn(|request: Request, next: Next| async move {
-        if request.headers().contains_key(header::ORIGIN) {
-            let body = r#"{"error":{"code":"forbidden","message":"requests of web pages (header `Origin`) are not answered"}}"#;
-            return (StatusCode::FORBIDDEN, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+/// The router, closed to web pages: what one of them asks of another origin names its own, and what it asks of its own,
+/// after its name was made to mean this machine (DNS rebinding), has that name in `Host`. `listen` is the address as
+/// configured; names are judged only where it is a loopback address, which nobody else reaches by a name.
+pub(crate) fn without_browsers(router: Router, listen: SocketAddr) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| async move {
+        match against(request.headers(), listen) {
+            Some(why) => forbidden(why),
+            None => next.run(request).await,
         }
-        next.run(request).await
     }))
+}
+
+/// What is held against a request, if anything. Without `Host` it is no browser's.
+fn against(headers: &HeaderMap, listen: SocketAddr) -> Option<&'static str> {
+    if headers.contains_key(header::ORIGIN) {
+        return Some("requests of web pages (header `Origin`) are not answered");
+    }
+    let local = |host: &HeaderValue| host.to_str().is_ok_and(is_local);
+    let foreign = listen.ip().is_loopback() && !headers.get_all(header::HOST).iter().all(local);
+    foreign.then_some("the header `Host` must be localhost or a loopback address, such as 127.0.0.1")
+}
+
+/// Whether a `Host` means this machine whatever a name server says; the configured address is among these.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn forbidden(why: &str) -> Response {
+    let body = serde_json::json!({ "error": { "code": "forbidden", "message": why } });
+    (StatusCode::FORBIDDEN, Json(body)).into_response()
 }
 
 fn refused() -> Response {
@@ -42,4 +72,54 @@ fn refused() -> Response {
         r#"{"error":{"code":"unauthorized","message":"send the header `Authorization: Bearer <token>`"}}"#;
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::WWW_AUTHENTICATE, "Bearer")];
     (StatusCode::UNAUTHORIZED, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1:24286";
+
+    fn refusal(listen: &str, given: &[(header::HeaderName, &'static str)]) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        against(&headers, listen.parse().unwrap())
+    }
+
+    #[test]
+    fn a_page_whose_name_was_made_to_mean_this_machine_is_not_answered() {
+        for host in
+            ["evil.example", "evil.example:24286", "127.0.0.1.evil.example", "10.0.0.1:24286", "", "::"]
+        {
+            let why = refusal(LOOPBACK, &[(header::HOST, host)]);
+            assert!(why.is_some_and(|why| why.contains("`Host`")), "{host}");
+        }
+        let two = [(header::HOST, "localhost"), (header::HOST, "evil.example")];
+        assert!(refusal(LOOPBACK, &two).is_some());
+    }
+
+    #[test]
+    fn programs_on_this_machine_are_answered_by_whatever_name_it_has_here() {
+        for host in [
+            "127.0.0.1:24286",
+            "127.0.0.1",
+            "127.8.0.9:1",
+            "localhost",
+            "LocalHost:9",
+            "[::1]:24286",
+            "[::1]",
+        ] {
+            assert_eq!(refusal(LOOPBACK, &[(header::HOST, host)]), None, "{host}");
+        }
+        assert_eq!(refusal(LOOPBACK, &[]), None, "no browser leaves it out");
+    }
+
+    #[test]
+    fn where_others_may_come_they_have_names_for_it() {
+        assert_eq!(refusal("0.0.0.0:24286", &[(header::HOST, "logs.example")]), None);
+        assert!(refusal("0.0.0.0:24286", &[(header::ORIGIN, "http://logs.example")]).is_some());
+        assert!(refusal(LOOPBACK, &[(header::ORIGIN, "null"), (header::HOST, "localhost")]).is_some());
+    }
 }

@@ -141,8 +141,9 @@ impl App {
         let http = match &config.http {
             None => None,
             Some(http) => {
-                let operators = without_browsers(oddline_serve::api::router(analyzer.clone()));
-                let router = guarded(ways.http()?.merge(operators), http.token.as_deref(), &[]);
+                let operators = oddline_serve::api::router(analyzer.clone());
+                let operators = without_browsers(operators, http.listen);
+                let router = guarded(ways.http(http.listen)?.merge(operators), http.token.as_deref(), &[]);
                 Some((ways.web("http", router), listen("http", http.listen).await?))
             }
         };

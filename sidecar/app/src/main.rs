@@ -1,15 +1,17 @@
 //! The `oddline` program: arguments in, exit code out (0 fine, 64 bad usage or configuration, 1 the rest).
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser};
 use oddline::{
-    commands::{self, Usage},
+    commands::{self, Usage, run_to_end},
     config::ConfigErrors,
 };
 
 /// Exit code for what the caller can put right: arguments and configuration.
 const USAGE: u8 = 64;
+/// What blocking work that nobody waits for any more may still take.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// Finds the odd line in the log stream that you already ship.
 #[derive(Debug, Parser)]
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(arguments.command.run()));
+        .and_then(|runtime| run_to_end(runtime, arguments.command.run(), ENDING));
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         // serde_json keeps the error of writing to itself, and says only its kind.

@@ -1,7 +1,7 @@
 //! The ways in over gRPC and HTTP, each on a detour of its own that leads back to where it came from. Takes the
 //! configuration and what all ways share, gives routers behind their bounds.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
@@ -56,8 +56,8 @@ impl Ways<'_> {
     }
 
     /// JSON over HTTP: records annotated in the answer, messages learned and checked, and, where there is a way back, a
-    /// detour.
-    pub(crate) fn http(&self) -> anyhow::Result<Router> {
+    /// detour. All on the listener at `listen`.
+    pub(crate) fn http(&self, listen: SocketAddr) -> anyhow::Result<Router> {
         let (limits, budget) = (self.config.limits.clone(), self.budget.clone());
         let (annotator, events) = (self.annotator.clone(), self.events.clone());
         let teach = Teach {
@@ -68,7 +68,7 @@ impl Ways<'_> {
             events: events.clone(),
         };
         let router = http::router(Http { annotator, limits: limits.clone(), budget: budget.clone(), events });
-        let router = router.merge(without_browsers(teach::router(teach)));
+        let router = router.merge(without_browsers(teach::router(teach), listen));
         let Some(url) = &self.config.vector.http_back else { return Ok(router) };
         let url = url.parse().with_context(|| format!("vector.http_return {url}"))?;
         let timeout: Duration = self.config.vector.timeout;

@@ -21,8 +21,28 @@ pub struct DeliverError {
     pub address: String,
     /// Why not.
     pub reason: String,
+    /// How far they came.
+    pub failure: Failure,
+}
+
+/// How far events came that were not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody is there, or somebody with trouble of its own, who takes nothing now.
+    Away,
+    /// Somebody was there, and hung up or said nothing. A Forward input refuses events in no other way, but it also ends so.
+    Silent,
+    /// It answered that it cannot read them.
+    Refused,
     /// It has taken them and answered that those behind it do not want them: they would be refused again, and again.
-    pub is_final: bool,
+    Rejected,
+}
+
+impl DeliverError {
+    /// Whether to send them again is of no use, whatever they are.
+    pub fn is_final(&self) -> bool {
+        self.failure == Failure::Rejected
+    }
 }
 
 /// Gives events to the shipper's return input or another next hop.

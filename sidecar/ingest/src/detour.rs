@@ -29,6 +29,10 @@ use crate::{
     forward,
 };
 
+use self::strays::Strays;
+
+mod strays;
+
 /// What plugins prefix the tag of questionable records with.
 pub const PENDING_PREFIX: &[u8] = b"oddline.pending.";
 /// What plugins prefix the tag of summaries with.
@@ -126,7 +130,7 @@ impl Detour {
         mut batch: impl Iterator<Item = Result<E, &'a [u8]>> + Send,
         lanes: Lanes,
     ) -> Result<(), DeliverError> {
-        let mut strays = Strays { tag: lanes.back.clone(), events: Vec::new() };
+        let mut strays = Strays::new(lanes.back.clone());
         let mut back = Pieces::new(&*self.deliver, &self.events, lanes.back);
         let mut again = Pieces::new(&*self.deliver, &self.events, lanes.again);
         let (mut taken, mut tail) = (Taken::default(), &b""[..]);
@@ -152,7 +156,7 @@ impl Detour {
                     (Kind::Unread, Mode::Copy) => self.events.records_unread.add(1),
                     (Kind::Unread, _) => {
                         self.events.records_unread.add(1);
-                        read.entry.pass(&mut strays.events);
+                        strays.push(|events| read.entry.pass(events));
                     }
                     (Kind::Taken, _) | (Kind::Surrounding | Kind::Looped, Mode::Copy) => {}
                     (Kind::Looped, _) if read.is_around => self.events.loops_cut.add(1),
@@ -166,14 +170,18 @@ impl Detour {
                 }
                 back.push(&bytes).await?;
             }
+            // Where nothing is judged and nothing sent, nothing else in here lets others run.
+            tokio::task::yield_now().await;
         }
         if !tail.is_empty() {
             self.events.records_unread.add(1);
-            strays.events.extend_from_slice(tail);
+            strays.push(|events| events.extend_from_slice(tail));
         }
         back.flush().await?;
         again.flush().await?;
-        self.send_strays(back.has_sent, strays).await?;
+        if self.mode != Mode::Copy {
+            strays.send(&*self.deliver, &self.events, back.has_sent).await?;
+        }
         // Last, for a batch that fails comes again.
         self.count(taken.counts);
         taken.summaries.into_iter().for_each(|summary| self.sum(summary));
@@ -195,7 +203,7 @@ impl Detour {
                 self.events.records_looped.add(1);
                 (Kind::Looped, Verdict::default())
             }
-            Content::Record => self.read_record::<E>(route, entry.body()),
+            Content::Record => self.read_record::<E>(route, entry.body(), taken),
             Content::Passing { surrounds: true } => (Kind::Surrounding, Verdict::default()),
             Content::Passing { surrounds: false } => (Kind::AsIs, Verdict::default()),
             Content::Broken => (Kind::Unread, Verdict::default()),
@@ -212,15 +220,13 @@ impl Detour {
         Read { kind, received: Received { source, local }, is_around, entry }
     }
 
-    fn read_record<E: Entry>(&self, route: &[u8], body: &[u8]) -> (Kind, Verdict) {
+    fn read_record<E: Entry>(&self, route: &[u8], body: &[u8], taken: &mut Taken) -> (Kind, Verdict) {
         if let Some(tags) = E::pending_tags(body, &self.pending.key)
             && tags.status == Some(Status::Pending)
             && tags.template.is_some()
         {
             // A plugin that cannot emit records of its own lets its summary ride on a pending one.
-            if let Some(summary) = E::summary(body) {
-                self.sum(summary);
-            }
+            taken.summaries.extend(E::summary(body));
             let model = tags.model.clone();
             // A plugin cannot run the rules that ask for all of a record.
             let analysis = &self.annotator.analysis;
@@ -325,23 +331,6 @@ impl Detour {
         marker::sign(&self.secret, route, &message, verdict.template_id, verdict.level, status)
     }
 
-    /// Entries that nobody can read go back as they came, apart from the rest, so that a return input that refuses
-    /// them does not refuse the rest too. They are given up only if it has just shown that it is there.
-    async fn send_strays(&self, is_there: bool, strays: Strays) -> Result<(), DeliverError> {
-        if strays.events.is_empty() || self.mode == Mode::Copy {
-            return Ok(());
-        }
-        let outgoing = Outgoing { tag: strays.tag, events: strays.events, records: 1 };
-        match self.deliver.deliver(&outgoing).await {
-            Err(error) if is_there || error.is_final => {
-                self.events.entries_discarded.add(1);
-                warn!(%error, bytes = outgoing.events.len(), "entries that are no log events were refused and are given up");
-                Ok(())
-            }
-            outcome => outcome,
-        }
-    }
-
     /// Counts of templates that came as events of their own.
     pub(crate) fn count(&self, templates: Vec<TemplateCount>) {
         if !templates.is_empty() {
@@ -381,7 +370,7 @@ impl Detour {
             let outgoing =
                 Outgoing { tag: [VERDICT_PREFIX, route].concat(), events, records: endings().count() };
             match self.deliver.deliver(&outgoing).await {
-                Err(error) if error.is_final => {
+                Err(error) if error.is_final() => {
                     self.events.entries_discarded.add(outgoing.records);
                     warn!(%error, "companions of sequences that ended were refused and are given up");
                 }
@@ -408,12 +397,6 @@ fn route(tag: &[u8]) -> (&[u8], bool) {
         (None, Some(route)) => (route, false),
         (None, None) => (tag, false),
     }
-}
-
-/// What nobody can read.
-struct Strays {
-    tag: Vec<u8>,
-    events: Vec<u8>,
 }
 
 /// What goes back, gathered into deliveries of bounded size.
@@ -448,7 +431,7 @@ impl<'d> Pieces<'d> {
         if self.gathered.records > 0 {
             match self.deliver.deliver(&self.gathered).await {
                 Ok(()) => self.counts.records_sent.add(self.gathered.records),
-                Err(error) if error.is_final => self.rejected = Some(error),
+                Err(error) if error.is_final() => self.rejected = Some(error),
                 Err(error) => return Err(error),
             }
             self.gathered.events.clear();

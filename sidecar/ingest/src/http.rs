@@ -71,8 +71,8 @@ async fn records(State(http): State<Arc<Http>>, request: Request) -> Response {
 
 impl Http {
     async fn answer(&self, request: Request) -> Result<(Form, Vec<u8>), Refusal> {
-        let (form, text, _held) = request::read(request, &self.limits, &self.budget).await?;
-        let records = request::split(form, &text, &self.limits)?;
+        let (form, text) = request::read(request, &self.limits, &self.budget).await?;
+        let records = request::split(form, &text.bytes, &self.limits)?;
         self.events.http_records_received.add(records.len());
         Ok((form, self.annotate(form, &records).await?))
     }

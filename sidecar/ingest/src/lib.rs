@@ -39,7 +39,7 @@ pub mod web;
 
 pub use annotate::{Annotator, Screening};
 pub use budget::Budget;
-pub use deliver::{Deliver, DeliverError, Outgoing};
+pub use deliver::{Deliver, DeliverError, Failure, Outgoing};
 pub use detour::Detour;
 pub use events::Events;
 pub use limits::{LimitError, Limits};

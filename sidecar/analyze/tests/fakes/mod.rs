@@ -11,7 +11,7 @@ use std::{
 use oddline_analyze::ports::{
     Answer, BackendError, Clock, Embedder, Known, Neighbour, StateStore, TemplateState, VectorIndex,
 };
-use oddline_engine::TemplateId;
+use oddline_engine::{Class, TemplateId};
 
 /// What a fake does with the next calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -145,8 +145,9 @@ pub(crate) struct FakeStore {
 impl StateStore for FakeStore {
     fn load_templates(&self, limit: usize) -> Answer<'_, Vec<TemplateState>> {
         let mut rows: Vec<_> = self.rows.lock().unwrap().values().cloned().collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.last_seen));
+        rows.sort_by_key(|row| (row.class != Class::Exception, std::cmp::Reverse(row.last_seen)));
         rows.truncate(limit);
+        rows.sort_by_key(|row| std::cmp::Reverse(row.last_seen));
         Box::pin(async { Ok(rows) })
     }
 

@@ -10,6 +10,8 @@ pub const DEFAULTS: &str = include_str!("../defaults.toml");
 pub const PREFIX: &str = "ODDLINE__";
 /// The one section whose keys are defined elsewhere: by the engine, for every shell.
 const ENGINE: &str = "engine";
+/// Keys whose values no fault repeats: faults end up in logs.
+const SECRETS: &[&str] = &["shared_key", "password", "token", "api_key"];
 
 /// Layers laid over each other, and what was wrong with them.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl Layers {
     pub(super) fn file(&mut self, name: &str, text: &str) {
         let sections = match text.parse::<Table>() {
             Ok(sections) => sections,
-            Err(error) => return self.faults.push(format!("{name}: {}", error.to_string().trim_end())),
+            Err(error) => return self.faults.push(format!("{name}: {}", syntax(&error.to_string(), text))),
         };
         for (section, content) in sections {
             let Value::Table(content) = content else {
@@ -62,7 +64,10 @@ impl Layers {
     pub(super) fn flag(&mut self, text: &str) {
         match text.split_once('=').and_then(|(name, value)| Some((name.trim().split_once('.')?, value))) {
             Some(((section, key), value)) => self.set("--set", section, key, Given::Text(value.to_owned())),
-            None => self.faults.push(format!("--set: `{text}` is not SECTION.KEY=VALUE")),
+            None => {
+                let shown = if names_secret(text) { "…" } else { text };
+                self.faults.push(format!("--set: `{shown}` is not SECTION.KEY=VALUE"));
+            }
         }
     }
 
@@ -87,7 +92,7 @@ impl Layers {
             Some(value) => *setting = value,
             None => self.faults.push(format!(
                 "{origin}: `{section}.{key}` is {}, wanted: {}",
-                given.shown(),
+                if names_secret(key) { "`…`".to_owned() } else { given.shown() },
                 match setting {
                     Value::Integer(_) => "a whole number, not negative",
                     Value::Boolean(_) => "true or false",
@@ -140,6 +145,24 @@ impl Given {
     fn shown(&self) -> String {
         let text: String = self.text().chars().take(100).collect();
         format!("`{text}`")
+    }
+}
+
+/// Whether a text names a setting that is a secret.
+fn names_secret(text: &str) -> bool {
+    SECRETS.iter().any(|key| text.contains(key))
+}
+
+/// The parser's words about `text`: where it is wrong, that line, a mark below it, and why. The line is left out if there
+/// may be a secret on it: by its key, or as a later line of a text over several, whose key is further up.
+fn syntax(words: &str, text: &str) -> String {
+    let lines: Vec<&str> = words.trim_end().lines().collect();
+    let several = ["\"\"\"", "'''"].iter().any(|quotes| text.contains(quotes));
+    match lines.as_slice() {
+        [place, _, line, _, why @ ..] if names_secret(line) || several && names_secret(text) => {
+            format!("{place}, in a line that is not shown because a secret may be on it\n{}", why.join("\n"))
+        }
+        _ => lines.join("\n"),
     }
 }
 

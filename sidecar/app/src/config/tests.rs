@@ -115,7 +115,7 @@ fn every_fault_is_named_at_once() {
             "oddline.toml: `color` is string, not a section",
             "oddline.toml: engine: unknown option `treshold`; did you mean `threshold`?",
             "oddline.toml: no setting `forward.listn`; did you mean `listen`?",
-            "oddline.toml: `forward.shared_key` is `7`, wanted: text",
+            "oddline.toml: `forward.shared_key` is `…`, wanted: text",
             "oddline.toml: no section `forwards`; did you mean `forward`?",
             "ODDLINE__LIMITS__FRAME_BYTES: `limits.frame_bytes` is `many`, wanted: a whole number, not negative",
             "ODDLINE__NONSENSE: the name of a setting is ODDLINE__SECTION__KEY",
@@ -124,6 +124,32 @@ fn every_fault_is_named_at_once() {
             "analysis: deadline_ms is 0, not within 1..=60000",
         ]
     );
+}
+
+#[test]
+fn no_fault_repeats_a_secret() {
+    for file in [
+        "[forward]\nshared_key = 4711",
+        "[forward]\nshared_key = \"4711",
+        "[forward]\nshared_key = 4711x",
+        "[forward]\nshared_key = \"\"\"\n4711 \\z\n\"\"\"",
+        "[return]\npassword = \"a\"\npassword = \"4711\"",
+        "[http]\ntoken = [4711]",
+        "[embedder]\napi_key = 4711 # as it was",
+        "[index]\napi_key = { a = 4711 }",
+    ] {
+        let faults = faults(file);
+        assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.contains("4711")), "{faults:?}");
+    }
+    for flag in ["forward.shared_key:4711", "token=4711"] {
+        let ConfigErrors(faults) = load("", &[], &[flag]).unwrap_err();
+        assert_eq!(faults, ["--set: `…` is not SECTION.KEY=VALUE"]);
+    }
+    let faults = faults("[return]\npassword = \"4711\n");
+    assert!(faults[0].starts_with("oddline.toml: TOML parse error at line 2, column "), "{faults:?}");
+    assert!(faults[0].lines().count() > 1, "it says why: {faults:?}");
+    let shown = self::faults("[run]\nlog = \"warn\ndrain_seconds = 1");
+    assert!(shown[0].contains("log = \"warn"), "other lines are shown: {shown:?}");
 }
 
 #[test]

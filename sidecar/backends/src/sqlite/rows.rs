@@ -93,8 +93,12 @@ pub(super) fn load_templates(connection: &Connection, limit: usize) -> Result<Ve
             expires: row.get::<_, Option<Whole>>("expires")?.map(|expires| expires.0),
         })
     };
+    // Nobody would notice that exceptions of operators are gone, so room is made for them first.
     connection
-        .prepare("SELECT * FROM templates ORDER BY last_seen DESC, id LIMIT ?1")?
+        .prepare(
+            "SELECT * FROM (SELECT * FROM templates ORDER BY class = 'exception' DESC, last_seen DESC, id LIMIT ?1) \
+             ORDER BY last_seen DESC, id",
+        )?
         .query_map([Whole(limit as u64)], read)?
         .collect()
 }

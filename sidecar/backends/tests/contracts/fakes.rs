@@ -11,7 +11,7 @@ use std::{
 use oddline_analyze::ports::{
     Answer, BackendError, Embedder, Known, MAX_EMBED_BATCH, Neighbour, StateStore, TemplateState, VectorIndex,
 };
-use oddline_engine::TemplateId;
+use oddline_engine::{Class, TemplateId};
 
 /// Counts words by hash; texts that share words are alike.
 pub(crate) fn bag_of_words(text: &str, dimension: usize) -> Vec<f32> {
@@ -203,8 +203,10 @@ impl StateStore for FakeStore {
     fn load_templates(&self, limit: usize) -> Answer<'_, Vec<TemplateState>> {
         self.answer(|| {
             let mut rows: Vec<_> = self.templates.lock().unwrap().values().cloned().collect();
-            rows.sort_by_key(|row| (std::cmp::Reverse(row.last_seen), row.id.0));
+            let by_age = |row: &TemplateState| (std::cmp::Reverse(row.last_seen), row.id.0);
+            rows.sort_by_key(|row| (row.class != Class::Exception, by_age(row)));
             rows.truncate(limit);
+            rows.sort_by_key(by_age);
             rows
         })
     }

@@ -57,10 +57,18 @@ async fn store_contract(store: &dyn StateStore) {
 
     // Saving again replaces.
     store.save_templates(vec![TemplateState { seen: 8, ..template(0, 40) }]).await.unwrap();
-    let first = store.load_templates(1).await.unwrap().remove(0);
+    let first = store.load_templates(10).await.unwrap().remove(0);
     assert_eq!((first.id.0, first.seen, first.last_seen), (0, 8, 40));
     store.save_templates(Vec::new()).await.unwrap();
     assert_eq!(store.load_templates(10).await.unwrap().len(), 3);
+
+    // An operator's exception is among those given, however long ago it was seen.
+    let excepted = TemplateState { class: Class::Exception, ..template(7, 1) };
+    store.save_templates(vec![excepted, TemplateState { class: Class::Normal, ..odd }]).await.unwrap();
+    let ids = |rows: Vec<TemplateState>| rows.iter().map(|row| row.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(store.load_templates(1).await.unwrap()), [7]);
+    assert_eq!(ids(store.load_templates(2).await.unwrap()), [0, 7]);
+    assert_eq!(ids(store.load_templates(10).await.unwrap()), [0, u64::MAX, 1 << 63, 7]);
 
     // Known vectors: bit for bit, per collection, ordered by id as a number.
     store.save_known("c", vec![known(u64::MAX, 0.1), known(1 << 63, 0.2), known(5, 0.3)]).await.unwrap();

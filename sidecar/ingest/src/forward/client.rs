@@ -21,7 +21,7 @@ use super::{
     wire::{Patience, Wire, WireError},
 };
 use crate::{
-    deliver::{Deliver, DeliverError, Outgoing},
+    deliver::{Deliver, DeliverError, Failure, Outgoing},
     events::Events,
 };
 
@@ -90,6 +90,18 @@ enum AttemptError {
     Late(f32),
     #[error("no random bytes: {0}")]
     Random(#[from] io::Error),
+}
+
+impl AttemptError {
+    fn failure(&self) -> Failure {
+        match self {
+            AttemptError::Connect(_) | AttemptError::Handshake(_) | AttemptError::Random(_) => Failure::Away,
+            AttemptError::Wire(_)
+            | AttemptError::Closed
+            | AttemptError::OtherChunk
+            | AttemptError::Late(_) => Failure::Silent,
+        }
+    }
 }
 
 impl Client {
@@ -182,9 +194,10 @@ impl Deliver for Client {
                 return Ok(());
             }
             self.events.delivery_errors.add(1);
+            let failure = last.as_ref().map_or(Failure::Away, AttemptError::failure);
             let reason =
                 last.map_or_else(|| format!("no answer within {} s", limit.as_secs_f32()), |e| e.to_string());
-            Err(DeliverError { address: self.settings.address.clone(), reason, is_final: false })
+            Err(DeliverError { address: self.settings.address.clone(), reason, failure })
         })
     }
 }

@@ -29,7 +29,7 @@ pub struct User {
 pub struct Security {
     /// Known to both sides.
     pub shared_key: String,
-    /// Our own name in the handshake.
+    /// Our own name in the handshake; a server must have another than its client.
     pub hostname: String,
     /// Server: who may come, anyone with the key if empty. Client: the first is who we are.
     pub users: Vec<User>,
@@ -44,6 +44,9 @@ pub enum HandshakeError {
     /// The peer's digest is not that of our shared key.
     #[error("shared_key mismatch")]
     SharedKey,
+    /// The server calls itself what we call ourselves.
+    #[error("the server's hostname is our own, `{0}`: so it proves nothing, give one of both another")]
+    SameHostname(String),
     /// Unknown user or wrong password.
     #[error("username/password mismatch")]
     User,
@@ -177,7 +180,7 @@ impl Greeting {
     /// Checks the server's PONG.
     ///
     /// # Errors
-    /// If it is no PONG, refuses us, or does not prove the shared key.
+    /// If it is no PONG, refuses us, has our own name, or does not prove the shared key.
     pub fn check(&self, security: &Security, pong: &[u8]) -> Result<(), HandshakeError> {
         let mut reader = Reader::new(pong);
         if reader.array()? != 5 || reader.text()? != b"PONG" {
@@ -190,6 +193,10 @@ impl Greeting {
             let reason =
                 String::from_utf8_lossy(reason).chars().filter(|c| !c.is_control()).take(100).collect();
             return Err(HandshakeError::Refused(reason));
+        }
+        // The proof is then the one that we have just sent: whoever got it could send it back without the key.
+        if server == security.hostname.as_bytes() {
+            return Err(HandshakeError::SameHostname(security.hostname.clone()));
         }
         let proof = hex_digest(&[&self.salt, server, &self.nonce, security.shared_key.as_bytes()]);
         if same(digest, &proof) { Ok(()) } else { Err(HandshakeError::SharedKey) }
@@ -246,6 +253,10 @@ mod tests {
 
     use super::*;
 
+    fn server(shared_key: &str, users: &[(&str, &str)]) -> Security {
+        Security { hostname: "server".into(), ..side(shared_key, users) }
+    }
+
     fn side(shared_key: &str, users: &[(&str, &str)]) -> Security {
         let user =
             |(name, password): &(&str, &str)| User { name: (*name).into(), password: (*password).into() };
@@ -270,14 +281,20 @@ mod tests {
     #[test]
     fn right_and_wrong_keys_and_users() {
         let alice = &[("alice", "wonder")][..];
-        assert_eq!(meet(&side("k", &[]), &side("k", &[])), (Ok(()), Ok(())));
-        assert_eq!(meet(&side("k", alice), &side("k", alice)), (Ok(()), Ok(())));
+        assert_eq!(meet(&server("k", &[]), &side("k", &[])), (Ok(()), Ok(())));
+        assert_eq!(meet(&server("k", alice), &side("k", alice)), (Ok(()), Ok(())));
         let refused =
             |error: HandshakeError| (Err(error.clone()), Err(HandshakeError::Refused(error.to_string())));
-        assert_eq!(meet(&side("k", &[]), &side("wrong", &[])), refused(HandshakeError::SharedKey));
-        assert_eq!(meet(&side("k", alice), &side("k", &[("alice", "wrong")])), refused(HandshakeError::User));
-        assert_eq!(meet(&side("k", alice), &side("k", &[("bob", "wonder")])), refused(HandshakeError::User));
-        assert_eq!(meet(&side("k", alice), &side("k", &[])), refused(HandshakeError::User));
+        assert_eq!(meet(&server("k", &[]), &side("wrong", &[])), refused(HandshakeError::SharedKey));
+        assert_eq!(
+            meet(&server("k", alice), &side("k", &[("alice", "wrong")])),
+            refused(HandshakeError::User)
+        );
+        assert_eq!(
+            meet(&server("k", alice), &side("k", &[("bob", "wonder")])),
+            refused(HandshakeError::User)
+        );
+        assert_eq!(meet(&server("k", alice), &side("k", &[])), refused(HandshakeError::User));
     }
 
     #[test]
@@ -288,6 +305,22 @@ mod tests {
         let mut pong = vec![0x95, 0xa4, b'P', b'O', b'N', b'G', 0xc3, 0xa0, 0xa0];
         put_text(&mut pong, &[b'0'; 128]);
         assert_eq!(greeting.check(&client, &pong), Err(HandshakeError::SharedKey));
+    }
+
+    #[test]
+    fn a_server_that_sends_our_own_proof_back_is_found_out() {
+        let client = side("k", &[]);
+        let hello = Hello::new(&client).unwrap();
+        let (greeting, ping) = Greeting::answer(&client, &hello.message(), [0; 16]).unwrap();
+        let mut reader = Reader::new(&ping);
+        reader.array().unwrap();
+        let [_, name, _, proof] = [(); 4].map(|()| reader.text().unwrap());
+        let mut pong = vec![0x95, 0xa4, b'P', b'O', b'N', b'G', 0xc3, 0xa0];
+        put_text(&mut pong, name);
+        put_text(&mut pong, proof);
+        let error = greeting.check(&client, &pong).unwrap_err();
+        assert_eq!(error, HandshakeError::SameHostname("host".into()));
+        assert!(error.to_string().contains("`host`"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    deliver::{Deliver, DeliverError, Outgoing, chain},
+    deliver::{Deliver, DeliverError, Failure, Outgoing, chain},
     events::Events,
 };
 
@@ -69,6 +69,24 @@ enum AttemptError {
     Late(Duration),
     #[error("answered {0}: {1}")]
     Refused(StatusCode, String),
+}
+
+impl AttemptError {
+    fn failure(&self) -> Failure {
+        match self {
+            AttemptError::Unsent(error) if error.is_connect() => Failure::Away,
+            AttemptError::Unsent(_) | AttemptError::Late(_) => Failure::Silent,
+            AttemptError::Refused(StatusCode::BAD_REQUEST, answer) if answer.contains(REJECTED) => {
+                Failure::Rejected
+            }
+            // What it makes of the body; other answers speak of the source, its sinks or the way there.
+            AttemptError::Refused(
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY,
+                _,
+            ) => Failure::Refused,
+            AttemptError::Refused(..) => Failure::Away,
+        }
+    }
 }
 
 impl Client {
@@ -131,9 +149,9 @@ impl Deliver for Client {
             body.push(b']');
             let Err(error) = self.attempts(body.into()).await else { return Ok(()) };
             self.events.delivery_errors.add(1);
-            let is_final = matches!(&error, AttemptError::Refused(StatusCode::BAD_REQUEST, answer) if answer.contains(REJECTED));
+            let failure = error.failure();
             let reason = error.to_string().chars().take(MAX_EXCERPT).collect();
-            Err(DeliverError { address: self.settings.url.to_string(), reason, is_final })
+            Err(DeliverError { address: self.settings.url.to_string(), reason, failure })
         })
     }
 }

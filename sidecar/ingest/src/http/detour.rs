@@ -56,22 +56,23 @@ impl Service {
     }
 
     async fn take(self: Arc<Self>, peer: IpAddr, request: Request) -> Result<(), Refusal> {
-        let (form, text, held) = request::read(request, &self.limits, &self.budget).await?;
-        let twice = self.budget.expansion(text.len()).await;
+        let (form, text) = request::read(request, &self.limits, &self.budget).await?;
         // Read once to say what is wrong with it, and again where it is carried, for it borrows the text.
-        request::split(form, &text, &self.limits)?;
+        request::split(form, &text.bytes, &self.limits)?;
         self.events.frames_received.add(1);
-        self.events.bytes_received.add(text.len());
+        self.events.bytes_received.add(text.bytes.len());
         let carried = see_through(async move {
-            let outcome = self.carry(peer, form, &text).await;
-            drop((held, twice));
+            let outcome = self.carry(peer, form, &text.bytes).await;
+            drop(text);
             outcome
         });
         let not = |error: String| {
             Refusal(StatusCode::SERVICE_UNAVAILABLE, "not_delivered", format!("not acknowledged: {error}"))
         };
         carried.await.map_err(|failed| match failed {
-            Some(error) if error.is_final => Refusal(StatusCode::BAD_REQUEST, "rejected", error.to_string()),
+            Some(error) if error.is_final() => {
+                Refusal(StatusCode::BAD_REQUEST, "rejected", error.to_string())
+            }
             Some(error) => not(error.to_string()),
             None => not("the sidecar is stopping".to_owned()),
         })
@@ -91,9 +92,9 @@ impl Service {
     }
 
     async fn count(&self, request: Request) -> Result<(), Refusal> {
-        let (form, text, _held) = request::read(request, &self.limits, &self.budget).await?;
+        let (form, text) = request::read(request, &self.limits, &self.budget).await?;
         let mut templates = Vec::new();
-        for record in request::split(form, &text, &self.limits)? {
+        for record in request::split(form, &text.bytes, &self.limits)? {
             let count = serde_json::from_str::<Metric>(record.get()).ok().and_then(Metric::read);
             self.events.summaries_unread.add(usize::from(count.is_none()));
             templates.extend(count);

@@ -13,6 +13,10 @@ use crate::{
     entry::{Content, Entry},
 };
 
+/// Deepest record that goes back among others. Vector's reader gives up at 128 levels, of which our array is one, and
+/// refuses a whole body for one record.
+const MAX_LEVELS: usize = 120;
+
 /// A record of a request.
 #[derive(Debug)]
 pub(crate) struct JsonEntry<'a> {
@@ -30,7 +34,7 @@ impl<'a> JsonEntry<'a> {
 
 impl Entry for JsonEntry<'_> {
     fn content(&self) -> Content {
-        Content::Record
+        if levels(self.text) > MAX_LEVELS { Content::Broken } else { Content::Record }
     }
 
     fn pass(&self, out: &mut Vec<u8>) {
@@ -98,6 +102,54 @@ impl Entry for JsonEntry<'_> {
     }
 }
 
+/// How many objects and arrays are within each other in a text that is JSON.
+fn levels(json: &[u8]) -> usize {
+    let (mut open, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while bytes.find(|byte| matches!(byte, b'"' | b'\\')) == Some(&b'\\')
+                    && bytes.next().is_some()
+                {}
+            }
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
+}
+
 fn text(bytes: &[u8]) -> Value {
     String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, expected: usize) {
+        serde_json::from_str::<Value>(json).unwrap();
+        assert_eq!(levels(json.as_bytes()), expected, "{json}");
+    }
+
+    #[test]
+    fn levels_are_counted_outside_of_strings() {
+        check("7", 0);
+        check("{}", 1);
+        check(r#"{"a":[{"b":1}],"c":[]}"#, 3);
+        check(r#"{"[[":"{{\"[[\\","\\\"":[]}"#, 2);
+    }
+
+    #[test]
+    fn deeper_than_vector_reads_is_nobodys_record() {
+        let deep = |levels: usize| format!("{}{{}}{}", r#"{"a":"#.repeat(levels - 1), "}".repeat(levels - 1));
+        for (levels, is_record) in [(120, true), (121, false), (1_200, false)] {
+            let text = deep(levels);
+            let entry = JsonEntry::new(serde_json::from_str(&text).unwrap());
+            assert_eq!(matches!(entry.content(), Content::Record), is_record, "{levels}");
+        }
+    }
 }

@@ -80,10 +80,9 @@ impl Teach {
 
     async fn learn(&self, request: Request) -> Result<(usize, Learned), Refusal> {
         let form = content_type(request.headers()).to_owned();
-        let (text, _held) = request::read_text(request, &self.limits, &self.budget).await?;
-        // Messages are copied where they are written with escapes.
-        let _copies = self.budget.expansion(text.len()).await;
-        let items = if is_text(&form) { self.lines(&text)? } else { self.values(&form, &text)? };
+        let text = request::read_lesson(request, &self.limits, &self.budget).await?;
+        let text = &text.bytes;
+        let items = if is_text(&form) { self.lines(text)? } else { self.values(&form, text)? };
         let picker = self.screening.picker();
         let mut records = Vec::with_capacity(items.len());
         for (place, item) in items.iter().enumerate() {
@@ -128,12 +127,12 @@ impl Teach {
 
     async fn check(&self, request: Request) -> Result<Vec<u8>, Refusal> {
         let form = content_type(request.headers()).to_owned();
-        let (text, _held) = request::read_text(request, &self.limits, &self.budget).await?;
-        let _copies = self.budget.expansion(2 * text.len()).await;
+        let text = request::read_lesson(request, &self.limits, &self.budget).await?;
+        let text = &text.bytes;
         let item = if is_text(&form) {
             Item::Message(text.trim_ascii_end().into())
         } else if Form::of(&form) == Some(Form::Array) {
-            let value = serde_json::from_slice(&text).map_err(|error| {
+            let value = serde_json::from_slice(text).map_err(|error| {
                 Refusal(StatusCode::BAD_REQUEST, "invalid_message", format!("body is not JSON: {error}"))
             })?;
             item(value, || "body".to_owned())?

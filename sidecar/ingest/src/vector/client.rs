@@ -19,7 +19,7 @@ use tonic::{
 };
 
 use crate::{
-    deliver::{Deliver, DeliverError, Outgoing, chain},
+    deliver::{Deliver, DeliverError, Failure, Outgoing, chain},
     events::Events,
 };
 
@@ -31,6 +31,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A connection over which an answer is awaited is asked for a sign of life so often, and has so long to give one.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
+/// How the source says that a sink behind it has failed, and may take the same events later.
+const SINK_ERROR: &str = "Delivery error";
+/// How it is called that the source has ended one request while its connection holds: it has stumbled over an event, and
+/// would again. In words, for what says it in types depends on what else is built with tonic.
+const RESET: &str = "stream error received: stream no longer needed";
 /// Most characters of the other side's own words that are passed on.
 const MAX_EXCERPT: usize = 200;
 
@@ -139,7 +144,25 @@ impl Client {
 
 /// Whether it most likely never arrived: connection refused or broken.
 fn is_unsent(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) && !is_reset(status)
+}
+
+fn is_reset(status: &Status) -> bool {
+    chain(status).contains(RESET)
+}
+
+fn failure(status: &Status) -> Failure {
+    let is_answer = std::error::Error::source(status).is_none();
+    match status.code() {
+        // So it calls events that a sink behind it has rejected ...
+        Code::DataLoss => Failure::Rejected,
+        // ... and so its own trouble with that sink.
+        Code::Internal if status.message() == SINK_ERROR => Failure::Away,
+        Code::Internal | Code::InvalidArgument | Code::OutOfRange if is_answer => Failure::Refused,
+        _ if is_reset(status) => Failure::Refused,
+        Code::Internal | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => Failure::Silent,
+        _ => Failure::Away,
+    }
 }
 
 impl Deliver for Client {
@@ -157,8 +180,7 @@ impl Deliver for Client {
             Err(DeliverError {
                 address: self.settings.url.clone(),
                 reason: format!("{:?}: {told}{}", status.code(), cause.unwrap_or_default()),
-                // So it calls events that a sink behind it has rejected.
-                is_final: status.code() == Code::DataLoss,
+                failure: failure(&status),
             })
         })
     }

@@ -71,7 +71,7 @@ impl Service {
             outcome
         });
         carried.await.map_err(|failed| match failed {
-            Some(error) if error.is_final => Status::data_loss(error.to_string()),
+            Some(error) if error.is_final() => Status::data_loss(error.to_string()),
             Some(error) => Status::unavailable(format!("not delivered, so not acknowledged: {error}")),
             None => Status::unavailable("not delivered: the sidecar is stopping"),
         })

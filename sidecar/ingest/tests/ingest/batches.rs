@@ -1,6 +1,6 @@
 //! What happens to records: every mode of frame, byte fidelity, markers, copies, summaries, loops, unreadable entries.
 
-use std::io::Write;
+use std::{future::Future, io::Write, task::Poll};
 
 use oddline_codec::{Edit, MARKER_KEY, TagStyle, Tags, marker, msgpack, read_summary, summary_record};
 use oddline_engine::{
@@ -178,6 +178,17 @@ async fn a_return_input_that_refuses_only_the_unreadable_is_not_asked_for_ever()
 }
 
 #[tokio::test]
+async fn a_long_batch_without_anything_to_judge_lets_others_run() {
+    let world = World::new();
+    let (detour, chunk) = (world.detour(), event(b"\xa2hi").repeat(1_000));
+    let mut carry = std::pin::pin!(detour.carry(b"app", &chunk));
+    let begun = std::future::poll_fn(|context| Poll::Ready(carry.as_mut().poll(context))).await;
+    assert!(begun.is_pending(), "all of it was done at one go");
+    carry.await.unwrap();
+    assert_eq!(world.events.records_unread.get(), 1_000);
+}
+
+#[tokio::test]
 async fn copy_mode_emits_companions_and_no_second_copy() {
     let world = World::with(Mode::Copy, Profile::Nested);
     let chunk = [event(&pending("odd", 1, &world.settings)), event(b"\xa2hi"), b"\xc1".to_vec()].concat();
@@ -211,6 +222,9 @@ async fn summaries_are_taken_alone_and_from_pending_records() {
     let mut riding = pending("odd", 1, &world.settings);
     riding[0] += 1;
     riding.extend_from_slice(&alone[1..]);
+    // Not acknowledged: it comes again, and is counted once.
+    *world.back.failures.lock().unwrap() = 1;
+    world.detour().carry(b"oddline.pending.app", &event(&riding)).await.unwrap_err();
     world.detour().carry(b"oddline.pending.app", &event(&riding)).await.unwrap();
     assert_eq!(world.judge.summaries.lock().unwrap().len(), 2);
     let events = world.back.events("app");

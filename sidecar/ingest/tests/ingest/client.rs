@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use oddline_ingest::{
-    Deliver, DeliverError, Events, Outgoing,
+    Deliver, DeliverError, Events, Failure, Outgoing,
     forward::{
         client::{Client, ClientSettings},
         frame::{Frame, write_ack},
@@ -103,11 +103,11 @@ async fn nobody_there_silence_and_wrong_answers_are_told_apart() {
     let (listener, address) = listen().await;
     drop(listener);
     let error = refused(address).await;
-    assert!(error.reason.starts_with("cannot connect: "), "{error}");
+    assert!(error.reason.starts_with("cannot connect: ") && error.failure == Failure::Away, "{error}");
 
     let (_listener, address) = listen().await;
     let error = refused(address).await;
-    assert!(error.reason.starts_with("no "), "{error}");
+    assert!(error.reason.starts_with("no ") && error.failure == Failure::Silent, "{error}");
 
     let (listener, address) = listen().await;
     tokio::spawn(async move {

@@ -18,6 +18,11 @@ fn security(key: &str, users: &[(&str, &str)]) -> Security {
     Security { shared_key: key.into(), hostname: "test".into(), users: users.iter().map(user).collect() }
 }
 
+/// The same with another name: a client believes no server that has its own.
+fn server(key: &str, users: &[(&str, &str)]) -> Security {
+    Security { hostname: "server".into(), ..security(key, users) }
+}
+
 /// Our own client as the sender; what it says of the outcome.
 async fn send(world: &World, running: &Running, settings: impl FnOnce(&mut ClientSettings)) -> String {
     let mut made = ClientSettings::new(running.address.to_string());
@@ -36,7 +41,7 @@ async fn send(world: &World, running: &Running, settings: impl FnOnce(&mut Clien
 async fn shared_key_and_users_right_and_wrong() {
     let world = World::new();
     let alice = &[("alice", "wonder")][..];
-    let running = world.serve(world.server().with_security(security("key", alice))).await;
+    let running = world.serve(world.server().with_security(server("key", alice))).await;
     let with = |key: &'static str, users: &'static [(&str, &str)]| {
         send(&world, &running, move |settings| settings.security = Some(security(key, users)))
     };
@@ -67,7 +72,7 @@ async fn tls_with_and_without_client_certificate() {
     let world = World::new();
     for client_ca in [None, Some(pem)] {
         let tls = ServerTls::new(pem, key, client_ca).unwrap();
-        let running = world.serve(world.server().with_tls(tls).with_security(security("key", &[]))).await;
+        let running = world.serve(world.server().with_tls(tls).with_security(server("key", &[]))).await;
         let with = |ca: &[u8], own: Option<(&[u8], &[u8])>| {
             let tls = ClientTls::new(ca, "localhost", own).unwrap();
             send(&world, &running, move |settings| {
@@ -136,7 +141,7 @@ async fn garbage_closes_the_connection_and_nothing_else() {
 async fn a_client_that_never_answers_the_handshake_is_cut_off() {
     let mut world = World::new();
     world.limits.handshake = Duration::from_millis(50);
-    let running = world.serve(world.server().with_security(security("key", &[]))).await;
+    let running = world.serve(world.server().with_security(server("key", &[]))).await;
     let mut silent = running.sender().await;
     tokio::io::AsyncReadExt::read(&mut silent.0, &mut [0; 512]).await.unwrap();
     assert_eq!(silent.ack().await, None);

@@ -16,7 +16,7 @@ use axum::{
 use oddline_codec::{json, marker};
 use oddline_engine::{BARE_COUNTS, Mode, Profile, Status, TemplateId};
 use oddline_ingest::{
-    Deliver, Limits, Outgoing,
+    Deliver, Failure, Limits, Outgoing,
     http::{
         client::{Client, ClientSettings},
         detour::Service,
@@ -152,6 +152,24 @@ async fn loops_are_cut_and_a_stray_value_goes_apart() {
     assert_eq!(world.back.arrived.lock().unwrap().len(), 3);
 }
 
+#[tokio::test]
+async fn a_record_too_deep_for_vector_goes_apart_and_is_given_up_once_it_is_refused() {
+    let world = World::new();
+    let deep = format!("{}{{}}{}", r#"{"a":"#.repeat(126), "}".repeat(126));
+    world.close_gate();
+    let service = router(&world);
+    let body = format!("[{deep},{}]", pending("odd")).into();
+    let asked = tokio::spawn(async move { ask(service, "/v1/detour", JSON, body).await });
+    world.back.gate.add_permits(1);
+    world.back.entered().await;
+    world.back.entered().await;
+    world.back.reject(1);
+    world.back.gate.add_permits(1);
+    assert_eq!(asked.await.unwrap().0, 200);
+    assert_eq!(world.records()[0]["message"], "odd");
+    assert_eq!((world.records().len(), world.events.entries_discarded.get()), (1, 1));
+}
+
 impl World {
     fn records_after(&self, deliveries: usize) -> Vec<Value> {
         let arrived = self.back.arrived.lock().unwrap();
@@ -236,15 +254,18 @@ async fn the_way_back_is_one_array_and_believes_only_a_success() {
         client.deliver(&outgoing).await.unwrap();
     }
     assert_eq!(*source.came.lock().unwrap(), [r#"[{"a":1},{"b":2}]"#; 3]);
-    for (answer, is_final) in [
-        ((StatusCode::BAD_REQUEST, r#"{"code":400,"message":"Contents failed to deliver to sink"}"#), true),
-        ((StatusCode::BAD_REQUEST, r#"{"code":400,"message":"Failed parsing"}"#), false),
-        ((StatusCode::INTERNAL_SERVER_ERROR, "Error delivering contents to sink"), false),
-        ((StatusCode::FOUND, ""), false),
+    for (answer, failure) in [
+        (
+            (StatusCode::BAD_REQUEST, r#"{"code":400,"message":"Contents failed to deliver to sink"}"#),
+            Failure::Rejected,
+        ),
+        ((StatusCode::BAD_REQUEST, r#"{"code":400,"message":"Failed parsing"}"#), Failure::Refused),
+        ((StatusCode::INTERNAL_SERVER_ERROR, "Error delivering contents to sink"), Failure::Away),
+        ((StatusCode::FOUND, ""), Failure::Away),
     ] {
         *source.answer.lock().unwrap() = answer;
         let error = client.deliver(&outgoing).await.unwrap_err();
-        assert_eq!(error.is_final, is_final, "{error}");
+        assert_eq!(error.failure, failure, "{error}");
         assert!(error.to_string().contains(answer.1) && error.reason.contains(answer.0.as_str()), "{error}");
     }
     assert_eq!(source.came.lock().unwrap().len(), 7, "none was asked twice");
@@ -252,12 +273,12 @@ async fn the_way_back_is_one_array_and_believes_only_a_success() {
     source.gate.forget_permits(usize::MAX);
     let hasty = ClientSettings { timeout: Duration::from_millis(100), ..settings(&url) };
     let error = Client::new(hasty, world.events.clone()).deliver(&outgoing).await.unwrap_err();
-    assert_eq!(error.reason, "no answer within 100ms");
+    assert_eq!((&*error.reason, error.failure), ("no answer within 100ms", Failure::Silent));
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = Client::new(settings(&format!("http://{gone}/")), world.events.clone())
         .deliver(&outgoing)
         .await
         .unwrap_err();
-    assert!(error.reason.contains("refused"), "{error}");
+    assert!(error.reason.contains("refused") && error.failure == Failure::Away, "{error}");
     assert_eq!(world.events.delivery_errors.get(), 6);
 }

@@ -15,7 +15,7 @@ use oddline_engine::{
     rules::RuleSet,
 };
 use oddline_ingest::{
-    Annotator, Budget, Deliver, DeliverError, Detour, Events, Limits, Outgoing, Screening,
+    Annotator, Budget, Deliver, DeliverError, Detour, Events, Failure, Limits, Outgoing, Screening,
     forward::{frame::read_ack, server::Server},
 };
 use tokio::{
@@ -95,7 +95,7 @@ impl Deliver for Back {
                 return Err(DeliverError {
                     address: "back".into(),
                     reason: "rejected".into(),
-                    is_final: true,
+                    failure: Failure::Rejected,
                 });
             }
             let mut failures = self.failures.lock().unwrap();
@@ -104,7 +104,7 @@ impl Deliver for Back {
                 return Err(DeliverError {
                     address: "back".into(),
                     reason: "told to fail".into(),
-                    is_final: false,
+                    failure: Failure::Silent,
                 });
             }
             self.arrived.lock().unwrap().push(outgoing.clone());

@@ -12,7 +12,7 @@ use axum::{
 use oddline_analyze::ports::{Answer, BackendError, Learned, Teacher};
 use oddline_engine::{Record, Verdict};
 use oddline_ingest::{
-    Limits,
+    Budget, Limits,
     http::teach::{Teach, router},
 };
 use serde_json::{Value, json};
@@ -211,6 +211,27 @@ async fn bodies_at_the_limit_one_over_and_ten_times() {
     }
     let _all = world.budget.frame(usize::MAX).await;
     assert_eq!(post(&world, &pupil, "/v1/learn", "text/plain", "x").await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lesson_that_lasts_holds_nothing_that_records_wait_for() {
+    let (mut world, pupil) = (World::new(), Arc::new(Pupil { hangs: true, ..Pupil::default() }));
+    (world.budget, world.limits.frame_bytes) = (Budget::new(96 << 10), 16 << 10);
+    let lesson = || post(&world, &pupil, "/v1/learn", "text/plain", "x".repeat(16 << 10));
+    let begun = tokio::time::Instant::now();
+    let others = async {
+        // By then the first lesson is under way.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.budget.free(), 64 << 10);
+        let (half, all) = tokio::join!(world.budget.frame(32 << 10), world.budget.expansion(32 << 10));
+        assert_eq!(world.budget.free(), 0);
+        drop((half, all));
+        let (status, answer) = lesson().await;
+        assert_eq!((status, &answer["error"]["code"]), (503, &json!("overloaded")));
+        assert_eq!(begun.elapsed(), Duration::from_secs(1), "somebody has waited");
+    };
+    let (first, ()) = tokio::join!(lesson(), others);
+    assert_eq!((first.0, world.budget.free()), (503, 96 << 10));
 }
 
 #[tokio::test(start_paused = true)]

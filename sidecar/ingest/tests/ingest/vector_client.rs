@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use oddline_ingest::{
-    Deliver, Detour, Outgoing,
+    Deliver, Detour, Failure, Outgoing,
     vector::client::{Client, ClientSettings, ClientTls},
 };
 use prost::Message;
@@ -55,19 +55,24 @@ async fn refusals_are_told_with_their_cause_and_only_a_rejection_is_final() {
     let source = Source::new(Mood::Takes);
     let _stop = source.serve(listener);
     let client = client(&world, &url, 20_000);
-    for (status, is_final, told) in [
-        (Status::data_loss("Delivery failed"), true, "DataLoss: Delivery failed"),
-        (Status::internal("Delivery error"), false, "Internal: Delivery error"),
-        (Status::unimplemented("no"), false, "Unimplemented: no"),
-        (Status::resource_exhausted("x".repeat(10_000)), false, "ResourceExhausted: xxx"),
+    for (status, failure, told) in [
+        (Status::data_loss("Delivery failed"), Failure::Rejected, "DataLoss: Delivery failed"),
+        (Status::internal("failed to decode"), Failure::Refused, "Internal: failed to decode"),
+        (Status::internal("Delivery error"), Failure::Away, "Internal: Delivery error"),
+        (Status::unimplemented("no"), Failure::Away, "Unimplemented: no"),
+        (Status::resource_exhausted("x".repeat(10_000)), Failure::Away, "ResourceExhausted: xxx"),
     ] {
         source.set(Mood::Refuses(status));
         let error = client.deliver(&outgoing()).await.unwrap_err();
-        assert_eq!((error.is_final, &error.address), (is_final, &url));
+        assert_eq!((error.failure, &error.address), (failure, &url));
         assert!(error.reason.starts_with(told) && error.reason.len() < 300, "{error}");
     }
-    assert_eq!(source.asked.available_permits(), 4, "none was asked twice");
-    assert_eq!(world.events.delivery_errors.get(), 4);
+    // One that stumbles over an event ends the request, and is there for the next one.
+    source.set(Mood::Stumbles);
+    let error = client.deliver(&outgoing()).await.unwrap_err();
+    assert_eq!(error.failure, Failure::Refused, "{error}");
+    assert_eq!(source.asked.available_permits(), 6, "none was asked twice");
+    assert_eq!(world.events.delivery_errors.get(), 6);
 }
 
 #[tokio::test]
@@ -88,6 +93,7 @@ async fn a_source_that_is_late_is_waited_for_and_one_that_hangs_is_not() {
     source.set(Mood::Hangs);
     let error = client(&world, &url, 100).deliver(&outgoing()).await.unwrap_err();
     assert_eq!(error.reason, "DeadlineExceeded: no answer within 100ms");
+    assert_eq!(error.failure, Failure::Silent);
 }
 
 #[tokio::test]
@@ -100,6 +106,7 @@ async fn a_source_that_comes_late_or_again_is_found_and_one_that_does_not_is_giv
     let hasty = Client::new(settings, world.events.clone()).unwrap();
     let error = hasty.deliver(&outgoing()).await.unwrap_err();
     assert!(error.reason.starts_with("Unavailable") && error.reason.contains("refused"), "{error}");
+    assert_eq!(error.failure, Failure::Away);
 
     let patient = Arc::new(client(&world, &url, 20_000));
     let delivery = tokio::spawn({

@@ -91,6 +91,8 @@ pub(crate) enum Mood {
     Refuses(Status),
     /// Takes it and never answers.
     Hangs,
+    /// Cannot go on with what it took.
+    Stumbles,
     /// Takes it after a while.
     Waits,
 }
@@ -130,6 +132,7 @@ impl Source {
         let mood = self.mood.lock().unwrap().clone();
         match mood {
             Mood::Refuses(status) => return Err(status),
+            Mood::Stumbles => panic!("a source that stumbles, as it should"),
             Mood::Hangs => std::future::pending().await,
             Mood::Waits => self.gate.acquire().await.unwrap().forget(),
             Mood::Takes => {}
