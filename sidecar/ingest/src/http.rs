@@ -14,6 +14,7 @@ use oddline_analyze::ports::{Received, Seen};
 use oddline_codec::{Edit, json};
 use oddline_engine::Verdict;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::{
     Limits,
@@ -74,10 +75,15 @@ impl Http {
         let (form, text) = request::read(request, &self.limits, &self.budget).await?;
         let records = request::split(form, &text.bytes, &self.limits)?;
         self.events.http_records_received.add(records.len());
-        Ok((form, self.annotate(form, &records).await?))
+        Ok((form, self.annotate(form, &records, text.arrived).await?))
     }
 
-    async fn annotate(&self, form: Form, records: &[&RawValue]) -> Result<Vec<u8>, Refusal> {
+    async fn annotate(
+        &self,
+        form: Form,
+        records: &[&RawValue],
+        arrived: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
         let source: Arc<str> = HTTP_TAG.into();
         let mut out = Vec::new();
         form.begin(&mut out);
@@ -88,7 +94,7 @@ impl Http {
             };
             let received = |(place, record): (usize, &&RawValue)| {
                 let local = self.screen(record).map_err(|error| invalid(place, error))?;
-                Ok(Received { source: source.clone(), local })
+                Ok(Received { source: source.clone(), local, arrived })
             };
             let records: Result<Vec<Received>, Refusal> = group.iter().enumerate().map(received).collect();
             let see = || group.iter().map(|record| self.see(record)).collect();

@@ -21,6 +21,7 @@ use oddline_engine::{
     AdviceTable, Engine, Level, Options, Record, RuleHit, Settings, Status, UnixNanos, Verdict, mask::Masked,
     rules::RuleSet,
 };
+use tokio::time::Instant;
 
 use super::{lines::Entry, time::LineClock};
 
@@ -249,7 +250,11 @@ impl Offline {
         let pending: Vec<Received> = places
             .iter()
             .filter_map(|&at| verdicts.get(at).zip(records.get(at)))
-            .map(|(local, timed)| Received { source: source(&timed.record), local: local.clone() })
+            .map(|(local, timed)| Received {
+                source: source(&timed.record),
+                local: local.clone(),
+                arrived: Instant::now(),
+            })
             .collect();
         if !pending.is_empty() {
             let judged = self.analyzer.judge(pending).await;
@@ -286,7 +291,7 @@ fn questionable(local: Verdict, record: &Record<'_>) -> Received {
     };
     let template = Some(local.template.clone().unwrap_or_else(masked));
     let local = Verdict { template, status: Some(Status::Pending), ..local };
-    Received { source: source(record), local }
+    Received { source: source(record), local, arrived: Instant::now() }
 }
 
 fn source(record: &Record<'_>) -> Arc<str> {

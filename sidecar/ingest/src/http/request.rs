@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::body::{self, BodyError, Form};
 use crate::{
@@ -23,6 +24,8 @@ pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str, pub(su
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) bytes: Vec<u8>,
+    /// When all of the body had come.
+    pub(super) arrived: Instant,
     _held: Vec<Held>,
 }
 
@@ -34,21 +37,23 @@ pub(super) async fn read(
 ) -> Result<(Form, Text), Refusal> {
     let form = form(request.headers())?;
     let (packed, frame) = Packed::read(request, limits, budget).await?;
+    let arrived = Instant::now();
     let mut more = budget.expansion(packed.bound(limits)).await;
     let bytes = packed.expand(limits).await?;
     more.shrink(bytes.len());
-    Ok((form, Text { bytes, _held: vec![frame, more] }))
+    Ok((form, Text { bytes, arrived, _held: vec![frame, more] }))
 }
 
 /// The text of a request of any form that may be kept for minutes: it holds nothing that others wait for.
 pub(super) async fn read_lesson(request: Request, limits: &Limits, budget: &Budget) -> Result<Text, Refusal> {
     let (packed, frame) = Packed::read(request, limits, budget).await?;
+    let arrived = Instant::now();
     // Twice, for messages are copied where they are written with escapes.
     let mut lesson = budget.try_lesson(2 * packed.bound(limits)).ok_or_else(|| busy(limits))?;
     drop(frame);
     let bytes = packed.expand(limits).await?;
     lesson.shrink(2 * bytes.len());
-    Ok(Text { bytes, _held: vec![lesson] })
+    Ok(Text { bytes, arrived, _held: vec![lesson] })
 }
 
 fn busy(limits: &Limits) -> Refusal {
