@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -71,11 +72,13 @@ async fn records(State(http): State<Arc<Http>>, request: Request) -> Response {
 }
 
 impl Http {
-    async fn answer(&self, request: Request) -> Result<(Form, Vec<u8>), Refusal> {
+    async fn answer(&self, request: Request) -> Result<(Form, Body), Refusal> {
         let (form, text) = request::read(request, &self.limits, &self.budget).await?;
         let records = request::split(form, &text.bytes, &self.limits)?;
         self.events.http_records_received.add(records.len());
-        Ok((form, self.annotate(form, &records, text.arrived).await?))
+        let answer = self.annotate(form, &records, text.arrived).await?;
+        drop(text);
+        Ok((form, request::answer(answer, &self.limits, &self.budget)?))
     }
 
     async fn annotate(

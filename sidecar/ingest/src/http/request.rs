@@ -1,7 +1,7 @@
 //! The body of a request with records in it, read within limits of size, time and memory; and refusals.
 
 use axum::{
-    body::{Bytes, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -54,6 +54,25 @@ pub(super) async fn read_lesson(request: Request, limits: &Limits, budget: &Budg
     let bytes = packed.expand(limits).await?;
     lesson.shrink(2 * bytes.len());
     Ok(Text { bytes, arrived, _held: vec![lesson] })
+}
+
+/// An answer's body: held until it has been written or its connection is gone, for its reader may be slow. As it may be
+/// kept for as long as a lesson, it waits for nothing, and leaves as much to others.
+pub(super) fn answer(bytes: Vec<u8>, limits: &Limits, budget: &Budget) -> Result<Body, Refusal> {
+    let held = budget.try_lesson(bytes.len()).ok_or_else(|| busy(limits))?;
+    Ok(Bytes::from_owner(Answer { bytes, _held: held }).into())
+}
+
+/// Part of the buffer itself: what is being written is the connection's, and no longer the body's.
+struct Answer {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn busy(limits: &Limits) -> Refusal {
@@ -169,8 +188,6 @@ impl IntoResponse for Refusal {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
-    use axum::body::Body;
 
     use super::*;
 
