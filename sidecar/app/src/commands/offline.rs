@@ -178,6 +178,23 @@ impl Offline {
         for record in records {
             self.observe(&record, None);
         }
+        self.end_baseline().await
+    }
+
+    /// Sees lines of a baseline, JSON objects as records, which [`Offline::end_baseline`] learns.
+    pub fn watch_lines(&mut self, lines: &[Vec<u8>]) {
+        let picker = self.engine.picker();
+        for line in lines {
+            let timed = Timed { record: Entry::of(line).record(&picker, TAG), line, at: None };
+            self.observe(&timed, None);
+        }
+    }
+
+    /// Learns what was seen since the beginning as normal.
+    ///
+    /// # Errors
+    /// If the analysis cannot learn.
+    pub async fn end_baseline(&mut self) -> anyhow::Result<usize> {
         let mut taught = 0;
         loop {
             let summary = self.engine.take_summary(self.time.now());
@@ -210,17 +227,6 @@ impl Offline {
             Some(Late { at, verdict: ending.verdict() })
         });
         late.collect()
-    }
-
-    /// Learns lines as normal, JSON objects as records; see [`Offline::learn`].
-    ///
-    /// # Errors
-    /// If the analysis cannot learn.
-    pub async fn learn_lines(&mut self, lines: &[Vec<u8>]) -> anyhow::Result<usize> {
-        let picker = self.engine.picker();
-        let records =
-            lines.iter().map(|line| Timed { record: Entry::of(line).record(&picker, TAG), line, at: None });
-        self.learn(records).await
     }
 
     /// Judges lines in order, JSON objects as records: by all rules, those with a condition included.
