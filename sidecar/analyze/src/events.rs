@@ -10,6 +10,8 @@ use std::{
 
 use oddline_engine::{Ending, Status};
 
+use crate::{feedback::MAX_NAME_BYTES, head};
+
 /// Upper bounds of the latency histogram, in seconds.
 pub const LATENCY_BOUNDS: [f64; 12] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
@@ -68,7 +70,7 @@ pub struct Events {
     state_errors: AtomicU64,
     latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
     latency_micros: AtomicU64,
-    /// Held for one look-up. Names come with records, so they are bounded.
+    /// Held for one look-up. Names come with records, so they are bounded, in number and in bytes.
     rule_hits: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
@@ -133,11 +135,13 @@ impl Events {
     pub(crate) fn rule_hit(&self, rule: &Arc<str>) {
         let mut hits = self.rule_hits.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = hits.len() >= MAX_RULE_SERIES;
-        match hits.get_mut(rule) {
+        let name = head(rule, MAX_NAME_BYTES);
+        match hits.get_mut(name) {
             Some(count) => *count += 1,
             None if is_full => *hits.entry("_other".into()).or_default() += 1,
             None => {
-                hits.insert(rule.clone(), 1);
+                let name = if name.len() < rule.len() { name.into() } else { rule.clone() };
+                hits.insert(name, 1);
             }
         }
     }
@@ -217,5 +221,21 @@ impl Events {
             value: *count,
         }));
         figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rules_are_bounded_at_the_limit_one_over_and_ten_times() {
+        let events = Events::default();
+        for bytes in [200, 201, 2_000] {
+            events.rule_hit(&"r".repeat(bytes).into());
+        }
+        let hits = events.rule_hits.lock().unwrap();
+        let hits: Vec<_> = hits.iter().map(|(rule, count)| (rule.len(), *count)).collect();
+        assert_eq!(hits, [(200, 3)], "cut names that meet are added up");
     }
 }

@@ -1,5 +1,6 @@
 //! The bounded queue before the costly path: one ticket per template however many records wait for it, taken out in
-//! batches by size and age. Sources share it fairly: in places, and in turn.
+//! batches by size and age. Sources share it fairly: in places, and in turn. What nobody waits for any more is put off
+//! until nothing else is there.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,6 +18,10 @@ use crate::{
     batch::{Screened, Standing},
     events::SkipCause,
 };
+
+use self::later::Later;
+
+mod later;
 
 /// What those who wait for a template get.
 pub(crate) type Answer = Result<Standing, (SkipCause, Arc<str>)>;
@@ -40,10 +45,13 @@ impl Waiting {
             Ok(Err(_)) => Some(Err((SkipCause::Stopped, "stopping".into()))),
             Err(_) => None,
         };
-        answer.unwrap_or_else(|| {
-            Err((SkipCause::Deadline, format!("no answer within {}", words(limit)).into()))
-        })
+        answer.unwrap_or_else(|| Err(late(limit)))
     }
+}
+
+/// Why a record whose time is over has no answer.
+pub(crate) fn late(limit: Duration) -> (SkipCause, Arc<str>) {
+    (SkipCause::Deadline, format!("no answer within {}", words(limit)).into())
 }
 
 /// The way in.
@@ -66,6 +74,10 @@ struct Queue {
     lanes: Mutex<Lanes>,
     /// Something was queued.
     news: Notify,
+    /// Held for a few instructions.
+    later: Mutex<Later>,
+    /// Something was put off, or nobody is queued any more.
+    idle: Notify,
 }
 
 /// A lane for each source with something in it. They are served in turn, so that none waits behind the length of
@@ -127,17 +139,50 @@ impl Queue {
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn later(&self) -> MutexGuard<'_, Later> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Tickets {
     /// The next one, whenever it comes.
     async fn next(&self) -> Ticket {
         loop {
-            if let Some(ticket) = self.0.lanes().pop() {
+            if let Some(ticket) = self.pop() {
                 return ticket;
             }
             // Whatever is queued from here on leaves a permit.
             self.0.news.notified().await;
+        }
+    }
+
+    fn pop(&self) -> Option<Ticket> {
+        let mut lanes = self.0.lanes();
+        let ticket = lanes.pop();
+        if lanes.len == 0 {
+            self.0.idle.notify_one();
+        }
+        ticket
+    }
+
+    /// Until one is queued.
+    pub(crate) async fn queued(&self) {
+        while self.0.lanes().len == 0 {
+            self.0.news.notified().await;
+        }
+    }
+
+    /// Up to `size` of those put off, as soon as nobody is queued.
+    pub(crate) async fn next_put_off(&self, size: usize) -> Vec<Ticket> {
+        loop {
+            let is_idle = self.0.lanes().len == 0;
+            let templates = if is_idle { self.0.later().take(size) } else { Vec::new() };
+            if !templates.is_empty() {
+                let ticket = |template| Ticket { template, answer: watch::channel(None).0 };
+                return templates.into_iter().map(ticket).collect();
+            }
+            self.0.idle.notified().await;
         }
     }
 }
@@ -151,7 +196,13 @@ impl Drop for Tickets {
 
 impl Intake {
     pub(crate) fn new(capacity: usize) -> (Intake, Tickets) {
-        let queue = Arc::new(Queue { capacity, lanes: Mutex::default(), news: Notify::new() });
+        let queue = Arc::new(Queue {
+            capacity,
+            lanes: Mutex::default(),
+            news: Notify::new(),
+            later: Mutex::new(Later::new(capacity)),
+            idle: Notify::new(),
+        });
         (Intake { queue: queue.clone(), waiting: Mutex::default() }, Tickets(queue))
     }
 
@@ -177,13 +228,22 @@ impl Intake {
         Ok((Waiting(receiver), false))
     }
 
+    /// Queues a template that nobody waits for, for when nothing else is there: the next record finds it in memory.
+    pub(crate) fn put_off(&self, template: Screened) {
+        self.queue.later().push(template);
+        self.queue.idle.notify_one();
+    }
+
     /// Answers all who wait for the ticket's template.
     pub(crate) fn answer(&self, ticket: &Ticket, answer: Answer) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket.template.id);
+        // What was put off has nobody in `waiting`: who stands there has a ticket of his own.
+        if ticket.answer.receiver_count() > 0 {
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket.template.id);
+        }
         ticket.answer.send_replace(Some(answer));
     }
 
-    /// Whether nobody waits for the ticket any more; then it is forgotten, and the next record queues a new one.
+    /// Whether nobody waits for the ticket any more; then the next record queues a new one.
     pub(crate) fn is_abandoned(&self, ticket: &Ticket) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // The one receiver that is left is the one in `waiting`.
@@ -197,6 +257,11 @@ impl Intake {
     /// Templates that wait in the queue now.
     pub(crate) fn depth(&self) -> usize {
         self.queue.lanes().len
+    }
+
+    /// Templates put off.
+    pub(crate) fn put_off_depth(&self) -> usize {
+        self.queue.later().len()
     }
 }
 

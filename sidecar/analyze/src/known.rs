@@ -8,7 +8,7 @@ use std::{
 
 use oddline_engine::{Class, TemplateId};
 
-use crate::{ports::TemplateState, settings::Settings};
+use crate::{feedback::MAX_NAME_BYTES, head, ports::TemplateState, settings::Settings};
 
 /// Sources with an allowance of their own; the rest share that of `_other`.
 const MAX_SOURCES: usize = 10_000;
@@ -29,7 +29,7 @@ pub(crate) struct Earning {
     least_records: u64,
     least_seconds: u64,
     per_source_hour: u32,
-    /// Templates made known in `hour`, by source.
+    /// Templates made known in `hour`, by source; bounded in number and in bytes, for names come from records.
     spent: HashMap<Arc<str>, u32>,
     hour: u64,
     waiting: VecDeque<Earned>,
@@ -92,6 +92,8 @@ impl Earning {
             self.hour = now / HOUR;
             self.spent.clear();
         }
+        // Cut names that meet share an allowance.
+        let source = head(source, MAX_NAME_BYTES);
         let source =
             if self.spent.contains_key(source) || self.spent.len() < MAX_SOURCES { source } else { "_other" };
         let spent = self.spent.entry(source.into()).or_default();
@@ -167,5 +169,14 @@ mod tests {
             earning.spend(&format!("source {number}"), 1_060);
         }
         assert_eq!(earning.spent.len(), MAX_SOURCES + 1);
+    }
+
+    #[test]
+    fn names_of_sources_are_bounded_at_the_limit_one_over_and_ten_times() {
+        let mut earning = earning(2);
+        for (bytes, allowed) in [(200, true), (201, true), (2_000, false)] {
+            assert_eq!(earning.spend(&"s".repeat(bytes), 1_060), allowed, "{bytes}: cut names share");
+        }
+        assert_eq!(earning.spent.keys().map(|name| name.len()).collect::<Vec<_>>(), [200]);
     }
 }

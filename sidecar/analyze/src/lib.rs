@@ -280,6 +280,11 @@ impl Analyzer {
         }));
         figures.extend([
             gauge("queue_templates", "Templates waiting for a batch", shared.intake.depth() as u64),
+            gauge(
+                "queue_put_off_templates",
+                "Templates that are looked up when no record waits",
+                shared.intake.put_off_depth() as u64,
+            ),
             gauge("templates", "Templates remembered", shared.templates().len() as u64),
             gauge("rates", "Templates whose rate is watched", shared.rates().len() as u64),
             gauge(
@@ -353,14 +358,17 @@ impl Analysis for Analyzer {
 }
 
 impl Shared {
+    fn is_settled(&self, id: TemplateId) -> bool {
+        self.templates().standing(id, self.now_seconds()).is_some()
+    }
+
     fn conditions(&self) -> Option<Arc<dyn Conditions>> {
         self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// The stages, in order: embed → compare → publish. (Before them `find`, after them `conclude`, per record.)
-async fn examine(shared: Arc<Shared>, mut tickets: Vec<Ticket>) {
-    tickets.retain(|ticket| !shared.intake.is_abandoned(ticket));
+async fn examine(shared: Arc<Shared>, tickets: Vec<Ticket>) {
     let screened = tickets.iter().map(|ticket| ticket.template.clone()).collect();
     let mut embedded = Vec::with_capacity(tickets.len());
     let mut in_hand = Vec::with_capacity(tickets.len());
@@ -381,21 +389,44 @@ async fn examine(shared: Arc<Shared>, mut tickets: Vec<Ticket>) {
     }
 }
 
-/// Takes batches out of the queue and examines a few of them at a time.
+/// Takes batches out of the queue and examines a few of them at a time; one of these may be of templates put off.
 async fn work(shared: Arc<Shared>, tickets: Tickets) {
-    let (size, wait) = (shared.settings.batch_templates, shared.settings.batch_wait);
     let in_flight = Arc::new(Semaphore::new(shared.settings.batches_in_flight));
+    tokio::join!(work_now(&shared, &tickets, &in_flight), work_later(&shared, &tickets, &in_flight));
+}
+
+async fn work_now(shared: &Arc<Shared>, tickets: &Tickets, in_flight: &Arc<Semaphore>) {
+    let (size, wait) = (shared.settings.batch_templates, shared.settings.batch_wait);
     let mut batches = JoinSet::new();
     loop {
-        // First the permit, then the batch: while all are busy the queue fills, and batches with it.
+        // First the permit, then the batch: while all are busy the queue fills, and batches with it. But no permit is kept
+        // while nothing is queued, for what was put off may be looked up then.
+        tickets.queued().await;
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-        let batch = intake::next_batch(&tickets, size, wait).await;
+        let mut batch = intake::next_batch(tickets, size, wait).await;
+        for late in batch.extract_if(.., |ticket| shared.intake.is_abandoned(ticket)) {
+            shared.intake.put_off(late.template.clone());
+        }
         let shared = shared.clone();
         batches.spawn(async move {
             examine(shared, batch).await;
             drop(permit);
         });
         while batches.try_join_next().is_some() {}
+    }
+}
+
+async fn work_later(shared: &Arc<Shared>, tickets: &Tickets, in_flight: &Arc<Semaphore>) {
+    loop {
+        let mut batch = tickets.next_put_off(shared.settings.batch_templates).await;
+        let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
+        // Another record may have brought its template back meanwhile.
+        batch.retain(|ticket| !shared.is_settled(ticket.template.id));
+        // One at a time; on a task of its own, for embedding may keep a thread busy.
+        let mut task = JoinSet::new();
+        task.spawn(examine(shared.clone(), batch));
+        task.join_next().await;
+        drop(permit);
     }
 }
 

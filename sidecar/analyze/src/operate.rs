@@ -7,6 +7,7 @@ use std::{
 };
 
 use oddline_engine::{Body, Record, Status, TemplateId, UnixNanos, Verdict, mask::Masked};
+use tokio::time::Instant;
 
 use crate::{
     Analyzer,
@@ -75,7 +76,11 @@ impl Analyzer {
             drop(beside);
             let local = Verdict { template: Some(template), status: Some(Status::Pending), ..local };
             let source = String::from_utf8_lossy(record.tag).into();
-            let verdict = self.shared.judge(vec![Received { source, local }], Vec::new()).await.pop();
+            let verdict = self
+                .shared
+                .judge(vec![Received { source, local, arrived: Instant::now() }], Vec::new())
+                .await
+                .pop();
             verdict.ok_or_else(|| BackendError::bug("no verdict on the one record"))
         }
     }

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use oddline_engine::{Flag, Level, Status, TemplateId, Verdict, mask::Masked};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Found, Shared,
     batch::{Screened, Standing},
-    intake::Answer,
+    intake::{self, Answer},
     judge,
     ports::{Opinion, Received, Seen},
 };
@@ -17,9 +17,10 @@ use crate::{
 impl Shared {
     /// `seen` is empty, or has one for each record.
     pub(crate) async fn judge(&self, records: Vec<Received>, seen: Vec<Seen>) -> Vec<Verdict> {
-        let (started, limit) = (Instant::now(), self.settings.deadline);
+        let limit = self.settings.deadline;
+        let last = records.iter().map(|record| record.arrived + limit).max().unwrap_or_else(Instant::now);
         let keeps_settled = !seen.is_empty();
-        // All are queued before the first is waited for, so that they share batches and one deadline.
+        // All are queued before the first is waited for, so that they share batches.
         let find = |record: &Received| match keeps_settled && !record.local.is_pending() {
             true => Found::Settled,
             false => self.find(record),
@@ -27,36 +28,42 @@ impl Shared {
         let found: Vec<Found> = records.iter().map(find).collect();
         let answers = async {
             let mut answers = Vec::with_capacity(found.len());
-            for found in found {
+            for (found, record) in found.into_iter().zip(&records) {
                 answers.push(match found {
                     Found::Now(answer) => Some(answer),
-                    Found::Later(waiting) => Some(waiting.answer(started + limit, limit).await),
+                    Found::Later(waiting) => Some(waiting.answer(record.arrived + limit, limit).await),
                     Found::Settled => None,
                 });
             }
             answers
         };
         let messages: Vec<String> = seen.iter().map(|seen| seen.message.clone()).collect();
-        let (answers, opinions) = tokio::join!(answers, self.opinions(seen));
+        let (answers, opinions) = tokio::join!(answers, self.opinions(seen, last));
         let mut opinions = opinions.into_iter();
         let mut messages = messages.into_iter();
         let mut verdicts = Vec::with_capacity(records.len());
         for (record, answer) in records.into_iter().zip(answers) {
             let (opinion, message) = (opinions.next().flatten(), messages.next());
+            let arrived = record.arrived;
             verdicts.push(self.conclude(record, answer, opinion.zip(message)));
-            self.events.answered_after(started.elapsed());
+            self.events.answered_after(arrived.elapsed());
         }
         verdicts
     }
 
-    async fn opinions(&self, seen: Vec<Seen>) -> Vec<Option<Opinion>> {
+    /// What is held against the records by `last`. They are shown even if that is over: a detector learns from them.
+    async fn opinions(&self, seen: Vec<Seen>, last: Instant) -> Vec<Option<Opinion>> {
         match self.detectors.get() {
-            Some(detectors) if !seen.is_empty() => detectors.look(seen, self.clock.unix_nanos()).await,
+            Some(detectors) if !seen.is_empty() => {
+                let look = detectors.look(seen, self.clock.unix_nanos());
+                timeout_at(last, look).await.unwrap_or_default()
+            }
             _ => Vec::new(),
         }
     }
 
-    /// Judged from memory, or waiting with all other records of its template, or refused.
+    /// Judged from memory, or waiting with all other records of its template, or refused. Where its time is over already
+    /// nothing is waited for, and the template is looked up for the next record.
     fn find(&self, record: &Received) -> Found {
         self.events.record_received();
         let text = record.local.template.clone().unwrap_or_default();
@@ -69,6 +76,11 @@ impl Shared {
             return Found::Now(Ok(standing));
         }
         drop(templates);
+        let limit = self.settings.deadline;
+        if record.arrived + limit <= Instant::now() {
+            self.intake.put_off(Screened { id, text });
+            return Found::Now(Err(intake::late(limit)));
+        }
         match self.intake.wait_for(Screened { id, text }, &record.source) {
             Ok((waiting, joined)) => {
                 if joined {

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use oddline_engine::{Body, Record, RuleHit, Severity, Summary, TemplateId, Verdict};
+use tokio::time::Instant;
 
 use crate::events::Figure;
 
@@ -185,6 +186,9 @@ pub struct Received {
     pub source: Arc<str>,
     /// The plugin's verdict; `template` and `template_id` are set.
     pub local: Verdict,
+    /// When all of the batch that it came in had arrived: its deadline counts from here, however long others of the batch
+    /// were waited for.
+    pub arrived: Instant,
 }
 
 /// Rules that the engine cannot run, because they ask about all of a record in a language of their own.
@@ -266,8 +270,9 @@ pub trait Teacher: Send + Sync {
 
 /// The analysis, as the ways in see it. It answers for every record, always, before the deadline.
 pub trait Analysis: Send + Sync {
-    /// The final verdicts, one per record, in order. Never later than the deadline, counted from the call; what could
-    /// not be judged in time carries [`oddline_engine::Status::Skipped`] and a reason.
+    /// The final verdicts, one per record, in order. None is waited for beyond the deadline, counted from
+    /// [`Received::arrived`]: what comes later than that is answered at once, from memory or not at all. What could not be
+    /// judged in time carries [`oddline_engine::Status::Skipped`] and a reason.
     fn judge(&self, records: Vec<Received>) -> Pin<Box<dyn Future<Output = Vec<Verdict>> + Send + '_>>;
     /// Whether there are detectors that want to see records: then [`Analysis::judge_seen`] is asked instead.
     fn looks(&self) -> bool {

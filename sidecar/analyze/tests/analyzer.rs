@@ -1,5 +1,6 @@
 //! The whole analysis over fake ports and a paused clock: answers, deadlines, failures, learning, restarts.
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod fakes;
 
 use std::{
@@ -85,7 +86,7 @@ fn record(text: &str) -> Received {
         reason: Some("new message".into()),
         ..Verdict::default()
     };
-    Received { source: "app.log".into(), local }
+    Received { source: "app.log".into(), local, arrived: Instant::now() }
 }
 
 const LOGIN: &str = "INFO: User <*> logged in from IP <*>";
@@ -409,7 +410,10 @@ async fn rules_that_the_engine_cannot_run_count_where_records_are_screened() {
     assert_eq!(rule(&["x"]), None);
     let verdict = world.analyzer.screen_whole(&record, &Keys(&["slow"]));
     assert!(verdict.is_pending() && verdict.level >= Level::Medium, "{verdict:?}");
-    world.analyzer.judge(vec![Received { source: "app".into(), local: verdict }]).await;
+    world
+        .analyzer
+        .judge(vec![Received { source: "app".into(), local: verdict, arrived: Instant::now() }])
+        .await;
     // And on records that a plugin has judged in part: there the stronger rule counts.
     let local = || Verdict { score: 0.3, status: Some(Status::Pending), ..Verdict::default() };
     let completed = |local, keys| world.analyzer.complete(local, b"app", &Keys(keys), "tags");

@@ -17,6 +17,7 @@ use oddline_analyze::{
     ports::{Analysis, Detectors, Opinion, Received, Seen},
 };
 use oddline_engine::{Engine, Flag, Level, Status, TemplateId, Verdict, rules::RuleSet};
+use tokio::time::Instant;
 
 /// Holds every record for odd that says "slow"; remembers when it was asked.
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ fn record(text: &str, status: Option<Status>) -> (Received, Seen) {
     let local =
         Verdict { score: 0.2, template_id: TemplateId::of(text), status, template, ..Verdict::default() };
     let seen = Seen { message: text.to_owned(), ..Seen::default() };
-    (Received { source: "app.log".into(), local }, seen)
+    (Received { source: "app.log".into(), local, arrived: Instant::now() }, seen)
 }
 
 async fn judge(analyzer: &Analyzer, records: Vec<(Received, Seen)>) -> Vec<Verdict> {

@@ -15,6 +15,7 @@ use oddline_analyze::{
 use oddline_engine::{
     Body, Engine, Level, Record, Status, Summary, TemplateCount, TemplateId, Verdict, Visitor, rules::RuleSet,
 };
+use tokio::time::Instant;
 
 #[derive(Default)]
 struct World {
@@ -61,7 +62,7 @@ fn received(text: &str, source: &str) -> Received {
         reason: Some("new message".into()),
         ..Verdict::default()
     };
-    Received { source: source.into(), local }
+    Received { source: source.into(), local, arrived: Instant::now() }
 }
 
 #[tokio::test(start_paused = true)]

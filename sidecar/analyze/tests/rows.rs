@@ -118,7 +118,7 @@ impl World {
     }
 
     async fn judge(&self, text: &str) -> Verdict {
-        let received = Received { source: "app".into(), local: local(text) };
+        let received = Received { source: "app".into(), local: local(text), arrived: Instant::now() };
         self.analyzer.judge(vec![received]).await.remove(0)
     }
 
@@ -388,7 +388,7 @@ async fn counts_without_a_text_earn_a_place_among_the_known() {
     world.judge("heartbeat of the pump").await;
     let hit = RuleHit { name: "DB_CONNECT_FAILED".into(), category: "application".into(), score: 7.5 };
     let local = Verdict { rule: Some(hit), ..local("primary database is gone") };
-    world.analyzer.judge(vec![Received { source: "app".into(), local }]).await;
+    world.analyzer.judge(vec![Received { source: "app".into(), local, arrived: Instant::now() }]).await;
     for _ in 0..62 {
         let often = ["heartbeat of the pump", "unknown to us", "primary database is gone"];
         world.analyzer.summary(counts(&often.map(|text| (text, 10))));

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 mod detectors;
 mod guard;
+mod log;
 mod observe;
 pub mod ports;
 pub mod rule_files;

@@ -2,7 +2,7 @@
 //! nothing of how vectors come about.
 //!
 //! There is one collection per embedder and dimension, [`crate::collection_name`], made when it is first used. A
-//! point's id is the template's id, its payload the template's text. The generated client of `qdrant-client` is used
+//! point's id is the template's id, its payload the beginning of the template's text. The generated client of `qdrant-client` is used
 //! directly rather than its wrapper, which would take answers of any size.
 
 mod answer;
@@ -31,8 +31,16 @@ use tonic::{
 
 use crate::{http, vectors};
 
-/// Rows in one message: about 1.3 MiB at 1,024 dimensions, well below what either side accepts.
+/// Most rows in one message; see [`rows`].
 const PAGE: usize = 256;
+/// Longest text of a payload, in bytes: as much of it as embedders are given. A template may be as long as what is
+/// analysed of a message, 64 KiB: three neighbours of each of 64 such would be 12 MiB.
+const MAX_TEXT_BYTES: usize = 2 << 10;
+/// Most bytes of a message with rows or queries, half of what we take for an answer: 256 rows of 1,024 dimensions with
+/// the longest texts are 1.6 MiB, and the 192 neighbours of 64 queries 0.4 MiB.
+const MESSAGE_BYTES: usize = http::MAX_ANSWER_BYTES / 2;
+/// Id, score, version and the names of fields, of one row.
+const AROUND: usize = 128;
 
 /// Where the server is.
 #[derive(Clone)]
@@ -91,6 +99,15 @@ impl Interceptor for ApiKey {
     }
 }
 
+/// Rows of so many bytes each that make one message.
+fn rows(bytes: usize) -> usize {
+    (MESSAGE_BYTES / bytes.max(1)).clamp(1, PAGE)
+}
+
+fn head(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or(text)
+}
+
 impl Qdrant {
     /// Does not connect: a server that is down is an error of the calls. Must be called within a Tokio runtime.
     ///
@@ -138,6 +155,11 @@ impl Qdrant {
 
     fn collections(&self) -> CollectionsClient<Service> {
         CollectionsClient::new(self.service.clone()).max_decoding_message_size(http::MAX_ANSWER_BYTES)
+    }
+
+    /// Rows with vector and text that make one message.
+    fn page(&self) -> usize {
+        rows(4 * self.dimension + MAX_TEXT_BYTES + AROUND)
     }
 
     /// Runs one call under the deadline.
@@ -265,13 +287,20 @@ impl VectorIndex for Qdrant {
                 with_payload: Some(true.into()),
                 ..QueryPoints::default()
             };
-            let request = QueryBatchPoints {
-                collection_name: self.collection.clone(),
-                query_points: queries.iter().map(query).collect(),
-                ..QueryBatchPoints::default()
-            };
-            let answer = self.call(self.points().query_batch(request)).await?;
-            answer::neighbours(&self.name, answer, queries.len(), k)
+            // Neither the question nor its answer is too long.
+            let vector = 4 * self.dimension + AROUND;
+            let most = rows(vector.max(k.saturating_mul(MAX_TEXT_BYTES + AROUND)));
+            let mut neighbours = Vec::with_capacity(queries.len());
+            for some in queries.chunks(most) {
+                let request = QueryBatchPoints {
+                    collection_name: self.collection.clone(),
+                    query_points: some.iter().map(query).collect(),
+                    ..QueryBatchPoints::default()
+                };
+                let answer = self.call(self.points().query_batch(request)).await?;
+                neighbours.extend(answer::neighbours(&self.name, answer, some.len(), k)?);
+            }
+            Ok(neighbours)
         })
     }
 
@@ -282,11 +311,11 @@ impl VectorIndex for Qdrant {
             // Of several rows with one id the last one counts.
             let known: BTreeMap<u64, Known> = known.into_iter().map(|row| (row.id.0, row)).collect();
             let known: Vec<Known> = known.into_values().collect();
-            for page in known.chunks(PAGE) {
+            for page in known.chunks(self.page()) {
                 let point = |row: &Known| PointStruct {
                     id: Some(row.id.0.into()),
                     vectors: Some(row.vector.clone().into()),
-                    payload: [(answer::TEXT.to_owned(), row.text.as_ref().into())].into(),
+                    payload: [(answer::TEXT.to_owned(), head(&row.text).into())].into(),
                 };
                 let request = UpsertPoints {
                     collection_name: self.collection.clone(),
@@ -326,7 +355,7 @@ impl VectorIndex for Qdrant {
                 let request = ScrollPoints {
                     collection_name: self.collection.clone(),
                     offset,
-                    limit: Some(PAGE.min(limit - rows.len()) as u32),
+                    limit: Some(self.page().min(limit - rows.len()) as u32),
                     with_payload: Some(true.into()),
                     with_vectors: Some(true.into()),
                     ..ScrollPoints::default()

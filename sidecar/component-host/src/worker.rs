@@ -112,9 +112,12 @@ pub(crate) fn run(
         }
         standing.missed.fetch_add((job.records.len() - opinions.len()) as u64, Relaxed);
         standing.opinions.fetch_add(opinions.iter().flatten().count() as u64, Relaxed);
+        let seen = opinions.len() as u64;
         opinions.resize(job.records.len(), None);
-        // Whoever asked may have stopped waiting.
-        let _ = job.answer.send(opinions);
+        // Whoever asked may have stopped waiting: these records go without it too.
+        if job.answer.send(opinions).is_err() {
+            standing.missed.fetch_add(seen, Relaxed);
+        }
         if let Some(keeper) = &mut keeper {
             keeper.keep(&spec.name, &mut detector, Instant::now());
         }

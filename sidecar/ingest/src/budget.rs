@@ -2,8 +2,8 @@
 //!
 //! Two stages, taken in one order, so that waiting can never become a deadlock: a frame takes its own bytes first and
 //! what it becomes (expanded, rewritten) second; whoever holds the second needs nothing more to finish. Each stage is
-//! taken in one piece, never bit by bit. Lessons are kept for minutes, so they stay away from the second stage, wait for
-//! nothing, and have a part of the first at most.
+//! taken in one piece, never bit by bit. Lessons, and answers that a slow client has not read yet, are kept for minutes, so
+//! they stay away from the second stage, wait for nothing, and have a part of the first at most.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ const UNIT: usize = 1 << 10;
 pub struct Budget {
     frames: Stage,
     expanded: Stage,
-    /// How much of the frames' stage lessons may have.
+    /// How much of the frames' stage lessons and answers may have.
     lessons: Stage,
 }
 
@@ -58,7 +58,7 @@ impl Budget {
         Some(Held { bytes: self.frames.try_take(bytes)?, lesson: None })
     }
 
-    /// A lesson's bytes if they are free now: half of the frames' stage serves everybody else in any case.
+    /// A lesson's or an answer's bytes if they are free now: half of the frames' stage serves everybody else in any case.
     pub fn try_lesson(&self, bytes: usize) -> Option<Held> {
         let lesson = self.lessons.try_take(bytes)?;
         Some(Held { bytes: self.frames.try_take(bytes.min(self.lessons.bytes()))?, lesson: Some(lesson) })

@@ -18,6 +18,7 @@ use oddline_codec::{
     msgpack, read_summary,
 };
 use oddline_engine::{BARE_COUNTS, Mode, Status, Summary, TemplateCount, Verdict};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
@@ -110,18 +111,18 @@ impl Detour {
         Detour { annotator, pending, mode, secret, deliver, events }
     }
 
-    /// Takes a chunk of Fluent Bit's events all the way.
+    /// Takes a chunk of Fluent Bit's events all the way; its records' deadline counts from `arrived`.
     ///
     /// # Errors
     /// If the return input did not acknowledge: some of the batch may have arrived, the sender has to resend it all.
-    pub async fn carry(&self, tag: &[u8], chunk: &[u8]) -> Result<(), DeliverError> {
+    pub async fn carry(&self, tag: &[u8], chunk: &[u8], arrived: Instant) -> Result<(), DeliverError> {
         if tag.starts_with(SUMMARY_PREFIX) {
             return self.summaries(tag, chunk).await;
         }
         let (route, _) = route(tag);
         let back = if self.mode == Mode::Copy { [VERDICT_PREFIX, route].concat() } else { route.to_vec() };
         let lanes = Lanes { back, again: [LOOP_PREFIX, route].concat() };
-        self.pass(forward::entries(tag, chunk), lanes).await
+        self.pass(forward::entries(tag, chunk), lanes, arrived).await
     }
 
     /// Takes a batch in any notation all the way; see [`Detour::carry`]. What cannot be read comes as an error.
@@ -129,6 +130,7 @@ impl Detour {
         &self,
         mut batch: impl Iterator<Item = Result<E, &'a [u8]>> + Send,
         lanes: Lanes,
+        arrived: Instant,
     ) -> Result<(), DeliverError> {
         let mut strays = Strays::new(lanes.back.clone());
         let mut back = Pieces::new(&*self.deliver, &self.events, lanes.back);
@@ -138,7 +140,7 @@ impl Detour {
             let mut group = Vec::new();
             for entry in batch.by_ref().take(GROUP) {
                 match entry {
-                    Ok(entry) => group.push(self.read(entry, &mut taken)),
+                    Ok(entry) => group.push(self.read(entry, arrived, &mut taken)),
                     Err(rest) => tail = rest,
                 }
             }
@@ -188,7 +190,7 @@ impl Detour {
         back.rejected.or(again.rejected).map_or(Ok(()), Err)
     }
 
-    fn read<E: Entry>(&self, entry: E, taken: &mut Taken) -> Read<E> {
+    fn read<E: Entry>(&self, entry: E, arrived: Instant, taken: &mut Taken) -> Read<E> {
         let (route, is_around) = route(entry.tag());
         let source: Arc<str> = String::from_utf8_lossy(route).into();
         let is_summary = entry.tag().starts_with(SUMMARY_PREFIX);
@@ -217,7 +219,7 @@ impl Detour {
                 (Kind::Taken, Verdict::default())
             }
         };
-        Read { kind, received: Received { source, local }, is_around, entry }
+        Read { kind, received: Received { source, local, arrived }, is_around, entry }
     }
 
     fn read_record<E: Entry>(&self, route: &[u8], body: &[u8], taken: &mut Taken) -> (Kind, Verdict) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -14,6 +15,7 @@ use oddline_analyze::ports::{Received, Seen};
 use oddline_codec::{Edit, json};
 use oddline_engine::Verdict;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::{
     Limits,
@@ -70,14 +72,21 @@ async fn records(State(http): State<Arc<Http>>, request: Request) -> Response {
 }
 
 impl Http {
-    async fn answer(&self, request: Request) -> Result<(Form, Vec<u8>), Refusal> {
+    async fn answer(&self, request: Request) -> Result<(Form, Body), Refusal> {
         let (form, text) = request::read(request, &self.limits, &self.budget).await?;
         let records = request::split(form, &text.bytes, &self.limits)?;
         self.events.http_records_received.add(records.len());
-        Ok((form, self.annotate(form, &records).await?))
+        let answer = self.annotate(form, &records, text.arrived).await?;
+        drop(text);
+        Ok((form, request::answer(answer, &self.limits, &self.budget)?))
     }
 
-    async fn annotate(&self, form: Form, records: &[&RawValue]) -> Result<Vec<u8>, Refusal> {
+    async fn annotate(
+        &self,
+        form: Form,
+        records: &[&RawValue],
+        arrived: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
         let source: Arc<str> = HTTP_TAG.into();
         let mut out = Vec::new();
         form.begin(&mut out);
@@ -88,7 +97,7 @@ impl Http {
             };
             let received = |(place, record): (usize, &&RawValue)| {
                 let local = self.screen(record).map_err(|error| invalid(place, error))?;
-                Ok(Received { source: source.clone(), local })
+                Ok(Received { source: source.clone(), local, arrived })
             };
             let records: Result<Vec<Received>, Refusal> = group.iter().enumerate().map(received).collect();
             let see = || group.iter().map(|record| self.see(record)).collect();

@@ -99,7 +99,7 @@ fn plain_name(path: &Path) -> &str {
 /// # Errors
 /// If it cannot be read.
 pub fn lines(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    read_all(&[path.to_owned()])
+    read_all(&[path.to_owned()], usize::MAX)
 }
 
 /// All rows of a file of JSON lines.

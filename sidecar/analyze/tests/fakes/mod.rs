@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use oddline_analyze::ports::{
@@ -24,6 +25,8 @@ pub(crate) enum Mood {
     Lying,
     /// Refuses texts that contain "poison".
     Picky,
+    /// Answers well, after so long.
+    Late(Duration),
 }
 
 /// Bag of words, hashed to 64 dimensions.
@@ -65,6 +68,10 @@ impl Embedder for FakeEmbedder {
                 Mood::Picky if texts.iter().any(|text| text.contains("poison")) => {
                     Err(BackendError::rejected("fake embedder: does not like this text"))
                 }
+                Mood::Late(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(texts.iter().map(|text| vector(text)).collect())
+                }
                 Mood::Well | Mood::Picky => Ok(texts.iter().map(|text| vector(text)).collect()),
             }
         })
@@ -90,6 +97,7 @@ impl VectorIndex for FakeIndex {
                 Mood::Down => return Err(BackendError::unavailable("fake index: connection refused")),
                 Mood::Hung => std::future::pending().await,
                 Mood::Lying => return Ok(Vec::new()),
+                Mood::Late(time) => tokio::time::sleep(time).await,
                 Mood::Well | Mood::Picky => {}
             }
             let known = self.known.lock().unwrap();

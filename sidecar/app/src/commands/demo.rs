@@ -35,6 +35,8 @@ use shipper::{Shipped, Shipper, wait_for_sidecar};
 
 /// Ordinary lines that the sidecar and the plugin learn before the stream is played.
 const LEARNED: usize = 3_000;
+/// Most bytes of an input: it is kept whole, twice.
+const MAX_INPUT_BYTES: usize = 256 << 20;
 /// Longest wait for records that are still on the detour at the end.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Time between two lines, for the statistics; they are played faster.
@@ -83,7 +85,10 @@ impl Demo {
                     service: "input",
                     message: String::from_utf8_lossy(&text).into_owned(),
                 };
-                (Vec::new(), read_all(std::slice::from_ref(path))?.into_iter().map(line).collect())
+                (
+                    Vec::new(),
+                    read_all(std::slice::from_ref(path), MAX_INPUT_BYTES)?.into_iter().map(line).collect(),
+                )
             }
         };
         let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;

@@ -14,6 +14,10 @@ use oddline_engine::{Body, Picker, Record, Scalar, Visitor};
 /// Longest line that is kept, in bytes; the rest of a longer one is passed over.
 pub const MAX_LINE_BYTES: usize = 8 << 20;
 
+/// A batch of lines is closed when it has so many bytes: one over it and a longest line at most, whatever a compressed
+/// file becomes.
+pub const MAX_BATCH_BYTES: usize = 32 << 20;
+
 /// One input being read line by line.
 pub struct Lines {
     reader: Box<dyn BufRead + Send>,
@@ -60,13 +64,13 @@ impl Lines {
         Lines { reader, name, number: 0, bar: bar.unwrap_or_else(ProgressBar::hidden) }
     }
 
-    /// Up to `most` further lines; none at the end.
+    /// Up to `most` further lines, or fewer that have [`MAX_BATCH_BYTES`] together; none at the end.
     ///
     /// # Errors
     /// If the input cannot be read on, naming it and the line.
     pub fn next(&mut self, most: usize) -> anyhow::Result<Vec<Line>> {
-        let mut lines = Vec::new();
-        while lines.len() < most {
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        while lines.len() < most && bytes < MAX_BATCH_BYTES {
             let mut text = Vec::new();
             let failed = || format!("{} cannot be read after line {}", self.name, self.number);
             let limit = MAX_LINE_BYTES as u64;
@@ -82,6 +86,9 @@ impl Lines {
             while matches!(text.last(), Some(b'\n' | b'\r')) {
                 text.pop();
             }
+            // What was set aside to read it into may be twice as much.
+            text.shrink_to_fit();
+            bytes += text.len();
             lines.push(Line { number: self.number, text });
         }
         Ok(lines)
@@ -161,12 +168,12 @@ impl std::fmt::Debug for Lines {
     }
 }
 
-/// All lines of several files, for baselines.
+/// All lines of several files together, no more than `most_bytes` of them.
 ///
 /// # Errors
-/// As [`Lines::open`] and [`Lines::next`].
-pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut all = Vec::new();
+/// As [`Lines::open`] and [`Lines::next`]; and if there are more, naming the file.
+pub fn read_all(paths: &[PathBuf], most_bytes: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+    let (mut all, mut bytes) = (Vec::new(), 0_usize);
     for path in paths {
         let mut lines = Lines::open(path)?;
         loop {
@@ -174,6 +181,12 @@ pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
             if chunk.is_empty() {
                 break;
             }
+            bytes = chunk.iter().fold(bytes, |sum, line| sum.saturating_add(line.text.len()));
+            let path = path.display();
+            anyhow::ensure!(
+                bytes <= most_bytes,
+                "{path}: its lines, with those before it, are more than {most_bytes} bytes; give fewer of them"
+            );
             all.extend(chunk.into_iter().map(|line| line.text));
         }
     }
@@ -218,6 +231,47 @@ mod tests {
         std::fs::write(path("a.log.zst"), zstd::encode_all(&content[..], 1).unwrap()).unwrap();
         for name in ["a.log", "a.log.gz", "a.log.zst"] {
             assert_eq!(texts(&path(name)), expected, "{name}");
+        }
+    }
+
+    /// A file of lines of so many bytes each, which compress to next to nothing.
+    fn bomb(folder: &Path, lines: usize, bytes: usize) -> PathBuf {
+        let path = folder.join("bomb.log.zst");
+        let line = [vec![b'x'; bytes], b"\n".to_vec()].concat();
+        let mut writer = zstd::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
+        (0..lines).for_each(|_| writer.write_all(&line).unwrap());
+        writer.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn batches_are_bounded_in_bytes_at_the_limit_one_over_and_ten_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mib, at_limit) = (1 << 20, MAX_BATCH_BYTES >> 20);
+        for lines in [at_limit, at_limit + 1, 10 * at_limit] {
+            let mut input = Lines::open(&bomb(folder.path(), lines, mib)).unwrap();
+            let mut left = lines;
+            while left > 0 {
+                let batch = input.next(10_000).unwrap();
+                assert_eq!(batch.len(), left.min(at_limit), "of {lines}");
+                left -= batch.len();
+            }
+            assert_eq!(input.next(10_000).unwrap(), []);
+        }
+        // The last line of a batch may be as long as lines are.
+        let mut input = Lines::open(&bomb(folder.path(), 6, 10 * MAX_LINE_BYTES)).unwrap();
+        let batch = input.next(10_000).unwrap();
+        assert_eq!(batch.iter().map(|line| line.text.len()).sum::<usize>(), MAX_BATCH_BYTES);
+    }
+
+    #[test]
+    fn all_lines_are_bounded_at_the_limit_one_over_and_ten_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [bomb(folder.path(), 100, 10)];
+        assert_eq!(read_all(&files, 1_000).unwrap().len(), 100);
+        for most in [999, 100] {
+            let error = read_all(&files, most).unwrap_err().to_string();
+            assert!(error.contains("bomb.log.zst") && error.contains(&format!("{most} bytes")), "{error}");
         }
     }
 

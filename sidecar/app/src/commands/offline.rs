@@ -21,6 +21,7 @@ use oddline_engine::{
     AdviceTable, Engine, Level, Options, Record, RuleHit, Settings, Status, UnixNanos, Verdict, mask::Masked,
     rules::RuleSet,
 };
+use tokio::time::Instant;
 
 use super::{lines::Entry, time::LineClock};
 
@@ -177,6 +178,23 @@ impl Offline {
         for record in records {
             self.observe(&record, None);
         }
+        self.end_baseline().await
+    }
+
+    /// Sees lines of a baseline, JSON objects as records, which [`Offline::end_baseline`] learns.
+    pub fn watch_lines(&mut self, lines: &[Vec<u8>]) {
+        let picker = self.engine.picker();
+        for line in lines {
+            let timed = Timed { record: Entry::of(line).record(&picker, TAG), line, at: None };
+            self.observe(&timed, None);
+        }
+    }
+
+    /// Learns what was seen since the beginning as normal.
+    ///
+    /// # Errors
+    /// If the analysis cannot learn.
+    pub async fn end_baseline(&mut self) -> anyhow::Result<usize> {
         let mut taught = 0;
         loop {
             let summary = self.engine.take_summary(self.time.now());
@@ -211,17 +229,6 @@ impl Offline {
         late.collect()
     }
 
-    /// Learns lines as normal, JSON objects as records; see [`Offline::learn`].
-    ///
-    /// # Errors
-    /// If the analysis cannot learn.
-    pub async fn learn_lines(&mut self, lines: &[Vec<u8>]) -> anyhow::Result<usize> {
-        let picker = self.engine.picker();
-        let records =
-            lines.iter().map(|line| Timed { record: Entry::of(line).record(&picker, TAG), line, at: None });
-        self.learn(records).await
-    }
-
     /// Judges lines in order, JSON objects as records: by all rules, those with a condition included.
     pub async fn judge_lines(&mut self, lines: &[Vec<u8>]) -> Vec<Verdict> {
         let picker = self.engine.picker();
@@ -249,7 +256,11 @@ impl Offline {
         let pending: Vec<Received> = places
             .iter()
             .filter_map(|&at| verdicts.get(at).zip(records.get(at)))
-            .map(|(local, timed)| Received { source: source(&timed.record), local: local.clone() })
+            .map(|(local, timed)| Received {
+                source: source(&timed.record),
+                local: local.clone(),
+                arrived: Instant::now(),
+            })
             .collect();
         if !pending.is_empty() {
             let judged = self.analyzer.judge(pending).await;
@@ -286,7 +297,7 @@ fn questionable(local: Verdict, record: &Record<'_>) -> Received {
     };
     let template = Some(local.template.clone().unwrap_or_else(masked));
     let local = Verdict { template, status: Some(Status::Pending), ..local };
-    Received { source: source(record), local }
+    Received { source: source(record), local, arrived: Instant::now() }
 }
 
 fn source(record: &Record<'_>) -> Arc<str> {

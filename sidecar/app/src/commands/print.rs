@@ -105,21 +105,26 @@ pub fn harmless(text: &str) -> String {
             harmless.push('…');
             break;
         }
-        match c {
-            '\t' => harmless.push(' '),
-            '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{2028}'
-            | '\u{2029}' => {
-                harmless.extend(c.escape_unicode());
-            }
-            c if c.is_control() => harmless.extend(c.escape_default()),
-            c => harmless.push(c),
-        }
+        push_harmless(&mut harmless, c);
     }
     harmless
+}
+
+/// One character of such text.
+pub(crate) fn push_harmless(out: &mut String, c: char) {
+    match c {
+        '\t' => out.push(' '),
+        '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'
+        | '\u{2029}' => {
+            out.extend(c.escape_unicode());
+        }
+        c if c.is_control() => out.extend(c.escape_default()),
+        c => out.push(c),
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use std::{
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 use crate::{
     App,
     config::{Config, ConfigErrors, Sources, defaults_text},
+    log,
 };
 
 /// Largest configuration file that is read, in bytes.
@@ -66,7 +67,7 @@ impl Run {
         }
         let filter =
             EnvFilter::try_new(&config.log).with_context(|| format!("run.log is `{}`", config.log))?;
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        log::subscriber(filter, io::stderr).init();
         let (shutdown, now) = (CancellationToken::new(), CancellationToken::new());
         // Before anything is bound: whoever stops us early is heard.
         tokio::spawn(stop_on_signals([shutdown.clone(), now.clone()])?);

@@ -9,7 +9,7 @@ use anyhow::Context;
 use oddline_engine::{Level, Settings};
 
 use super::{
-    lines::{Lines, read_all},
+    lines::Lines,
     offline::{self, CHUNK, Offline},
     print::{Format, Printer},
     recent::Recent,
@@ -66,7 +66,17 @@ impl Scan {
         let mut offline =
             Offline::embedded_with(&options, rules.set).await?.with_conditions(rules.conditions);
         if !self.baseline.is_empty() {
-            offline.learn_lines(&read_all(&self.baseline)?).await?;
+            for path in &self.baseline {
+                let mut lines = Lines::open(path)?;
+                loop {
+                    let batch = lines.next(CHUNK)?;
+                    if batch.is_empty() {
+                        break;
+                    }
+                    offline.watch_lines(&batch.into_iter().map(|line| line.text).collect::<Vec<_>>());
+                }
+            }
+            offline.end_baseline().await?;
         }
         let printer = Printer::new(self.format, offline.model().clone());
         let (mut seen, mut shown) = (0u64, 0u64);

@@ -290,6 +290,27 @@ async fn a_qdrant_that_is_down_comes_back() {
 }
 
 #[tokio::test]
+async fn long_texts_and_long_vectors_stay_within_what_is_taken_for_an_answer() {
+    const BATCH: u64 = 64;
+    for (dimension, bytes) in [(DIMENSION, 2 << 10), (DIMENSION, (2 << 10) + 1), (8_192, 64 << 10)] {
+        let server = fake_qdrant::start().await;
+        let index = Qdrant::new(server.options(), "e", dimension).unwrap();
+        let vector = |at: u64| {
+            let mut vector = vec![0.0; dimension];
+            vector[at as usize % dimension] = 1.0;
+            vector
+        };
+        let rows = (0..4 * BATCH).map(|id| known(id, &"x".repeat(bytes), vector(id)));
+        index.upsert(rows.collect()).await.unwrap();
+        let queries: Vec<_> = (0..BATCH).map(vector).collect();
+        let answers = index.nearest(&queries, 3).await.unwrap();
+        assert_eq!((answers.len(), answers.iter().map(Vec::len).sum::<usize>()), (64, 192));
+        assert!(answers.iter().flatten().all(|near| near.text.len() == 2 << 10), "{bytes}");
+        assert_eq!(index.sample(1_000).await.unwrap().len() as u64, 4 * BATCH);
+    }
+}
+
+#[tokio::test]
 async fn wrong_answers_of_qdrant_are_bugs() {
     let server = fake_qdrant::start().await;
     let index = Qdrant::new(server.options(), "e", DIMENSION).unwrap();

@@ -89,7 +89,8 @@ async fn a_slow_one_costs_what_it_has_not_seen_and_no_more_time_than_is_allowed(
     while missed() + seen() < 10_000 && started.elapsed() < Duration::from_secs(30) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(missed() + seen(), 10_000);
+    // More: what is seen and not waited for is missed too.
+    assert!(missed() + seen() >= 10_000);
     assert!(missed() > 0);
     assert_eq!(figure(&host, "detector_ready", "slow"), 1, "being slow is no fault");
 }

@@ -164,18 +164,19 @@ impl Server {
 
     /// Takes one frame all the way; the acknowledgement to write, if the sender wants one.
     async fn take(&self, peer: IpAddr, bytes: Bytes) -> Result<Option<(Vec<u8>, Ticket)>, ConnectionError> {
+        let arrived = Instant::now();
         let frame = Frame::parse(&bytes)?;
         self.events.frames_received.add(1);
         self.events.bytes_received.add(bytes.len());
         let Some(chunk) = frame.chunk else {
-            self.insist(&bytes, &frame).await?;
+            self.insist(&bytes, &frame, arrived).await?;
             return Ok(None);
         };
         let mut ticket = self.duplicates.admit(peer, frame.tag, chunk, frame.entries.bytes().len()).await;
         if ticket.is_delivered() {
             self.events.duplicates.add(1);
         } else {
-            self.carry(&bytes, frame.clone()).await?;
+            self.carry(&bytes, frame.clone(), arrived).await?;
             ticket.delivered();
         }
         Ok(Some((write_ack(chunk), ticket)))
@@ -183,11 +184,16 @@ impl Server {
 
     /// A frame that nobody will send again: tried until [`Limits::insist`] is over. Meanwhile nothing more is read from
     /// its connection, so that its sender feels it.
-    async fn insist(&self, bytes: &Bytes, frame: &Frame<'_>) -> Result<(), ConnectionError> {
+    async fn insist(
+        &self,
+        bytes: &Bytes,
+        frame: &Frame<'_>,
+        arrived: Instant,
+    ) -> Result<(), ConnectionError> {
         let end = Instant::now() + self.limits.insist;
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.carry(bytes, frame.clone()).await {
+            match self.carry(bytes, frame.clone(), arrived).await {
                 Err(ConnectionError::Deliver(error)) if Instant::now() + pause < end => {
                     debug!(%error, "a frame without chunk id is tried again");
                     tokio::time::sleep(pause).await;
@@ -202,18 +208,18 @@ impl Server {
         }
     }
 
-    async fn carry(&self, bytes: &Bytes, frame: Frame<'_>) -> Result<(), ConnectionError> {
+    async fn carry(&self, bytes: &Bytes, frame: Frame<'_>, arrived: Instant) -> Result<(), ConnectionError> {
         match frame.entries {
             Entries::Plain(events) => {
                 // What is made of a frame is delivered piece by piece, each about as large as the frame at most.
                 let _held = self.budget.expansion(events.len()).await;
-                self.detour.carry(frame.tag, &events).await?;
+                self.detour.carry(frame.tag, &events, arrived).await?;
             }
             Entries::Compressed(compression, data) => {
                 let mut held = self.budget.expansion(expand::bound(data.len(), &self.limits).0).await;
                 let events = self.expand(compression, bytes.slice_ref(data)).await?;
                 held.shrink(events.len());
-                self.detour.carry(frame.tag, &events).await?;
+                self.detour.carry(frame.tag, &events, arrived).await?;
             }
         }
         Ok(())

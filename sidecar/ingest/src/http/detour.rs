@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::{
     entry::JsonEntry,
-    request::{self, Refusal},
+    request::{self, Refusal, Text},
 };
 use crate::{
     Limits,
@@ -62,7 +62,7 @@ impl Service {
         self.events.frames_received.add(1);
         self.events.bytes_received.add(text.bytes.len());
         let carried = see_through(async move {
-            let outcome = self.carry(peer, form, &text.bytes).await;
+            let outcome = self.carry(peer, form, &text).await;
             drop(text);
             outcome
         });
@@ -78,14 +78,16 @@ impl Service {
         })
     }
 
-    async fn carry(&self, peer: IpAddr, form: super::Form, text: &[u8]) -> Result<Ticket, DeliverError> {
+    async fn carry(&self, peer: IpAddr, form: super::Form, text: &Text) -> Result<Ticket, DeliverError> {
+        let (arrived, text) = (text.arrived, text.bytes.as_slice());
         let mut ticket = self.duplicates.admit(peer, b"", text, text.len()).await;
         if ticket.is_delivered() {
             self.events.duplicates.add(1);
         } else {
             let lanes = Lanes { back: Vec::new(), again: Vec::new() };
             let records = request::split(form, text, &self.limits).unwrap_or_default();
-            self.detour.pass(records.into_iter().map(|record| Ok(JsonEntry::new(record))), lanes).await?;
+            let entries = records.into_iter().map(|record| Ok(JsonEntry::new(record)));
+            self.detour.pass(entries, lanes, arrived).await?;
             ticket.delivered();
         }
         Ok(ticket)

@@ -1,12 +1,13 @@
 //! The body of a request with records in it, read within limits of size, time and memory; and refusals.
 
 use axum::{
-    body::{Bytes, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::body::{self, BodyError, Form};
 use crate::{
@@ -23,6 +24,8 @@ pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str, pub(su
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) bytes: Vec<u8>,
+    /// When all of the body had come.
+    pub(super) arrived: Instant,
     _held: Vec<Held>,
 }
 
@@ -34,21 +37,42 @@ pub(super) async fn read(
 ) -> Result<(Form, Text), Refusal> {
     let form = form(request.headers())?;
     let (packed, frame) = Packed::read(request, limits, budget).await?;
+    let arrived = Instant::now();
     let mut more = budget.expansion(packed.bound(limits)).await;
     let bytes = packed.expand(limits).await?;
     more.shrink(bytes.len());
-    Ok((form, Text { bytes, _held: vec![frame, more] }))
+    Ok((form, Text { bytes, arrived, _held: vec![frame, more] }))
 }
 
 /// The text of a request of any form that may be kept for minutes: it holds nothing that others wait for.
 pub(super) async fn read_lesson(request: Request, limits: &Limits, budget: &Budget) -> Result<Text, Refusal> {
     let (packed, frame) = Packed::read(request, limits, budget).await?;
+    let arrived = Instant::now();
     // Twice, for messages are copied where they are written with escapes.
     let mut lesson = budget.try_lesson(2 * packed.bound(limits)).ok_or_else(|| busy(limits))?;
     drop(frame);
     let bytes = packed.expand(limits).await?;
     lesson.shrink(2 * bytes.len());
-    Ok(Text { bytes, _held: vec![lesson] })
+    Ok(Text { bytes, arrived, _held: vec![lesson] })
+}
+
+/// An answer's body: held until it has been written or its connection is gone, for its reader may be slow. As it may be
+/// kept for as long as a lesson, it waits for nothing, and leaves as much to others.
+pub(super) fn answer(bytes: Vec<u8>, limits: &Limits, budget: &Budget) -> Result<Body, Refusal> {
+    let held = budget.try_lesson(bytes.len()).ok_or_else(|| busy(limits))?;
+    Ok(Bytes::from_owner(Answer { bytes, _held: held }).into())
+}
+
+/// Part of the buffer itself: what is being written is the connection's, and no longer the body's.
+struct Answer {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn busy(limits: &Limits) -> Refusal {
@@ -164,8 +188,6 @@ impl IntoResponse for Refusal {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
-    use axum::body::Body;
 
     use super::*;
 

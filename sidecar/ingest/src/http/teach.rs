@@ -6,6 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -125,10 +126,10 @@ impl Teach {
         values.iter().enumerate().map(item).collect()
     }
 
-    async fn check(&self, request: Request) -> Result<Vec<u8>, Refusal> {
+    async fn check(&self, request: Request) -> Result<Body, Refusal> {
         let form = content_type(request.headers()).to_owned();
-        let text = request::read_lesson(request, &self.limits, &self.budget).await?;
-        let text = &text.bytes;
+        let lesson = request::read_lesson(request, &self.limits, &self.budget).await?;
+        let text = &lesson.bytes;
         let item = if is_text(&form) {
             Item::Message(text.trim_ascii_end().into())
         } else if Form::of(&form) == Some(Form::Array) {
@@ -158,7 +159,8 @@ impl Teach {
         let style = TagStyle::of(&Settings::default());
         let mut out = Vec::with_capacity(written.len() + 512);
         json::splice(&written, &Edit::tag(&style, &tags), &mut out).map_err(|error| invalid(0, 1, &error))?;
-        Ok(out)
+        drop(lesson);
+        request::answer(out, &self.limits, &self.budget)
     }
 }
 

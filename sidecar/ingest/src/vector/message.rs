@@ -6,7 +6,7 @@ use axum::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 
 use crate::{
@@ -27,6 +27,8 @@ const GRPC: &str = "application/grpc";
 /// A message, and its bytes in the budget.
 pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
+    /// When all of it had come.
+    pub(super) arrived: Instant,
     pub(super) held: [Held; 2],
 }
 
@@ -46,10 +48,11 @@ pub(super) async fn read(
     let whole = timeout(limits.frame, receive(body, limits, budget)).await;
     let late = |_| Status::deadline_exceeded(format!("no whole message within {:?}", limits.frame));
     let (is_compressed, bytes, held) = whole.map_err(late)??;
+    let arrived = Instant::now();
     let compression = match (is_compressed, encoding) {
         (false, _) => {
             let twice = budget.expansion(bytes.len()).await;
-            return Ok(Message { bytes: bytes.into(), held: [held, twice] });
+            return Ok(Message { bytes: bytes.into(), arrived, held: [held, twice] });
         }
         (true, Some(compression)) => compression,
         (true, None) => return Err(Status::internal("message is compressed but grpc-encoding is not set")),
@@ -57,7 +60,7 @@ pub(super) async fn read(
     let mut more = budget.expansion(expand::bound(bytes.len(), limits).0).await;
     let bytes = expand(compression, bytes, limits).await?;
     more.shrink(bytes.len());
-    Ok(Message { bytes, held: [held, more] })
+    Ok(Message { bytes, arrived, held: [held, more] })
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Option<Compression>, Status> {

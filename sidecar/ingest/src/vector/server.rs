@@ -19,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use tokio::time::Instant;
 use tonic::Status;
 use tracing::warn;
 
@@ -66,7 +67,7 @@ impl Service {
         self.events.frames_received.add(1);
         self.events.bytes_received.add(message.bytes.len());
         let carried = see_through(async move {
-            let outcome = self.carry(peer, &message.bytes).await;
+            let outcome = self.carry(peer, &message.bytes, message.arrived).await;
             drop(message.held);
             outcome
         });
@@ -77,13 +78,13 @@ impl Service {
         })
     }
 
-    async fn carry(&self, peer: IpAddr, request: &[u8]) -> Result<Ticket, DeliverError> {
+    async fn carry(&self, peer: IpAddr, request: &[u8], arrived: Instant) -> Result<Ticket, DeliverError> {
         let mut ticket = self.duplicates.admit(peer, b"", request, request.len()).await;
         if ticket.is_delivered() {
             self.events.duplicates.add(1);
         } else {
             let lanes = Lanes { back: Vec::new(), again: Vec::new() };
-            self.detour.pass(entries(request), lanes).await?;
+            self.detour.pass(entries(request), lanes, arrived).await?;
             ticket.delivered();
         }
         Ok(ticket)

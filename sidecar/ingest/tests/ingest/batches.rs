@@ -6,6 +6,7 @@ use oddline_codec::{Edit, MARKER_KEY, TagStyle, Tags, marker, msgpack, read_summ
 use oddline_engine::{
     Ending, Level, Mode, Picker, Profile, Settings, Status, Summary, TemplateId, Verdict, rules::RuleSet,
 };
+use tokio::time::Instant;
 
 use crate::support::{World, body, event, packed, pending, secret};
 
@@ -102,7 +103,7 @@ async fn every_profile_gets_a_marker_that_holds() {
         let world = World::with(Mode::Divert, profile);
         world
             .detour()
-            .carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings)))
+            .carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings)), Instant::now())
             .await
             .unwrap();
         let events = world.back.events("app");
@@ -131,7 +132,7 @@ async fn records_without_tags_are_screened_and_forged_tags_are_not_believed() {
         out
     };
     let chunk = [event(&body("quiet", 1)), event(&forged)].concat();
-    world.detour().carry(b"plain", &chunk).await.unwrap();
+    world.detour().carry(b"plain", &chunk, Instant::now()).await.unwrap();
     assert_eq!(*world.judge.screened.lock().unwrap(), ["quiet", "odd"]);
     assert_eq!(world.judge.judged.lock().unwrap().len(), 1);
     let events = world.back.events("plain");
@@ -149,7 +150,7 @@ async fn what_is_not_understood_goes_back_as_it_came() {
     let tail = b"\x92\x92\xd7\x00cut";
     let chunk =
         [group.clone(), no_map.clone(), event(&pending("odd", 1, &world.settings)), tail.to_vec()].concat();
-    world.detour().carry(b"oddline.pending.app", &chunk).await.unwrap();
+    world.detour().carry(b"oddline.pending.app", &chunk, Instant::now()).await.unwrap();
     let arrived = world.back.arrived.lock().unwrap().clone();
     assert_eq!(arrived.len(), 2);
     assert!(arrived[0].events.starts_with(&group) && arrived[0].records == 2);
@@ -163,7 +164,8 @@ async fn a_return_input_that_refuses_only_the_unreadable_is_not_asked_for_ever()
     let chunk = [event(&pending("odd", 1, &world.settings)), b"\xc1".to_vec()].concat();
     world.close_gate();
     let detour = world.detour();
-    let carry = tokio::spawn(async move { detour.carry(b"oddline.pending.app", &chunk).await });
+    let carry =
+        tokio::spawn(async move { detour.carry(b"oddline.pending.app", &chunk, Instant::now()).await });
     world.back.gate.add_permits(1);
     world.back.entered().await;
     world.back.entered().await;
@@ -174,14 +176,14 @@ async fn a_return_input_that_refuses_only_the_unreadable_is_not_asked_for_ever()
     // If it refuses all, it is not there: the sender keeps everything.
     *world.back.failures.lock().unwrap() = 1;
     world.back.gate.add_permits(1);
-    world.detour().carry(b"oddline.pending.app", b"\xc1").await.unwrap_err();
+    world.detour().carry(b"oddline.pending.app", b"\xc1", Instant::now()).await.unwrap_err();
 }
 
 #[tokio::test]
 async fn a_long_batch_without_anything_to_judge_lets_others_run() {
     let world = World::new();
     let (detour, chunk) = (world.detour(), event(b"\xa2hi").repeat(1_000));
-    let mut carry = std::pin::pin!(detour.carry(b"app", &chunk));
+    let mut carry = std::pin::pin!(detour.carry(b"app", &chunk, Instant::now()));
     let begun = std::future::poll_fn(|context| Poll::Ready(carry.as_mut().poll(context))).await;
     assert!(begun.is_pending(), "all of it was done at one go");
     carry.await.unwrap();
@@ -192,7 +194,7 @@ async fn a_long_batch_without_anything_to_judge_lets_others_run() {
 async fn copy_mode_emits_companions_and_no_second_copy() {
     let world = World::with(Mode::Copy, Profile::Nested);
     let chunk = [event(&pending("odd", 1, &world.settings)), event(b"\xa2hi"), b"\xc1".to_vec()].concat();
-    world.detour().carry(b"oddline.pending.app", &chunk).await.unwrap();
+    world.detour().carry(b"oddline.pending.app", &chunk, Instant::now()).await.unwrap();
     let arrived = world.back.arrived.lock().unwrap().clone();
     assert_eq!(arrived.len(), 1);
     assert_eq!((arrived[0].tag.as_slice(), arrived[0].records), (&b"oddline.verdict.app"[..], 1));
@@ -211,7 +213,7 @@ async fn summaries_are_taken_alone_and_from_pending_records() {
     summary_record(&summary, &mut alone);
     world
         .detour()
-        .carry(b"oddline.summary.app", &[event(&alone), event(&body("no", 1))].concat())
+        .carry(b"oddline.summary.app", &[event(&alone), event(&body("no", 1))].concat(), Instant::now())
         .await
         .unwrap();
     assert_eq!(*world.judge.summaries.lock().unwrap(), std::slice::from_ref(&summary));
@@ -224,8 +226,8 @@ async fn summaries_are_taken_alone_and_from_pending_records() {
     riding.extend_from_slice(&alone[1..]);
     // Not acknowledged: it comes again, and is counted once.
     *world.back.failures.lock().unwrap() = 1;
-    world.detour().carry(b"oddline.pending.app", &event(&riding)).await.unwrap_err();
-    world.detour().carry(b"oddline.pending.app", &event(&riding)).await.unwrap();
+    world.detour().carry(b"oddline.pending.app", &event(&riding), Instant::now()).await.unwrap_err();
+    world.detour().carry(b"oddline.pending.app", &event(&riding), Instant::now()).await.unwrap();
     assert_eq!(world.judge.summaries.lock().unwrap().len(), 2);
     let events = world.back.events("app");
     let returned = msgpack::events(&events).next().unwrap().unwrap();
@@ -253,9 +255,9 @@ async fn a_sequence_that_ended_oddly_goes_out_as_a_record_of_its_own() {
         let world = World::with(mode, Profile::Nested);
         // Not acknowledged: the summary comes again, and is counted once.
         *world.back.failures.lock().unwrap() = 1;
-        world.detour().carry(b"oddline.summary.app", &event(&alone)).await.unwrap_err();
+        world.detour().carry(b"oddline.summary.app", &event(&alone), Instant::now()).await.unwrap_err();
         assert!(world.judge.summaries.lock().unwrap().is_empty());
-        world.detour().carry(b"oddline.summary.app", &event(&alone)).await.unwrap();
+        world.detour().carry(b"oddline.summary.app", &event(&alone), Instant::now()).await.unwrap();
         assert_eq!(*world.judge.summaries.lock().unwrap(), std::slice::from_ref(&summary));
         let events = world.back.events("oddline.verdict.app");
         let companion = msgpack::events(&events).next().unwrap().unwrap();
@@ -265,7 +267,7 @@ async fn a_sequence_that_ended_oddly_goes_out_as_a_record_of_its_own() {
         assert!(tags.reason.as_deref().unwrap().contains("req-7"), "{tags:?}");
         // One that is refused for good does not hold up the rest.
         *world.back.rejections.lock().unwrap() = 1;
-        world.detour().carry(b"oddline.summary.app", &event(&alone)).await.unwrap();
+        world.detour().carry(b"oddline.summary.app", &event(&alone), Instant::now()).await.unwrap();
         assert_eq!(world.judge.summaries.lock().unwrap().len(), 2);
         assert_eq!(world.events.entries_discarded.get(), 1);
     }
@@ -275,22 +277,25 @@ async fn a_sequence_that_ended_oddly_goes_out_as_a_record_of_its_own() {
 async fn a_record_that_loops_goes_out_once_more_under_a_tag_of_its_own_and_is_cut_then() {
     let world = World::new();
     let detour = world.detour();
-    detour.carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings))).await.unwrap();
+    detour
+        .carry(b"oddline.pending.app", &event(&pending("odd", 1, &world.settings)), Instant::now())
+        .await
+        .unwrap();
     let once = world.back.events("app");
     world.back.arrived.lock().unwrap().clear();
     for tag in [&b"app"[..], b"oddline.pending.app"] {
-        detour.carry(tag, &once).await.unwrap();
+        detour.carry(tag, &once, Instant::now()).await.unwrap();
         assert_eq!((world.back.events("oddline.loop.app"), world.back.events("app")), (once.clone(), vec![]));
         world.back.arrived.lock().unwrap().clear();
     }
     assert_eq!((world.events.records_looped.get(), world.events.loops_cut.get()), (2, 0));
     // Routes that lead even that tag here: it stays.
-    detour.carry(b"oddline.loop.app", &once).await.unwrap();
+    detour.carry(b"oddline.loop.app", &once, Instant::now()).await.unwrap();
     assert!(world.back.arrived.lock().unwrap().is_empty());
     assert_eq!((world.events.records_looped.get(), world.events.loops_cut.get()), (3, 1));
     assert_eq!(world.judge.judged.lock().unwrap().len(), 1);
     // Under another tag the marker does not hold: nothing is cut on a record's own word.
-    detour.carry(b"oddline.loop.other", &once).await.unwrap();
+    detour.carry(b"oddline.loop.other", &once, Instant::now()).await.unwrap();
     assert_eq!(world.events.loops_cut.get(), 1);
     assert!(!world.back.events("other").is_empty());
 }
@@ -301,7 +306,7 @@ async fn large_batches_go_back_in_pieces_and_in_order() {
     let message = format!("odd {}", "x".repeat(10_000));
     let chunk: Vec<u8> =
         (0..700).flat_map(|number| event(&pending(&message, number, &world.settings))).collect();
-    world.detour().carry(b"oddline.pending.app", &chunk).await.unwrap();
+    world.detour().carry(b"oddline.pending.app", &chunk, Instant::now()).await.unwrap();
     let arrived = world.back.arrived.lock().unwrap().clone();
     assert!(arrived.len() > 3 && arrived.iter().all(|out| out.events.len() <= 2 << 20));
     let events = world.back.events("app");

@@ -5,25 +5,25 @@ use axum::{
     http::{Request, StatusCode},
 };
 use oddline_ingest::{
-    Limits,
+    Budget, Limits,
     http::{Http, router},
+    web::{Protocol, Web},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    time::Duration,
 };
 use tower::ServiceExt;
 
 use crate::support::World;
 
 async fn post(world: &World, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
-    let http = Http {
-        annotator: world.annotator(),
-        limits: world.limits.clone(),
-        budget: world.budget.clone(),
-        events: world.events.clone(),
-    };
     let mut request = Request::post("/v1/records");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = router(http).oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let response = router(http(world)).oneshot(request.body(body.into()).unwrap()).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 64 << 20).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -42,14 +42,8 @@ async fn refused(world: &World, headers: &[(&str, &str)], body: impl Into<Body>)
 #[tokio::test]
 async fn who_does_not_post_is_told_to() {
     let world = World::new();
-    let http = Http {
-        annotator: world.annotator(),
-        limits: world.limits.clone(),
-        budget: world.budget.clone(),
-        events: world.events.clone(),
-    };
     let request = Request::get("/v1/records").body(Body::empty()).unwrap();
-    let response = router(http).oneshot(request).await.unwrap();
+    let response = router(http(&world)).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()["allow"], "POST");
     let body = to_bytes(response.into_body(), 1 << 10).await.unwrap();
@@ -155,4 +149,77 @@ async fn overload_is_said_at_once() {
     let (status, code, message) = refused(&world, JSON, "[]").await;
     assert_eq!((status, code.as_str()), (503, "overloaded"));
     assert_eq!(message, "100663296 bytes are in flight (in_flight_bytes); try again");
+}
+
+/// A record whose answer has a little more than so many bytes.
+fn of_bytes(bytes: usize) -> Request<Body> {
+    let body = format!(r#"[{{"log":"fine","pad":"{}"}}]"#, "x".repeat(bytes));
+    let request = Request::post("/v1/records").header("content-type", "application/json");
+    request.header("content-length", body.len()).body(Body::from(body)).unwrap()
+}
+
+fn http(world: &World) -> Http {
+    Http {
+        annotator: world.annotator(),
+        limits: world.limits.clone(),
+        budget: world.budget.clone(),
+        events: world.events.clone(),
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded_at_the_limit_one_over_and_ten_times() {
+    let mut world = World::new();
+    let all = 3 << 20;
+    world.budget = Budget::new(all);
+    let router = router(http(&world));
+    let ask = async || router.clone().oneshot(of_bytes(250 << 10)).await.unwrap();
+    let mut unread = Vec::new();
+    for number in 1..=40 {
+        let response = ask().await;
+        // A third of the budget, as for lessons: the others' two thirds are theirs.
+        let expected = if number <= 4 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        assert_eq!(response.status(), expected, "{number}");
+        unread.extend(response.status().is_success().then_some(response));
+    }
+    let held = all - world.budget.free();
+    assert!((4 * (250 << 10)..=1 << 20).contains(&held), "{held}");
+    let body = to_bytes(unread.pop().unwrap().into_body(), 1 << 20).await.unwrap();
+    drop(body);
+    assert_eq!(ask().await.status(), StatusCode::OK);
+    drop(unread);
+    assert_eq!(world.budget.free(), all);
+}
+
+#[tokio::test]
+async fn an_answer_is_held_until_its_client_has_read_it() {
+    let world = World::new();
+    let all = world.budget.free();
+    let (limits, events) = (world.limits.clone(), world.events.clone());
+    let (router, protocol) = (router(http(&world)), Protocol::Http1);
+    let running = world.serve_web(Web { name: "test", router, protocol, tls: None, limits, events }).await;
+    // What the system buffers on the way is less than the answer.
+    let client = TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(16 << 10).unwrap();
+    let mut client = client.connect(running.address).await.unwrap();
+    let request = of_bytes(7 << 20);
+    let body = to_bytes(request.into_body(), 8 << 20).await.unwrap();
+    let head =
+        "POST /v1/records HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    let head = format!("{head}content-length: {}\r\n\r\n", body.len());
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&body).await.unwrap();
+    let mut first = [0; 15];
+    client.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    assert!(all - world.budget.free() >= body.len(), "{} bytes held", all - world.budget.free());
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() > body.len());
+    let given_back = async {
+        while world.budget.free() < all {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), given_back).await.unwrap();
 }

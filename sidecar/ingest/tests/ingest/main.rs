@@ -4,6 +4,7 @@ mod acknowledgement;
 mod batches;
 mod client;
 mod connections;
+mod deadline;
 mod fluent_bit;
 mod http;
 mod http_detour;

@@ -23,12 +23,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
+    time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
 
-/// Judges by the word `odd`, and remembers what it was asked.
+/// Judges by the word `odd`, so long after a record's arrival, and remembers what it was asked.
 #[derive(Default)]
 pub(crate) struct Judge {
+    pub(crate) late: Mutex<Duration>,
     pub(crate) judged: Mutex<Vec<Received>>,
     pub(crate) screened: Mutex<Vec<String>>,
     pub(crate) summaries: Mutex<Vec<Summary>>,
@@ -55,8 +57,15 @@ impl Analysis for Judge {
             ..received.local.clone()
         };
         let verdicts = records.iter().map(confirm).collect();
+        let late = *self.late.lock().unwrap();
+        let due = records.iter().map(|record| record.arrived + late).max().unwrap();
         self.judged.lock().unwrap().extend(records);
-        Box::pin(async move { verdicts })
+        Box::pin(async move {
+            if !late.is_zero() {
+                sleep_until(due).await;
+            }
+            verdicts
+        })
     }
 
     fn screen(&self, record: &Record<'_>) -> Verdict {
