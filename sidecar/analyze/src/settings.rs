@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Longest time from a record's arrival to its verdict, in milliseconds.
+    /// Longest time from the arrival of a record's batch to its verdict, in milliseconds.
     pub deadline_ms: Option<u64>,
     /// Longest time for one call of the embedder or the vector index, in milliseconds.
     pub backend_timeout_ms: Option<u64>,

@@ -41,7 +41,7 @@ pub(crate) fn metrics(analyzer: Arc<Analyzer>, events: Arc<Events>, pushed: Opti
 fn judge_latency(analyzer: &Analyzer) -> Latency {
     let (seconds, counts) = analyzer.events().latency();
     let bounds = LATENCY_BOUNDS.into_iter().chain([f64::INFINITY]);
-    let (name, help) = ("judge_seconds", "Time from a record's arrival to its verdict");
+    let (name, help) = ("judge_seconds", "Time from the arrival of a record's batch to its verdict");
     Latency { name, help, seconds, buckets: bounds.zip(counts).collect() }
 }
 
