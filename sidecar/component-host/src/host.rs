@@ -166,6 +166,13 @@ impl Detectors for Host {
                     true,
                     standing.missed.load(Relaxed),
                 ),
+                figure(
+                    "detector_late",
+                    "Records that the detector was shown, and that did not wait for what it said",
+                    worker,
+                    true,
+                    standing.late.load(Relaxed),
+                ),
             ]
         };
         self.workers.iter().flat_map(of).collect()

@@ -38,6 +38,8 @@ pub(crate) struct Standing {
     pub(crate) faults: AtomicU64,
     /// Records that it did not come to look at.
     pub(crate) missed: AtomicU64,
+    /// Records that it looked at for nobody: whoever asked had stopped waiting.
+    pub(crate) late: AtomicU64,
 }
 
 /// What a detector is doing.
@@ -114,9 +116,8 @@ pub(crate) fn run(
         standing.opinions.fetch_add(opinions.iter().flatten().count() as u64, Relaxed);
         let seen = opinions.len() as u64;
         opinions.resize(job.records.len(), None);
-        // Whoever asked may have stopped waiting: these records go without it too.
         if job.answer.send(opinions).is_err() {
-            standing.missed.fetch_add(seen, Relaxed);
+            standing.late.fetch_add(seen, Relaxed);
         }
         if let Some(keeper) = &mut keeper {
             keeper.keep(&spec.name, &mut detector, Instant::now());
