@@ -18,6 +18,9 @@ pub const MAX_LINE_BYTES: usize = 8 << 20;
 /// file becomes.
 pub const MAX_BATCH_BYTES: usize = 32 << 20;
 
+/// What a line costs that is kept, however short it is.
+const LEAST_LINE_BYTES: usize = 32;
+
 /// One input being read line by line.
 pub struct Lines {
     reader: Box<dyn BufRead + Send>,
@@ -168,7 +171,7 @@ impl std::fmt::Debug for Lines {
     }
 }
 
-/// All lines of several files together, no more than `most_bytes` of them.
+/// All lines of several files together, no more than `most_bytes` of them; a line counts for 32 bytes at least.
 ///
 /// # Errors
 /// As [`Lines::open`] and [`Lines::next`]; and if there are more, naming the file.
@@ -181,7 +184,9 @@ pub fn read_all(paths: &[PathBuf], most_bytes: usize) -> anyhow::Result<Vec<Vec<
             if chunk.is_empty() {
                 break;
             }
-            bytes = chunk.iter().fold(bytes, |sum, line| sum.saturating_add(line.text.len()));
+            bytes = chunk
+                .iter()
+                .fold(bytes, |sum, line| sum.saturating_add(line.text.len().max(LEAST_LINE_BYTES)));
             let path = path.display();
             anyhow::ensure!(
                 bytes <= most_bytes,
@@ -267,11 +272,17 @@ mod tests {
     #[test]
     fn all_lines_are_bounded_at_the_limit_one_over_and_ten_times() {
         let folder = tempfile::tempdir().unwrap();
-        let files = [bomb(folder.path(), 100, 10)];
-        assert_eq!(read_all(&files, 1_000).unwrap().len(), 100);
-        for most in [999, 100] {
-            let error = read_all(&files, most).unwrap_err().to_string();
-            assert!(error.contains("bomb.log.zst") && error.contains(&format!("{most} bytes")), "{error}");
+        // Empty lines are kept too.
+        for (bytes, sum) in [(100, 10_000), (0, 3_200)] {
+            let files = [bomb(folder.path(), 100, bytes)];
+            assert_eq!(read_all(&files, sum).unwrap().len(), 100);
+            for most in [sum - 1, sum / 10] {
+                let error = read_all(&files, most).unwrap_err().to_string();
+                assert!(
+                    error.contains("bomb.log.zst") && error.contains(&format!("{most} bytes")),
+                    "{error}"
+                );
+            }
         }
     }
 

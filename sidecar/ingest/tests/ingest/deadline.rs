@@ -9,7 +9,7 @@ use axum::{
 };
 use oddline_codec::msgpack;
 use oddline_ingest::{
-    http::{Http, detour, router},
+    http::{detour, router},
     web::Peer,
 };
 use tokio::time::Instant;
@@ -46,15 +46,6 @@ impl World {
         assert_eq!(judged.len(), usize::from(records));
         assert!(judged.iter().all(|record| record.arrived == judged[0].arrived), "another clock for a group");
         judged.clear();
-    }
-
-    fn http(&self) -> Http {
-        Http {
-            annotator: self.annotator(),
-            limits: self.limits.clone(),
-            budget: self.budget.clone(),
-            events: self.events.clone(),
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
 };
 use oddline_ingest::{
     Budget, Limits,
-    http::{Http, router},
+    http::router,
     web::{Protocol, Web},
 };
 use tokio::{
@@ -23,7 +23,7 @@ async fn post(world: &World, headers: &[(&str, &str)], body: impl Into<Body>) ->
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = router(http(world)).oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let response = router(world.http()).oneshot(request.body(body.into()).unwrap()).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 64 << 20).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -43,7 +43,7 @@ async fn refused(world: &World, headers: &[(&str, &str)], body: impl Into<Body>)
 async fn who_does_not_post_is_told_to() {
     let world = World::new();
     let request = Request::get("/v1/records").body(Body::empty()).unwrap();
-    let response = router(http(&world)).oneshot(request).await.unwrap();
+    let response = router(world.http()).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()["allow"], "POST");
     let body = to_bytes(response.into_body(), 1 << 10).await.unwrap();
@@ -158,21 +158,12 @@ fn of_bytes(bytes: usize) -> Request<Body> {
     request.header("content-length", body.len()).body(Body::from(body)).unwrap()
 }
 
-fn http(world: &World) -> Http {
-    Http {
-        annotator: world.annotator(),
-        limits: world.limits.clone(),
-        budget: world.budget.clone(),
-        events: world.events.clone(),
-    }
-}
-
 #[tokio::test]
 async fn answers_that_nobody_reads_are_bounded_at_the_limit_one_over_and_ten_times() {
     let mut world = World::new();
     let all = 3 << 20;
     world.budget = Budget::new(all);
-    let router = router(http(&world));
+    let router = router(world.http());
     let ask = async || router.clone().oneshot(of_bytes(250 << 10)).await.unwrap();
     let mut unread = Vec::new();
     for number in 1..=40 {
@@ -196,7 +187,7 @@ async fn an_answer_is_held_until_its_client_has_read_it() {
     let world = World::new();
     let all = world.budget.free();
     let (limits, events) = (world.limits.clone(), world.events.clone());
-    let (router, protocol) = (router(http(&world)), Protocol::Http1);
+    let (router, protocol) = (router(world.http()), Protocol::Http1);
     let running = world.serve_web(Web { name: "test", router, protocol, tls: None, limits, events }).await;
     // What the system buffers on the way is less than the answer.
     let client = TcpSocket::new_v4().unwrap();

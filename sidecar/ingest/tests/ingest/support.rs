@@ -17,6 +17,7 @@ use oddline_engine::{
 use oddline_ingest::{
     Annotator, Budget, Deliver, DeliverError, Detour, Events, Failure, Limits, Outgoing, Screening,
     forward::{frame::read_ack, server::Server},
+    http::Http,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -155,6 +156,16 @@ pub(crate) fn secret() -> Secret {
 }
 
 impl World {
+    /// The way in that answers with the records.
+    pub(crate) fn http(&self) -> Http {
+        Http {
+            annotator: self.annotator(),
+            limits: self.limits.clone(),
+            budget: self.budget.clone(),
+            events: self.events.clone(),
+        }
+    }
+
     pub(crate) fn new() -> World {
         World::with(Mode::Divert, Profile::Nested)
     }
