@@ -356,9 +356,10 @@ fn a_summary_ends_the_chunk_once_an_interval_is_over() {
     let dir = AdviceDir::new();
     let start_at = i64::try_from(now().as_nanos()).unwrap();
     native::hold_clock(Some(start_at));
-    let filter = start(&[("advice_dir", dir.text()), ("summary_interval_seconds", "2")]);
-    let summary = |seconds: i64| {
-        native::hold_clock(Some(start_at + seconds * 1_000_000_000));
+    let filter = start(&[("advice_dir", dir.text()), ("summary_interval_seconds", "1")]);
+    // Within the three seconds for which the first look at the heartbeat counts.
+    let summary = |halves: i64| {
+        native::hold_clock(Some(start_at + halves * 500_000_000));
         let chunk = filter.filter("app", &lines([QUIET])).unwrap();
         let last = msgpack::events(&chunk).last().unwrap().unwrap();
         oddline_codec::read_summary(last.body)

@@ -29,7 +29,6 @@ use crate::{
     settings::Settings,
     source::{Context, Placed, Source},
     summary::{Counters, Ending},
-    template::Seeds,
     verdict::{Flag, Level, RuleHit, TemplateId, Verdict},
 };
 
@@ -49,9 +48,10 @@ pub struct Engine {
     kinds: Box<[Kind]>,
     model: Arc<str>,
     advice: Arc<AdviceTable>,
-    seeds: Seeds,
     pub(crate) sources: IdMap<Box<Source>>,
     pub(crate) templates: usize,
+    /// Before this time no source is idle, as far as is known.
+    pub(crate) full_until: i64,
     /// Sources that there ever were.
     serials: u64,
     /// Flows remembered by all sources, and pairs of their kinds and steps.
@@ -84,9 +84,9 @@ impl Engine {
             model: model(&rules),
             rules,
             advice: Arc::default(),
-            seeds: Seeds::default(),
             sources: IdMap::default(),
             templates: 0,
+            full_until: i64::MIN,
             serials: 0,
             flows: 0,
             pairs: 0,
@@ -144,7 +144,6 @@ impl Engine {
 
     /// Changes the advice.
     pub fn set_advice(&mut self, advice: Arc<AdviceTable>) {
-        self.seeds = Seeds::new(advice.texts());
         self.aliases.reread(&advice);
         self.advice = advice;
     }
@@ -212,7 +211,7 @@ impl Engine {
         }
         let context = Context {
             settings: &self.settings,
-            seeds: &self.seeds,
+            seeds: &self.advice.seeds,
             table: &self.table,
             tail: self.tail,
             now: now.0,

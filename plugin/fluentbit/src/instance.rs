@@ -85,8 +85,12 @@ impl Instance {
         if let Some(changes) = self.watcher.as_ref().and_then(Watcher::take) {
             take(&mut filter, changes, self.log);
         }
+        let now = now();
+        if let Some(notice) = filter.plugin_mut().lapse(now) {
+            (self.log)(Log::Warn, notice);
+        }
         let summaries = filter.summaries();
-        let filtered = filter.chunk(tag, chunk, now()).map(give);
+        let filtered = filter.chunk(tag, chunk, now).map(give);
         if filter.summaries() != summaries {
             (self.log)(Log::Info, &filter.counters());
         }

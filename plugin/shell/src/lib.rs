@@ -17,13 +17,15 @@
     )
 )]
 
+mod format;
 mod host;
 mod plugin;
 mod rule_files;
 mod state;
 mod watch;
 
-pub use plugin::{Format, Json, Msgpack, Outcome, Plugin, RESERVED_TAG_PREFIX};
+pub use format::{Format, Json, Msgpack};
+pub use plugin::{Outcome, Plugin, RESERVED_TAG_PREFIX};
 pub use rule_files::{
     MAX_RULE_BYTES, MAX_RULE_FILES, MAX_RULE_FOLDER_ENTRIES, RULE_ENDINGS, RuleFile, rule_files,
 };

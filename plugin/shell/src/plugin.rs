@@ -6,112 +6,26 @@
 use std::{borrow::Cow, sync::Arc};
 
 use oddline_codec::{
-    Edit, MARKER_KEY, Outline, TagStyle, Tags, Unreadable, json,
+    Edit, MARKER_KEY, TagStyle, Tags,
     marker::{self, Secret},
-    msgpack,
 };
 use oddline_engine::{
     Counters, Ending, Engine, Mode, Picker, Picking, Saving, Scalar, Settings, Summary, UnixNanos, Verdict,
     Visitor, rules::RuleSet,
 };
 
-use crate::watch::Changes;
+use crate::{
+    format::Format,
+    watch::{Changes, HEARTBEAT_TTL_NANOS},
+};
 
 /// Records under tags that begin so are between plugin and sidecar: no plugin touches them.
 pub const RESERVED_TAG_PREFIX: &[u8] = b"oddline.";
-
-/// A host's notation of one record: bytes, or a map of the host's own.
-pub trait Format {
-    /// One record as it came.
-    type Body: ?Sized;
-    /// What a walk leaves for whoever adds tags.
-    type Outline;
-    /// Where the record goes with its tags.
-    type Out: ?Sized;
-    /// Gives a record's fields to a visitor, and what is to be known to add tags.
-    ///
-    /// # Errors
-    /// If the body is not one map, or cut short.
-    fn walk<'a>(body: &'a Self::Body, visitor: &mut dyn Visitor<'a>) -> Result<Self::Outline, Unreadable>;
-    /// The marker, if the record has one behind the fields that the walk has shown.
-    fn unseen_marker<'a>(body: &'a Self::Body, outline: &Self::Outline) -> Option<Cow<'a, [u8]>>;
-    /// Writes the record with tags added, if none of its keys is reserved and the outline says enough; else `false`,
-    /// and nothing written.
-    fn append(
-        body: &Self::Body,
-        outline: &Self::Outline,
-        style: &TagStyle,
-        tags: &Tags,
-        out: &mut Self::Out,
-    ) -> bool;
-    /// Writes the record with an edit made.
-    ///
-    /// # Errors
-    /// If the body is not one map, or cut short; nothing is written then.
-    fn splice(body: &Self::Body, edit: &Edit<'_>, out: &mut Self::Out) -> Result<(), Unreadable>;
-    /// The tags on a record.
-    fn read_tags(body: &Self::Body, style: &TagStyle) -> Option<Tags>;
-}
-
-/// Msgpack, as the native filter gets it.
-#[derive(Debug)]
-pub enum Msgpack {}
-
-impl Format for Msgpack {
-    type Body = [u8];
-    type Outline = Outline;
-    type Out = Vec<u8>;
-
-    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
-        msgpack::walk(body, visitor)
-    }
-
-    fn unseen_marker<'a>(body: &'a [u8], outline: &Outline) -> Option<Cow<'a, [u8]>> {
-        if outline.is_whole { None } else { msgpack::read_marker(body).map(Cow::Borrowed) }
-    }
-
-    fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
-        msgpack::append(body, outline, style, tags, out)
-    }
-
-    fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        msgpack::splice(body, edit, out)
-    }
-
-    fn read_tags(body: &[u8], style: &TagStyle) -> Option<Tags> {
-        msgpack::read_styled_tags(body, style)
-    }
-}
-
-/// JSON, as the wasm filter gets it.
-#[derive(Debug)]
-pub enum Json {}
-
-impl Format for Json {
-    type Body = [u8];
-    type Outline = Outline;
-    type Out = Vec<u8>;
-
-    fn walk<'a>(body: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
-        json::walk(body, visitor)
-    }
-
-    fn unseen_marker<'a>(body: &'a [u8], outline: &Outline) -> Option<Cow<'a, [u8]>> {
-        if outline.is_whole { None } else { json::read_marker(body) }
-    }
-
-    fn append(body: &[u8], outline: &Outline, style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) -> bool {
-        json::append(body, outline, style, tags, out)
-    }
-
-    fn splice(body: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        json::splice(body, edit, out)
-    }
-
-    fn read_tags(body: &[u8], style: &TagStyle) -> Option<Tags> {
-        json::read_styled_tags(body, style)
-    }
-}
+/// What is told when the detour is closed for want of a look at the heartbeat.
+const LAPSED: &str = "detour closed: the sidecar's heartbeat has not been looked at for 3 s, for its storage does not answer \
+                      or rules take long to load; records are judged in the plugin until it is";
+/// And when somebody looks again.
+const RESUMED: &str = "detour open: the sidecar's heartbeat is looked at again";
 
 /// One filter instance's engine and what goes with it.
 #[derive(Debug)]
@@ -123,7 +37,10 @@ pub struct Plugin {
     secret: Option<Secret>,
     /// Whether settings want one at all.
     detour: bool,
-    is_open: bool,
+    /// If it is open: when the heartbeat was looked at.
+    open_since_look: Option<UnixNanos>,
+    /// Whether it was closed because nobody looked.
+    has_lapsed: bool,
     summary_nanos: i64,
     last_summary: Option<UnixNanos>,
     /// The host's name, for summaries of a node that was given none.
@@ -157,7 +74,8 @@ impl Plugin {
             style,
             secret: None,
             detour,
-            is_open: false,
+            open_since_look: None,
+            has_lapsed: false,
             summary_nanos: seconds.saturating_mul(1_000_000_000),
             last_summary: None,
             host: String::new(),
@@ -187,8 +105,23 @@ impl Plugin {
             return;
         }
         // Without the secret a record that comes back could not be told from a forged one, and would go round again.
-        self.is_open = changes.alive && self.secret.is_some();
-        self.engine.set_detour(self.is_open);
+        self.open_since_look = changes.alive.filter(|_| self.secret.is_some());
+        self.engine.set_detour(self.open_since_look.is_some());
+    }
+
+    /// Closes the detour while nobody has looked at the heartbeat for longer than one lasts, and gives what is to be told
+    /// when it does, and when it is open again. For hosts that look at files from a thread of their own: it may hang where
+    /// its storage does, and what it saw last must not count for ever.
+    pub fn lapse(&mut self, now: UnixNanos) -> Option<&'static str> {
+        // The clock may have been set back.
+        let is_fresh = self.open_since_look?.0.abs_diff(now.0) <= HEARTBEAT_TTL_NANOS;
+        let is_news = std::mem::replace(&mut self.has_lapsed, !is_fresh) == is_fresh;
+        if !is_fresh {
+            self.open_since_look = None;
+            self.engine.set_detour(false);
+        }
+        let text = if is_fresh { RESUMED } else { LAPSED };
+        is_news.then_some(text)
     }
 
     /// One record: writes it with its tags to `out`, or leaves `out` alone.
@@ -238,7 +171,7 @@ impl Plugin {
 
     /// The counts since the last summary, if the interval is over and a sidecar is there to take them.
     pub fn summary(&mut self, now: UnixNanos) -> Option<Summary> {
-        if !self.is_open || self.summary_nanos == 0 {
+        if self.open_since_look.is_none() || self.summary_nanos == 0 {
             self.last_summary = None;
             return None;
         }
@@ -262,7 +195,7 @@ impl Plugin {
 
     /// Whether questionable records may go on the detour now.
     pub fn is_open(&self) -> bool {
-        self.is_open
+        self.open_since_look.is_some()
     }
 
     /// Whether a record of this tag is between plugin and sidecar, and not to be touched.
@@ -405,6 +338,7 @@ mod tests {
     use oddline_engine::{Options, Status};
 
     use super::*;
+    use crate::format::{Json, Msgpack};
 
     const NOW: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
 
@@ -413,7 +347,8 @@ mod tests {
         let options = Options { advice_dir: Some("unused".to_owned()), ..Options::default() };
         let mut plugin = Plugin::new(Settings::new(&options).unwrap());
         let rules = Some(Arc::new(RuleSet::builtin()));
-        plugin.apply(Changes { rules, secret: Some(secret()), alive: true, ..Changes::default() });
+        let alive = Some(NOW);
+        plugin.apply(Changes { rules, secret: Some(secret()), alive, ..Changes::default() });
         (plugin, secret())
     }
 
@@ -466,6 +401,28 @@ mod tests {
             }
             body
         });
+    }
+
+    #[test]
+    fn a_heartbeat_that_nobody_looks_at_any_more_closes_the_detour_until_somebody_does() {
+        let (mut plugin, _) = plugin();
+        let ttl = i64::try_from(HEARTBEAT_TTL_NANOS).unwrap();
+        let body = br#"{"message":"CRITICAL: Failed to connect to primary database after 5 retries."}"#;
+        let mut was_closed = false;
+        // The clock may also be set back.
+        for (nanos, is_fresh) in
+            [(0, true), (ttl, true), (-ttl, true), (ttl + 1, false), (-ttl - 1, false), (10 * ttl, false)]
+        {
+            plugin.apply(Changes { alive: Some(NOW), ..Changes::default() });
+            assert_eq!(plugin.lapse(NOW), was_closed.then_some(RESUMED), "{nanos}");
+            was_closed = !is_fresh;
+            let now = UnixNanos(NOW.0 + nanos);
+            assert_eq!(plugin.lapse(now), (!is_fresh).then_some(LAPSED), "{nanos}");
+            assert_eq!(plugin.lapse(now), None, "{nanos}: told once");
+            let outcome = plugin.record::<Json>(b"app", body, now, &mut Vec::new());
+            let Outcome::Judged(verdict) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(verdict.is_pending(), is_fresh, "{nanos}");
+        }
     }
 
     #[test]

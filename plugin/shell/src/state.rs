@@ -228,7 +228,7 @@ mod tests {
     use oddline_engine::Options;
 
     use super::*;
-    use crate::plugin::Json;
+    use crate::format::Json;
 
     const SECOND: i64 = 1_000_000_000;
     const KEEPING: Keeping = Keeping { limit: 1 << 20, slice: 2, durable: false };

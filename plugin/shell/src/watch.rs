@@ -45,8 +45,8 @@ pub struct Changes {
     pub secret: Option<Secret>,
     /// The host's name, at the first look.
     pub host: Option<String>,
-    /// Whether the sidecar's heartbeat is fresh.
-    pub alive: bool,
+    /// Whether the sidecar's heartbeat is fresh: if so, as seen when.
+    pub alive: Option<UnixNanos>,
     /// Lines for the operator, without a prefix.
     pub notices: Vec<String>,
 }
@@ -172,11 +172,12 @@ impl Watch {
             changes.advice = advice.map(|advice| Arc::new(AdviceTable::new(advice)));
             let parse = |bytes: &[u8]| Secret::parse(bytes).map_err(|error| error.to_string());
             changes.secret = self.secret.read("secret", &dir, MAX_SECRET_BYTES, parse, notices);
-            changes.alive = heartbeat(&dir.join("heartbeat"), now);
-            let before = self.was_alive.replace(changes.alive);
-            if before != Some(changes.alive) {
+            let alive = heartbeat(&dir.join("heartbeat"), now);
+            changes.alive = alive.then_some(now);
+            let before = self.was_alive.replace(alive);
+            if before != Some(alive) {
                 let dir = dir.display();
-                changes.notices.push(match (changes.alive, before) {
+                changes.notices.push(match (alive, before) {
                     (true, _) => format!("detour open: the sidecar's heartbeat in {dir} is fresh"),
                     (false, Some(_)) => {
                         format!("detour closed: no heartbeat in {dir} for 3 s; records are judged in the plugin")
@@ -294,11 +295,11 @@ mod tests {
             [(0, true), (ttl, true), (ttl + 1, false), (-ttl, true), (-ttl - 1, false), (10 * ttl, false)]
         {
             fs::write(dir.path().join("heartbeat"), format!("{}\n", NOW.0 - age)).unwrap();
-            assert_eq!(watch.poll(NOW).alive, alive, "{age}");
+            assert_eq!(watch.poll(NOW).alive, alive.then_some(NOW), "{age}");
         }
         for odd in ["", "soon", "1e9", "99999999999999999999999", &"1".repeat(1_000)] {
             fs::write(dir.path().join("heartbeat"), odd).unwrap();
-            assert!(!watch.poll(NOW).alive, "{odd}");
+            assert_eq!(watch.poll(NOW).alive, None, "{odd}");
         }
     }
 
@@ -465,7 +466,7 @@ mod tests {
         let mut changes = watch.poll(NOW);
         fs::remove_file(dir.path().join("heartbeat")).unwrap();
         changes.merge(watch.poll(NOW));
-        assert!(changes.advice.is_some() && changes.rules.is_some() && !changes.alive);
+        assert!(changes.advice.is_some() && changes.rules.is_some() && changes.alive.is_none());
         assert_eq!(changes.notices.len(), 2, "{:?}", changes.notices);
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn plugin(choice: u8) -> Plugin {
     plugin.apply(Changes {
         rules: Some(Arc::clone(&SET)),
         secret: Some(secret()),
-        alive: true,
+        alive: Some(UnixNanos(0)),
         ..Changes::default()
     });
     plugin

@@ -24,10 +24,18 @@ impl Engine {
     #[cold]
     fn new_source(&mut self, key: u64, record: &Record<'_>, now: i64) -> u64 {
         if self.sources.len() >= self.settings.max_sources {
+            // Looking through all of them is for when one of them may be idle, not for every record of a stranger.
+            if now < self.full_until {
+                return self.other_source(now);
+            }
             let oldest = self.sources.iter().map(|(key, source)| (source.last_seen, *key)).min();
             match oldest {
                 Some((last_seen, idle)) if now.saturating_sub(last_seen) >= IDLE_NANOS => self.forget(idle),
-                _ => return self.other_source(now),
+                Some((last_seen, _)) => {
+                    self.full_until = last_seen.saturating_add(IDLE_NANOS);
+                    return self.other_source(now);
+                }
+                None => return self.other_source(now),
             }
         }
         let name = source_name(record);
@@ -108,4 +116,38 @@ fn source_name(record: &Record<'_>) -> String {
     let parts = std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label));
     let name: Vec<_> = parts.filter(|part| !part.is_empty()).map(String::from_utf8_lossy).collect();
     name.join("|").chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Options, Settings, UnixNanos, rules::RuleSet};
+
+    #[test]
+    fn a_stranger_gets_the_place_of_an_idle_source_as_soon_as_there_is_one() {
+        let options = Options { max_sources: Some(3), ..Options::default() };
+        let mut engine = Engine::new(Settings::new(&options).unwrap(), Arc::new(RuleSet::default()));
+        let mut is_kept = |tag: &str, minute: i64| {
+            let record = Record::from_line(tag.as_bytes(), b"disk full");
+            engine.observe(&record, UnixNanos(minute * 60_000_000_000));
+            engine.sources.contains_key(&twox_hash::XxHash3_64::oneshot(tag.as_bytes()))
+        };
+        assert!(["a", "b", "c"].iter().all(|tag| is_kept(tag, 0)));
+        assert!(is_kept("a", 30) && is_kept("b", 31));
+        assert_eq!(
+            [1, 59, 60, 61].map(|minute| is_kept("x", minute)),
+            [false, false, true, true],
+            "c is idle"
+        );
+        assert_eq!(
+            [62, 89, 90, 91].map(|minute| is_kept("y", minute)),
+            [false, false, true, true],
+            "a is idle"
+        );
+        // A clock that was set back finds nobody idle, and forgets nobody.
+        assert_eq!([0, 1].map(|minute| is_kept("z", minute)), [false, false]);
+        assert!(is_kept("b", 2) && is_kept("x", 2) && is_kept("y", 2));
+    }
 }

@@ -64,7 +64,7 @@ impl Shipper {
     /// Looks at rules, advice and heartbeat, as the plugin's own thread does twice a second.
     pub(super) fn poll(&mut self, now: UnixNanos) -> bool {
         let changes = self.watch.poll(now);
-        let alive = changes.alive;
+        let alive = changes.alive.is_some();
         lock(&self.plugin).apply(changes);
         alive
     }
