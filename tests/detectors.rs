@@ -50,7 +50,7 @@ fn what_it_learned_outlives_an_instance() {
     assert_eq!(together, one_by_one);
 
     let saved = learner.snapshot().unwrap();
-    assert!(saved.starts_with(b"oddline-state 2 "));
+    assert!(saved.starts_with(b"oddline-state 3 "));
     let mut restored = Detector::start(component::component(), &options).unwrap();
     restored.restore(saved.clone()).unwrap();
     assert_eq!(restored.snapshot().unwrap(), saved);

@@ -7,6 +7,7 @@
 
 mod class;
 mod hex;
+mod ids;
 mod number;
 mod quoted;
 mod recall;
@@ -58,6 +59,9 @@ pub struct Masked {
     /// Whether the part at hand has as many bytes in every message with this one's skeleton, but for the digits of a number that
     /// is nothing else.
     is_exact: bool,
+    /// How far the variable at hand was looked at for what ids are made of, and whether it was nothing else.
+    looked_at: Range<usize>,
+    is_id_so_far: bool,
     /// Whether all that was found holds for every message with this one's skeleton in which the quotations are as short.
     is_by_skeleton: bool,
     /// What stands between quotes that are near enough.
@@ -112,6 +116,7 @@ impl Masked {
         self.number_end = None;
         self.placeholder_end = 0;
         self.id_count = 0;
+        self.looked_at = usize::MAX..usize::MAX;
         self.is_by_skeleton = true;
         self.quotations.clear();
         let message = trim_end(message);
@@ -155,38 +160,6 @@ impl Masked {
         // Only now is it known which numbers are not the beginning of a date or an address.
         for (value, (digits, unit)) in self.values.iter_mut().zip(&self.numbers).take(self.count) {
             *value = value_of(message.get(digits.clone()).unwrap_or_default()) * unit;
-        }
-    }
-
-    /// Remembers the variable of which this is the last part if it is an id; more of one that was remembered makes it longer.
-    fn note_id(&mut self, message: &[u8], part: Range<usize>, joined: bool, found: bool) {
-        let last = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last));
-        let known = last.is_some_and(|last| joined && last.start == self.variable_start);
-        if !found && !known {
-            return;
-        }
-        let range = self.variable_start..part.end;
-        let text = message.get(range.clone()).unwrap_or_default();
-        let may_be_id = text.iter().all(|byte| is_word(*byte) || *byte == b'-' || *byte == b'#');
-        let is_id = may_be_id && ID_BYTES.contains(&text.len());
-        // A word of letters and digits is as long in every message with this skeleton; a number is not, nor what has one in it.
-        let is_word = !joined && !text.iter().all(u8::is_ascii_digit);
-        let is_long = known || !joined || part.len() >= *ID_BYTES.start();
-        self.is_by_skeleton &= !may_be_id || is_word || is_id && is_long;
-        match (known, is_id) {
-            (true, true) => {
-                if let Some(last) = self.id_count.checked_sub(1).and_then(|last| self.ids.get_mut(last)) {
-                    *last = range;
-                }
-            }
-            (true, false) => self.id_count = self.id_count.saturating_sub(1),
-            (false, true) => {
-                if let Some(slot) = self.ids.get_mut(self.id_count) {
-                    *slot = range;
-                    self.id_count = self.id_count.saturating_add(1);
-                }
-            }
-            (false, false) => {}
         }
     }
 
@@ -242,12 +215,15 @@ impl Masked {
 
     /// `/two/segments` and more are a variable; a lone `/` or `/word` stays.
     fn path(&mut self, rest: &[u8]) -> usize {
+        if self.text.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'>') {
+            self.text.push(b'/');
+            return 1;
+        }
         let end = rest.iter().position(|&byte| ends_path(byte)).unwrap_or(rest.len());
         let path = rest.get(..end).unwrap_or_default();
         let end = end.saturating_sub(path.iter().rev().take_while(|byte| b".,:;".contains(byte)).count());
         let path = rest.get(..end).unwrap_or_default();
-        let glued = self.text.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'>');
-        if !glued && path.len() > 2 && path.iter().filter(|byte| **byte == b'/').count() >= 2 {
+        if path.len() > 2 && path.iter().filter(|byte| **byte == b'/').count() >= 2 {
             return self.variable(end);
         }
         self.text.push(b'/');

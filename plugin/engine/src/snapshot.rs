@@ -32,10 +32,10 @@ use crate::{
     verdict::TemplateId,
 };
 
-/// The format this build writes. It also reads version 1, which keeps less.
-pub const STATE_VERSION: u32 = 2;
-/// Without what was told, shares of levels, and habits of sequences.
-const OLDER_VERSION: u32 = 1;
+/// The format this build writes. It also reads the older ones, which keep less.
+pub const STATE_VERSION: u32 = 3;
+/// Without what was told, shares of levels, and habits of sequences; without the largest counts.
+const OLDER_VERSIONS: [u32; 2] = [1, 2];
 /// Largest state file that is read, in bytes.
 pub const MAX_STATE_BYTES: usize = 256 << 20;
 /// Room kept for the brackets that close a snapshot.
@@ -66,6 +66,9 @@ struct SavedSource {
     novelty: f32,
     /// Mean, variance, windows.
     rate: (f32, f32, u16),
+    /// The largest count of a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    largest: Option<f32>,
     errors: (f64, u32),
     entropy: (f64, f64, u64),
     /// Shares of errors and of fatal records.
@@ -87,6 +90,8 @@ struct SavedTemplate {
     first_seen: i64,
     last_seen: i64,
     rate: (f32, f32, u16),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    largest: Option<f32>,
     usual_run: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told: Option<SavedTold>,
@@ -160,12 +165,13 @@ impl Engine {
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         let of_version = |version| unframe("oddline-state", version, MAX_STATE_BYTES, bytes);
         let body = match of_version(STATE_VERSION) {
-            Err(AdviceError::Version { found: OLDER_VERSION, .. }) => of_version(OLDER_VERSION)?,
+            Err(AdviceError::Version { found, .. }) if OLDER_VERSIONS.contains(&found) => of_version(found)?,
             body => body?,
         };
         let state: State = serde_json::from_slice(body).map_err(|error| AdviceError::body(&error))?;
         self.sources.clear();
         self.templates = 0;
+        self.full_until = i64::MIN;
         self.flows = 0;
         self.pairs = 0;
         let advice = self.advice().clone();
@@ -246,7 +252,8 @@ impl Saving {
             count: template.count,
             first_seen: template.first_seen,
             last_seen: template.last_seen,
-            rate: (template.rate.mean, template.rate.variance, template.rate.windows),
+            rate: template.rate.saved(),
+            largest: Some(template.rate.saved_largest()),
             usual_run: template.usual_run,
             told: template.told.as_ref().and_then(|told| told.saved()),
             steps,
@@ -325,7 +332,8 @@ fn save(key: u64, source: &Source) -> SavedSource {
         last_seen: source.last_seen,
         records: source.records,
         novelty: source.novelty.share,
-        rate: (source.rate.mean, source.rate.variance, source.rate.windows),
+        rate: source.rate.saved(),
+        largest: Some(source.rate.saved_largest()),
         errors: (source.errors.share, source.errors.windows),
         entropy: (source.entropy.mean, source.entropy.variance, source.entropy.count),
         levels: Some((source.levels.errors, source.levels.fatal)),
@@ -348,8 +356,8 @@ fn load(saved: &SavedSource, categories: Categories, room: (usize, usize), windo
     source.records = saved.records;
     source.novelty = Novelty { share: saved.novelty };
     let window = |time: i64| time.checked_div(window_nanos).unwrap_or_default();
-    let rate = |saved: (f32, f32, u16), time| Rate::restored(window(time), saved.0, saved.1, saved.2);
-    source.rate = rate(saved.rate, saved.last_seen);
+    let rate = |saved, largest, time| Rate::restored(window(time), saved, largest);
+    source.rate = rate(saved.rate, saved.largest, saved.last_seen);
     source.errors = ErrorRate::restored(saved.errors.0, saved.errors.1);
     source.entropy = Entropy { mean: saved.entropy.0, variance: saved.entropy.1, count: saved.entropy.2 };
     if let Some((errors, fatal)) = saved.levels {
@@ -361,7 +369,7 @@ fn load(saved: &SavedSource, categories: Categories, room: (usize, usize), windo
         if let Some((slot, restored)) = source.miner.restore(&template.text, template.first_seen) {
             restored.count = template.count;
             restored.last_seen = template.last_seen;
-            restored.rate = rate(template.rate, template.last_seen);
+            restored.rate = rate(template.rate, template.largest, template.last_seen);
             restored.usual_run = template.usual_run;
             restored.told = template.told.map(|told| Box::new(Told::restored(told)));
             slots.insert(restored.id.0, slot);

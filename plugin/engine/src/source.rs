@@ -140,10 +140,15 @@ impl Source {
         let window = self.window_of(context);
         if self.window == i64::MIN {
             self.window = window;
-            self.rate = Rate::since(window, self.rate.windows);
+            self.rate.begin(window);
         }
         if window > self.window {
             self.close_windows(context, window, signals);
+        } else if window < self.window {
+            // The clock was set back: what began later than now would not be old enough for anything until then.
+            self.rate.roll(window);
+            self.window = self.rate.window();
+            self.first_seen = self.first_seen.min(context.now);
         }
         let warm = self.is_warm(context);
         let placement = match known {
@@ -188,6 +193,7 @@ impl Source {
                 }
             }
             template.count = template.count.saturating_add(1);
+            template.first_seen = template.first_seen.min(context.now);
             template.last_seen = context.now;
             template.since_summary = template.since_summary.saturating_add(1);
 

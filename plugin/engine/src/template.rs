@@ -242,8 +242,11 @@ impl Miner {
         placement
     }
 
-    /// The slow path: a masked text that was not seen lately.
+    /// The slow path: a masked text that was not seen lately. What is not UTF-8 is looked for as a template's text has it,
+    /// with replacement characters: after a restart there is nothing else to find it by.
     fn search(&mut self, masked: &[u8], similarity: f64, seeds: &Seeds, now: i64) -> Placement {
+        let text = String::from_utf8_lossy(masked);
+        let masked = text.as_bytes();
         self.words.clear();
         self.words.extend(words(masked).map(hash_word));
         self.keys.clear();
@@ -284,7 +287,7 @@ impl Miner {
         let nearest = near.first().map_or(0.0, |&(equal, _)| equal as f32 / words.len().max(1) as f32);
         let filled_before = near.first().and_then(|&(_, slot)| self.empties(slot, masked));
         let seeded = seeds.find(&self.words, &self.keys).cloned();
-        let text = seeded.unwrap_or_else(|| String::from_utf8_lossy(masked).into());
+        let text = seeded.unwrap_or_else(|| text.as_ref().into());
         let slot = self.add(Template::new(text, now));
         Placement { slot, is_new: true, nearest, renamed: false, filled_before }
     }

@@ -18,7 +18,7 @@ fn engine(max_sources: u64) -> Engine {
 fn a_refusal_is_one_plain_line() {
     let key = format!("\\u001b[2J\\n{}", "x".repeat(5_000));
     let advice = framed("oddline-advice 1", &format!("{{\"{key}\":1}}"));
-    let state = framed("oddline-state 2", &format!("{{\"sources\":[{{\"{key}\":1}}]}}"));
+    let state = framed("oddline-state 3", &format!("{{\"sources\":[{{\"{key}\":1}}]}}"));
     for told in
         [Advice::parse(&advice).unwrap_err().to_string(), engine(4).restore(&state).unwrap_err().to_string()]
     {

@@ -165,8 +165,16 @@ impl Rates {
     fn close_windows(&mut self, now: u64) -> i64 {
         let window = i64::try_from(now / self.seconds).unwrap_or(i64::MAX);
         let open = *self.window.get_or_insert(window);
-        if window <= open {
+        if window == open {
             return open;
+        }
+        if window < open {
+            // The clock was set back; by more than a window, all begin it anew.
+            let back = if window < open - 1 { window } else { open };
+            self.window = Some(back);
+            self.sources.values_mut().for_each(|rate| _ = rate.roll(back));
+            self.templates.values_mut().for_each(|watch| _ = watch.rate.roll(back));
+            return back;
         }
         // If a source as a whole went quiet, no single message of it did.
         let lively: HashMap<u64, bool> = (self.sources.iter_mut())
@@ -216,12 +224,20 @@ impl Watch {
     fn count_in_bin(&mut self, records: u32, now: u64) {
         self.bins = self.bins_at(now);
         self.bins[0] = self.bins[0].saturating_add(records);
-        self.last = self.last.max(now);
+        self.last = if self.is_set_back(now) { now } else { self.last.max(now) };
+    }
+
+    /// Whether the clock was set back since, by more than what a bin can bear.
+    fn is_set_back(&self, now: u64) -> bool {
+        self.last.saturating_sub(now) > BIN
     }
 
     /// The bins as they are when it is `now`.
     fn bins_at(&self, now: u64) -> [u32; 3] {
         let [this, one, two] = self.bins;
+        if self.is_set_back(now) {
+            return [0; 3];
+        }
         match (now / BIN).saturating_sub(self.last / BIN) {
             0 => [this, one, two],
             1 => [0, this, one],
@@ -411,5 +427,22 @@ mod tests {
         world.0.pass(0);
         world.0.count(TemplateId::of("a"), APP, 1, true, 0);
         assert_eq!(world.told("a"), before);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_burst_and_ends_those_there_are() {
+        for back in [1, 60, 61, 600, 100_000] {
+            let mut world = World::new();
+            world.count(600, &[("a", 10)]);
+            world.count(10, &[("a", 1_000)]);
+            assert!(world.told("a").burst.is_some());
+            world.1 -= back;
+            world.count(60, &[("a", 10)]);
+            assert_eq!(world.told("a").burst, None, "{back}");
+            for _ in 0..20 {
+                world.count(30, &[("a", 10)]);
+                assert_eq!((world.told("a").burst, world.told("a").drop), (None, None), "{back}");
+            }
+        }
     }
 }

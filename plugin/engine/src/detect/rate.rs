@@ -65,17 +65,40 @@ impl Rate {
         Rate { window, windows, ..Rate::default() }
     }
 
-    /// A rate as it was saved.
-    pub(crate) fn restored(window: i64, mean: f32, variance: f32, windows: u16) -> Rate {
-        // What was largest is not saved; three deviations are a good guess.
-        let largest = mean + 3.0 * variance.max(0.0).sqrt();
+    /// What a restart keeps: mean, variance, windows.
+    pub(crate) fn saved(&self) -> (f32, f32, u16) {
+        (self.mean, self.variance, self.windows)
+    }
+
+    /// And the largest count, that of the open window among them: what comes in clumps still does after a restart.
+    pub(crate) fn saved_largest(&self) -> f32 {
+        self.largest.max(self.count as f32)
+    }
+
+    /// A rate as it was saved; states of version 2 and older do not have the largest count.
+    pub(crate) fn restored(
+        window: i64,
+        (mean, variance, windows): (f32, f32, u16),
+        largest: Option<f32>,
+    ) -> Rate {
+        // Three deviations are a good guess.
+        let largest = largest.unwrap_or_else(|| mean + 3.0 * variance.max(0.0).sqrt());
         Rate { window, mean, variance, windows, largest, ..Rate::default() }
     }
 
-    /// Closes windows up to `window`; gives the count of the last closed one if it was the one before.
+    /// Begins a window, with nothing counted and the same history: of what was restored, or is new.
+    pub(crate) fn begin(&mut self, window: i64) {
+        (self.window, self.count, self.next_report) = (window, 0, 0);
+    }
+
+    /// Closes windows up to `window`; gives the count of the last closed one if it was the one before. A clock that was set
+    /// back by more than a window begins that window anew: it must not fill one that is still to come.
     pub fn roll(&mut self, window: i64) -> Option<u32> {
         let passed = window.saturating_sub(self.window);
         if passed <= 0 {
+            if passed < -1 {
+                self.begin(window);
+            }
             return None;
         }
         let closed = self.count;
@@ -107,6 +130,11 @@ impl Rate {
     /// Whether nothing was counted before the window at hand.
     pub(crate) fn is_first(&self) -> bool {
         self.largest == 0.0
+    }
+
+    /// The number of the window that is open.
+    pub(crate) fn window(&self) -> i64 {
+        self.window
     }
 
     /// Records so far in the window.
@@ -278,6 +306,21 @@ mod tests {
         let (mut rate, window) = history(&[100; 10]);
         rate.roll(window + 1_000_000);
         assert!(rate.mean < 1.0, "{}", rate.mean);
-        assert_eq!(rate.roll(window), None, "time that runs backwards changes nothing");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_burst() {
+        for back in [1, 2, 20, 1_000_000] {
+            let (mut rate, last) = history(&[12; 10]);
+            let mean = rate.mean;
+            let mut told = 0;
+            // Ten windows with as much in each as ever.
+            for window in (0..10).map(|passed| last + 1 - back + passed) {
+                assert!(rate.roll(window).is_none_or(|closed| closed <= 24), "{back}");
+                told += (0..12).filter(|_| rate.burst(tail_of(4.0)).is_some()).count();
+            }
+            assert_eq!(told, 0, "{back}");
+            assert!((rate.mean - mean).abs() < 4.0, "{back}: {} {mean}", rate.mean);
+        }
     }
 }

@@ -42,7 +42,9 @@ impl Told {
             self.episode = 0;
         }
         self.habit = self.episodes(now);
-        self.last = self.last.max(now);
+        // A clock that was set back must not keep the episode from ending until it has caught up.
+        let is_set_back = self.last.saturating_sub(now) > window_nanos;
+        self.last = if is_set_back { now } else { self.last.max(now) };
         let doublings = |count: f32| (1.0 + count).log2().round();
         let lost = STEP * (doublings(self.episode as f32) + doublings(self.habit / seldom));
         if self.episode == 0 {
@@ -109,6 +111,11 @@ mod tests {
         let nightly = lost((0..40).map(|day| day * 24 * 60));
         assert!(nightly[2] == 0.0 && nightly[39] == 1.0, "{nightly:?}");
         assert!(lost((0..20).map(|week| week * 7 * 24 * 60)).iter().all(|lost| *lost == 0.0));
+    }
+
+    #[test]
+    fn an_episode_ends_though_the_clock_was_set_back() {
+        assert_eq!(lost([600, 600, 600, 100, 104, 109, 115]), [0.0, 1.0, 2.0, 2.0, 2.0, 0.0, 0.0]);
     }
 
     #[test]

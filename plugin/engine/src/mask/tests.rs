@@ -148,3 +148,27 @@ proptest! {
         prop_assert!(masked.text.len() <= MAX_MASKED_BYTES);
     }
 }
+
+/// Eight megabytes: whatever looks at all of a variable again for each of its parts does not come to an end with them.
+#[test]
+fn one_variable_of_very_many_parts_is_looked_at_once() {
+    for part in ["a1b2-", "123456789-", "a/", "/a", "a1b2/", "1.", "::", "1a:", "http://a1b2-"] {
+        let message = part.repeat((8 << 20) / part.len());
+        let masked = mask(&message);
+        assert!(masked.len() <= MAX_MASKED_BYTES, "{part}: {}", masked.len());
+    }
+}
+
+#[test]
+fn an_id_of_many_parts_is_an_id_up_to_its_longest() {
+    let ids = |message: &str| {
+        let mut masked = Masked::default();
+        masked.mask(message.as_bytes());
+        masked.ids().iter().map(|range| message[range.clone()].to_owned()).collect::<Vec<_>>()
+    };
+    let parts = |count: usize| ["a1b2"; 40][..count].join("-");
+    assert_eq!(ids(&format!("request {} done", parts(13))), [parts(13)], "64 bytes");
+    assert_eq!(ids(&format!("request {} done", parts(14))), [""; 0]);
+    assert_eq!(ids(&format!("request {} done {}", parts(40), parts(3))), [parts(3)]);
+    assert_eq!(ids("request a1b2-a1b2.a1b2 done"), [""; 0], "a dot is no part of an id");
+}
