@@ -180,6 +180,12 @@ async fn who_may_ask() {
     let with = "authorization: Bearer sesame\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n";
     assert_eq!(ask(&world.program.http, "POST /v1/learn", with, b"ok").await.0, 200);
     assert_eq!(post(&world.program.http, "/v1/records", "application/json", b"[]").await.0, 401);
+    // Vector's sink would throw away what is refused by 401.
+    assert_eq!(post(&world.program.http, "/v1/detour", "application/json", b"[]").await.0, 503);
+    for what in ["POST /v1/records", "POST /v1/detour", "POST /v1/counts"] {
+        let web = "authorization: Bearer sesame\r\norigin: http://evil.example\r\ncontent-type: application/json\r\ncontent-length: 2\r\n";
+        assert_eq!(ask(&world.program.http, what, web, b"[]").await.0, 403, "{what}: a web page asks");
+    }
 
     let checked = world.command("check", &["--format", "json", ODD]);
     assert!(checked.status.success(), "the configured token is used: {checked:?}");

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use axum::{
@@ -14,17 +17,34 @@ use axum::{
 };
 use subtle::ConstantTimeEq;
 
+/// Where Vector's sink sends records, which then are nowhere else.
+pub(crate) const DETOUR: &str = "/v1/detour";
+
 /// The router behind `Authorization: Bearer <token>`, but for the `open` paths; as it is if there is no token.
 pub(crate) fn guarded(router: Router, token: Option<&str>, open: &'static [&'static str]) -> Router {
     let Some(token) = token else { return router };
     let wanted: Arc<str> = format!("Bearer {token}").into();
+    let refusals = Arc::new(AtomicU64::new(0));
     router.layer(from_fn(move |request: Request, next: Next| {
         let wanted = wanted.clone();
+        let refusals = refusals.clone();
         async move {
             let given =
                 request.headers().get(header::AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
             let admitted = open.contains(&request.uri().path()) || bool::from(given.ct_eq(wanted.as_bytes()));
-            if admitted { next.run(request).await } else { refused() }
+            if admitted {
+                return next.run(request).await;
+            }
+            let path = request.uri().path();
+            let refusals = refusals.fetch_add(1, Relaxed) + 1;
+            if refusals.is_power_of_two() {
+                tracing::warn!(
+                    path,
+                    refusals,
+                    "a request without the token, or with another one, was refused"
+                );
+            }
+            refused(path == DETOUR)
         }
     }))
 }
@@ -41,10 +61,22 @@ pub(crate) fn without_browsers(router: Router, listen: SocketAddr) -> Router {
     }))
 }
 
+/// The router, closed to what web pages send: browsers name the page in `Origin` with every POST. Names in `Host` are left
+/// alone, for shippers may have one of their own for this machine.
+pub(crate) fn without_pages(router: Router) -> Router {
+    router.layer(from_fn(|request: Request, next: Next| async move {
+        if request.headers().contains_key(header::ORIGIN) {
+            forbidden(OF_A_PAGE)
+        } else {
+            next.run(request).await
+        }
+    }))
+}
+
 /// What is held against a request, if anything. Without `Host` it is no browser's.
 fn against(headers: &HeaderMap, listen: SocketAddr) -> Option<&'static str> {
     if headers.contains_key(header::ORIGIN) {
-        return Some("requests of web pages (header `Origin`) are not answered");
+        return Some(OF_A_PAGE);
     }
     let local = |host: &HeaderValue| host.to_str().is_ok_and(is_local);
     let foreign = listen.ip().is_loopback() && !headers.get_all(header::HOST).iter().all(local);
@@ -62,16 +94,20 @@ fn is_local(host: &str) -> bool {
         || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+const OF_A_PAGE: &str = "requests of web pages (header `Origin`) are not answered";
+
 fn forbidden(why: &str) -> Response {
     let body = serde_json::json!({ "error": { "code": "forbidden", "message": why } });
     (StatusCode::FORBIDDEN, Json(body)).into_response()
 }
 
-fn refused() -> Response {
+/// `keeps`: whoever asks throws away what is refused by less than 500, and the token may be put right.
+fn refused(keeps: bool) -> Response {
     let body =
         r#"{"error":{"code":"unauthorized","message":"send the header `Authorization: Bearer <token>`"}}"#;
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::WWW_AUTHENTICATE, "Bearer")];
-    (StatusCode::UNAUTHORIZED, headers, body).into_response()
+    let status = if keeps { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNAUTHORIZED };
+    (status, headers, body).into_response()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::Router;
+use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::any};
 use oddline_analyze::ports::Teacher;
 use oddline_codec::marker::Secret;
 use oddline_ingest::{
@@ -20,7 +20,7 @@ use oddline_ingest::{
 
 use crate::{
     config::{Config, TlsFiles},
-    guard::without_browsers,
+    guard::{DETOUR, without_browsers, without_pages},
     pem,
 };
 
@@ -68,14 +68,17 @@ impl Ways<'_> {
             events: events.clone(),
         };
         let router = http::router(Http { annotator, limits: limits.clone(), budget: budget.clone(), events });
-        let router = router.merge(without_browsers(teach::router(teach), listen));
-        let Some(url) = &self.config.vector.http_back else { return Ok(router) };
+        let teach = without_browsers(teach::router(teach), listen);
+        let Some(url) = &self.config.vector.http_back else {
+            let router = router.route(DETOUR, any(no_way_back));
+            return Ok(without_pages(router).merge(teach));
+        };
         let url = url.parse().with_context(|| format!("vector.http_return {url}"))?;
         let timeout: Duration = self.config.vector.timeout;
         let settings = http::client::ClientSettings { timeout, ..http::client::ClientSettings::new(url) };
         let client = http::client::Client::new(settings, self.events.clone());
         let service = http::detour::Service::new(self.detour(client), limits, budget, self.events.clone());
-        Ok(router.merge(service.router()))
+        Ok(without_pages(router.merge(service.router())).merge(teach))
     }
 
     /// A router on an HTTP/1 listener.
@@ -89,6 +92,13 @@ impl Ways<'_> {
         let mode = self.config.engine.mode();
         Arc::new(Detour::new(annotator, mode, secret, Arc::new(deliver), self.events.clone()))
     }
+}
+
+/// A sink throws away what is answered by 404; these records wait until there is a way back.
+async fn no_way_back() -> impl IntoResponse {
+    let message = "vector.http_return is not set: there is no way back for records";
+    let body = serde_json::json!({ "error": { "code": "no_way_back", "message": message } });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body))
 }
 
 fn server_tls(files: &TlsFiles) -> anyhow::Result<ServerTls> {

@@ -6,8 +6,8 @@
 //! | `oddline.pending.<tag>` | judged; goes back under `<tag>` (divert), or a companion goes out (copy) |
 //! | `oddline.summary.<tag>` | summaries are taken; of a sequence that ended oddly a companion goes out |
 //! | `oddline.loop.<tag>` | records that came back twice: the loop is cut, they are counted and not sent again |
-//! | any other | judged if it brings pending tags, else screened here first; a record that was sent back before |
-//! |  | goes out once more, under `oddline.loop.<tag>` |
+//! | any other | judged if a plugin's pending tags are on it (see `Entry::is_from_plugin`), else screened here first; |
+//! |  | a record that was sent back before goes out once more, under `oddline.loop.<tag>` |
 
 use std::{fmt, sync::Arc};
 
@@ -30,8 +30,12 @@ use crate::{
     forward,
 };
 
-use self::strays::Strays;
+use self::{
+    attempts::{Attempt, Attempts},
+    strays::Strays,
+};
 
+mod attempts;
 mod strays;
 
 /// What plugins prefix the tag of questionable records with.
@@ -45,6 +49,10 @@ pub const VERDICT_PREFIX: &[u8] = b"oddline.verdict.";
 /// lead here, it breaks the loop; matched all the same, the record comes a second time and stays.
 pub const LOOP_PREFIX: &[u8] = b"oddline.loop.";
 
+/// Longest template of a plugin, in bytes: its masked text has 1 KiB, and some more where wildcards or replacement
+/// characters stand in it. A record that names a longer one was not tagged by a plugin.
+const MAX_TEMPLATE_BYTES: usize = 4 << 10;
+
 /// A delivery is closed when it has so many bytes: in_forward takes 6 MB by default.
 const PIECE_BYTES: usize = 2 << 20;
 
@@ -57,6 +65,7 @@ pub struct Detour {
     secret: Secret,
     deliver: Arc<dyn Deliver>,
     events: Arc<Events>,
+    attempts: Attempts,
 }
 
 /// An event, and what is known about it before it is judged.
@@ -108,7 +117,7 @@ impl Detour {
         events: Arc<Events>,
     ) -> Self {
         let pending = annotator.style.pending();
-        Detour { annotator, pending, mode, secret, deliver, events }
+        Detour { annotator, pending, mode, secret, deliver, events, attempts: Attempts::default() }
     }
 
     /// Takes a chunk of Fluent Bit's events all the way; its records' deadline counts from `arrived`.
@@ -136,11 +145,12 @@ impl Detour {
         let mut back = Pieces::new(&*self.deliver, &self.events, lanes.back);
         let mut again = Pieces::new(&*self.deliver, &self.events, lanes.again);
         let (mut taken, mut tail) = (Taken::default(), &b""[..]);
+        let mut attempt = self.attempts.begin();
         loop {
             let mut group = Vec::new();
             for entry in batch.by_ref().take(GROUP) {
                 match entry {
-                    Ok(entry) => group.push(self.read(entry, arrived, &mut taken)),
+                    Ok(entry) => group.push(self.read(entry, arrived, &mut taken, &mut attempt)),
                     Err(rest) => tail = rest,
                 }
             }
@@ -185,12 +195,19 @@ impl Detour {
             strays.send(&*self.deliver, &self.events, back.has_sent).await?;
         }
         // Last, for a batch that fails comes again.
+        attempt.delivered();
         self.count(taken.counts);
         taken.summaries.into_iter().for_each(|summary| self.sum(summary));
         back.rejected.or(again.rejected).map_or(Ok(()), Err)
     }
 
-    fn read<E: Entry>(&self, entry: E, arrived: Instant, taken: &mut Taken) -> Read<E> {
+    fn read<E: Entry>(
+        &self,
+        entry: E,
+        arrived: Instant,
+        taken: &mut Taken,
+        attempt: &mut Attempt<'_>,
+    ) -> Read<E> {
         let (route, is_around) = route(entry.tag());
         let source: Arc<str> = String::from_utf8_lossy(route).into();
         let is_summary = entry.tag().starts_with(SUMMARY_PREFIX);
@@ -205,7 +222,7 @@ impl Detour {
                 self.events.records_looped.add(1);
                 (Kind::Looped, Verdict::default())
             }
-            Content::Record => self.read_record::<E>(route, entry.body(), taken),
+            Content::Record => self.read_record(route, &entry, taken, attempt),
             Content::Passing { surrounds: true } => (Kind::Surrounding, Verdict::default()),
             Content::Passing { surrounds: false } => (Kind::AsIs, Verdict::default()),
             Content::Broken => (Kind::Unread, Verdict::default()),
@@ -222,10 +239,19 @@ impl Detour {
         Read { kind, received: Received { source, local, arrived }, is_around, entry }
     }
 
-    fn read_record<E: Entry>(&self, route: &[u8], body: &[u8], taken: &mut Taken) -> (Kind, Verdict) {
-        if let Some(tags) = E::pending_tags(body, &self.pending.key)
+    fn read_record<E: Entry>(
+        &self,
+        route: &[u8],
+        entry: &E,
+        taken: &mut Taken,
+        attempt: &mut Attempt<'_>,
+    ) -> (Kind, Verdict) {
+        let body = entry.body();
+        // Elsewhere, fields of that name are what an application has written.
+        if entry.is_from_plugin()
+            && let Some(tags) = E::pending_tags(body, &self.pending.key)
             && tags.status == Some(Status::Pending)
-            && tags.template.is_some()
+            && tags.template.as_ref().is_some_and(|template| template.len() <= MAX_TEMPLATE_BYTES)
         {
             // A plugin that cannot emit records of its own lets its summary ride on a pending one.
             taken.summaries.extend(E::summary(body));
@@ -247,7 +273,8 @@ impl Detour {
             self.events.records_looped.add(1);
             return (Kind::Looped, Verdict::default());
         }
-        (Kind::Screened, self.annotator.analysis.screen_whole(&picking.finish(), &E::walked(body)))
+        let screen = || self.annotator.analysis.screen_whole(&picking.finish(), &E::walked(body));
+        (Kind::Screened, attempt.screened(route, body, screen))
     }
 
     /// Whether a record carries our own valid marker: it was sent back and has come again.

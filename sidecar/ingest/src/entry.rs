@@ -37,6 +37,8 @@ pub(crate) trait Entry: Send + Sync {
     fn body(&self) -> &[u8];
     /// The tag of its source, with our prefixes before it.
     fn tag(&self) -> &[u8];
+    /// Whether its way here says that a plugin has tagged it, as far as this notation tells.
+    fn is_from_plugin(&self) -> bool;
     /// Appends an event like this one with another record in it.
     fn wrap(&self, body: &[u8], out: &mut Vec<u8>);
     /// Appends the event under another tag. Where the tag is no part of an event, it is the event as it came.

@@ -56,7 +56,7 @@ pub fn router(http: Http) -> Router {
 
 /// What somebody with a browser reads.
 async fn not_a_post() -> impl IntoResponse {
-    let text = "/v1/records takes records by POST: one JSON object, a list of them, or one a line";
+    let text = "/v1/records takes records by POST: a JSON array of objects, or one object a line (application/x-ndjson)";
     let refusal = Refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text.to_owned());
     ([(header::ALLOW, "POST")], refusal)
 }

@@ -11,6 +11,7 @@ use oddline_engine::{Body, Summary, Visitor};
 
 use crate::{
     companion,
+    detour::PENDING_PREFIX,
     entry::{Content, Entry},
 };
 
@@ -50,6 +51,10 @@ impl Entry for ForwardEntry<'_> {
 
     fn tag(&self) -> &[u8] {
         self.tag
+    }
+
+    fn is_from_plugin(&self) -> bool {
+        self.tag.starts_with(PENDING_PREFIX)
     }
 
     fn wrap(&self, body: &[u8], out: &mut Vec<u8>) {

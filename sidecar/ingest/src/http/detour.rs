@@ -112,9 +112,9 @@ impl Service {
         if self.events.http_refused.get().is_power_of_two() {
             warn!(%status, code, message, "records were not taken over HTTP");
         }
-        // Smaller ones may be taken: a sink has to keep them meanwhile.
-        let is_large = status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::REQUEST_TIMEOUT;
-        let status = if is_large { StatusCode::SERVICE_UNAVAILABLE } else { status };
+        // Smaller ones may be taken, or the same once a configuration is mended: a sink has to keep them meanwhile.
+        let can_be_taken = status.is_client_error() && status != StatusCode::BAD_REQUEST;
+        let status = if can_be_taken { StatusCode::SERVICE_UNAVAILABLE } else { status };
         Refusal(status, code, message).into_response()
     }
 }

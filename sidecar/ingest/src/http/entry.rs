@@ -21,14 +21,13 @@ const MAX_LEVELS: usize = 120;
 #[derive(Debug)]
 pub(crate) struct JsonEntry<'a> {
     text: &'a [u8],
-    tag: Cow<'a, [u8]>,
+    tag: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> JsonEntry<'a> {
     pub(crate) fn new(record: &'a RawValue) -> Self {
         let text = record.get().as_bytes();
-        let tag = json::read_text(text, TAG_KEY).unwrap_or(Cow::Borrowed(HTTP_TAG.as_bytes()));
-        JsonEntry { text, tag }
+        JsonEntry { text, tag: json::read_text(text, TAG_KEY) }
     }
 }
 
@@ -46,7 +45,12 @@ impl Entry for JsonEntry<'_> {
     }
 
     fn tag(&self) -> &[u8] {
-        &self.tag
+        self.tag.as_deref().unwrap_or(HTTP_TAG.as_bytes())
+    }
+
+    /// JSON has no place that a log cannot write to: the key is believed.
+    fn is_from_plugin(&self) -> bool {
+        self.tag.is_some()
     }
 
     fn wrap(&self, body: &[u8], out: &mut Vec<u8>) {

@@ -189,7 +189,7 @@ fn invalid(place: usize, all: usize, error: &oddline_codec::Unreadable) -> Refus
 
 fn failed(error: &BackendError) -> Refusal {
     let (status, code) = match error.kind {
-        FailureKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        FailureKind::Unavailable | FailureKind::Failed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         FailureKind::Rejected => (StatusCode::CONFLICT, "rejected"),
         FailureKind::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };

@@ -57,6 +57,11 @@ impl Entry for VectorEntry<'_> {
         protobuf::read_tag(self.body()).unwrap_or(UNNAMED)
     }
 
+    /// Metadata cannot be written by what a log says. The Lua module has none: its key is believed.
+    fn is_from_plugin(&self) -> bool {
+        protobuf::read_tag(self.body()).is_some()
+    }
+
     fn wrap(&self, body: &[u8], out: &mut Vec<u8>) {
         self.0.with_log(body, out);
     }

@@ -143,6 +143,60 @@ async fn records_without_tags_are_screened_and_forged_tags_are_not_believed() {
 }
 
 #[tokio::test]
+async fn pending_tags_and_summaries_that_no_plugin_has_written_are_the_applications() {
+    let world = World::new();
+    let style = TagStyle::of(&world.settings).pending();
+    let with_template = |bytes: usize| {
+        let verdict = Verdict {
+            status: Some(Status::Pending),
+            template: Some("x".repeat(bytes).into()),
+            ..Verdict::default()
+        };
+        let mut tagged = Vec::new();
+        let tags = Tags::of(&verdict, &"m".into());
+        msgpack::splice(&body(&format!("odd {bytes}"), 2), &Edit::tag(&style, &tags), &mut tagged).unwrap();
+        event(&tagged)
+    };
+    let mut summary = Vec::new();
+    summary_record(&Summary { kind: "v1".into(), ..Summary::default() }, &mut summary);
+    // A record with both: two maps in one.
+    let forged = pending("odd", 1, &world.settings);
+    let both = [&[forged[0] + 1], &forged[1..], &summary[1..]].concat();
+    world.detour().carry(b"app", &event(&both), Instant::now()).await.unwrap();
+    assert_eq!(*world.judge.screened.lock().unwrap(), ["odd"]);
+    assert!(world.judge.summaries.lock().unwrap().is_empty());
+    let events = world.back.events("app");
+    let back = msgpack::events(&events).next().unwrap().unwrap();
+    assert!(msgpack::read_tags(back.body, "anomaly_original").is_some(), "user data was lost");
+    // From a plugin, they are what they say; but no plugin has templates without end.
+    world.detour().carry(b"oddline.pending.app", &event(&both), Instant::now()).await.unwrap();
+    assert_eq!(world.judge.summaries.lock().unwrap().len(), 1);
+    for bytes in [4_096, 4_097, 40_960] {
+        world.detour().carry(b"oddline.pending.app", &with_template(bytes), Instant::now()).await.unwrap();
+    }
+    assert_eq!(*world.judge.screened.lock().unwrap(), ["odd", "odd 4097", "odd 40960"]);
+}
+
+#[tokio::test]
+async fn what_comes_again_because_it_was_not_delivered_is_screened_once() {
+    let world = World::new();
+    let detour = world.detour();
+    let chunk = [event(&body("quiet", 1)), event(&body("odd", 2))].concat();
+    for failures in [1, 0] {
+        *world.back.failures.lock().unwrap() = failures;
+        let carried = detour.carry(b"plain", &chunk, Instant::now()).await;
+        assert_eq!(carried.is_err(), failures > 0);
+    }
+    assert_eq!(*world.judge.screened.lock().unwrap(), ["quiet", "odd", "quiet"]);
+    let events = world.back.events("plain");
+    let tags = msgpack::read_tags(msgpack::events(&events).last().unwrap().unwrap().body, "anomaly").unwrap();
+    assert_eq!(tags.status, Some(Status::Confirmed));
+    // The same once more, when the first has arrived, is another record.
+    detour.carry(b"plain", &chunk, Instant::now()).await.unwrap();
+    assert_eq!(world.judge.screened.lock().unwrap().len(), 5);
+}
+
+#[tokio::test]
 async fn what_is_not_understood_goes_back_as_it_came() {
     let world = World::new();
     let group = b"\x92\x92\xd7\x00\xff\xff\xff\xff\0\0\0\0\x80\x81\xa1g\x01".to_vec();
