@@ -310,6 +310,36 @@ async fn a_condition_on_the_whole_record_counts_for_what_a_plugin_diverts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn exceptions_hold_for_records_over_http_where_no_plugin_sends_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.rules");
+    std::fs::write(&file, "PUMP_STOPPED \"pump stopped\" 6\n").unwrap();
+    let rules = format!("engine.rules={}", file.display());
+    let back = "vector.http_return=http://127.0.0.1:9/";
+    for (other, has_detour) in [("vector.http_return=", false), (back, true)] {
+        let none = [&*rules, "forward.listen=", "vector.listen=", other];
+        let sidecar = Sidecar::start(Mood::Well, &none).await;
+        assert_eq!(judged(&sidecar, "the pump stopped").await["anomaly"]["rule"], "PUMP_STOPPED");
+        let http = sidecar.at.http.unwrap().to_string();
+        let (status, made) =
+            post(&http, "/v1/exceptions", "application/json", br#"{"rule": "PUMP_STOPPED"}"#).await;
+        assert_eq!(status, 201, "{made}");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while judged(&sidecar, "the pump stopped").await["anomaly"]["rule"] == "PUMP_STOPPED" {
+            assert!(Instant::now() < deadline, "the exception is not in force");
+        }
+        let (status, answer) = post(&http, "/v1/detour", "application/json", b"[]").await;
+        assert_eq!(status == 200, has_detour, "a sink keeps what it cannot bring: {answer}");
+        assert!(has_detour || status == 503 && answer.contains("vector.http_return is not set"), "{answer}");
+        let heartbeat = sidecar.advice().join("heartbeat");
+        // Who is told of a sidecar sends it records.
+        eventually("the heartbeat is written", || !has_detour || heartbeat.exists()).await;
+        assert_eq!(heartbeat.exists(), has_detour, "{other}");
+        sidecar.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changed_rules_are_taken_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.rules");

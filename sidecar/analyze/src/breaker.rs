@@ -72,15 +72,29 @@ impl Breaker {
         &self,
         call: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
+        self.call_counting(|error| error.kind != FailureKind::Rejected, call).await
+    }
+
+    /// As [`Breaker::call`], where `counts` says which failures count: what does not is neither failure nor success.
+    ///
+    /// # Errors
+    /// As [`Breaker::call`].
+    pub(crate) async fn call_counting<T>(
+        &self,
+        counts: impl Fn(&BackendError) -> bool,
+        call: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
         self.admit()?;
         let answer = match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => answer,
             Err(_) => Err(BackendError::unavailable(format!("no answer within {:?}", self.timeout))),
         };
         match &answer {
-            Err(error) if error.kind != FailureKind::Rejected => self.failed(&error.message),
+            Err(error) if counts(error) => self.failed(&error.message),
             // Whoever refuses a call is alive.
-            Ok(_) | Err(_) => self.succeeded(),
+            Err(error) if error.kind == FailureKind::Rejected => self.succeeded(),
+            Err(_) => {}
+            Ok(_) => self.succeeded(),
         }
         answer
     }
@@ -113,7 +127,7 @@ impl Breaker {
         inner.open_for = self.first_open;
     }
 
-    fn failed(&self, error: &str) {
+    pub(crate) fn failed(&self, error: &str) {
         let mut inner = self.lock();
         inner.failures = inner.failures.saturating_add(1);
         inner.last_error = error.chars().take(300).collect();

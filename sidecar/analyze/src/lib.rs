@@ -45,7 +45,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -119,6 +119,8 @@ struct Shared {
     /// Held for one look-up or one row; for milliseconds when rows are evicted or advice is built.
     templates: Mutex<Templates>,
     earning: Mutex<Earning>,
+    /// Failures in a row to make known what has earned it.
+    earn_failures: AtomicU32,
     calibration: Mutex<Calibration>,
     plugins: Mutex<Plugins>,
     /// Held for one count; for milliseconds when a window closes.
@@ -178,6 +180,7 @@ impl Analyzer {
             compare: Compare::new(ports.index, breaker("vector index")),
             templates: Mutex::new(Templates::new(settings.max_templates, saved, reported)),
             earning: Mutex::new(Earning::new(&settings)),
+            earn_failures: AtomicU32::new(0),
             calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 0, at: 0 }),
             plugins: Mutex::default(),
             feedback: Mutex::new(feedback),

@@ -15,6 +15,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + 
 pub enum FailureKind {
     /// Down, slow or overloaded: try again later.
     Unavailable,
+    /// It is there and answers that it failed, at something in this call perhaps: others may do.
+    Failed,
     /// It will refuse the same call again: do not retry.
     Rejected,
     /// It broke its contract (wrong dimension, NaN, not deterministic …): count and log.
@@ -35,6 +37,11 @@ impl BackendError {
     /// It is down, slow or overloaded.
     pub fn unavailable(message: impl Into<String>) -> Self {
         BackendError { kind: FailureKind::Unavailable, message: message.into() }
+    }
+
+    /// It failed at the call.
+    pub fn failed(message: impl Into<String>) -> Self {
+        BackendError { kind: FailureKind::Failed, message: message.into() }
     }
 
     /// It refuses the call.

@@ -1,6 +1,6 @@
 //! What was found out becomes memory, answers, and news: rows to save, tickets answered, verdicts broadcast.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, atomic::Ordering::Relaxed};
 
 use oddline_engine::{Advice, Status, TemplateId, Verdict};
 
@@ -11,7 +11,8 @@ use crate::{
     feedback::Feedback,
     intake::Ticket,
     judge::judge,
-    ports::{BackendError, Known, MAX_EMBED_BATCH},
+    known::Earned,
+    ports::{BackendError, FailureKind, Known, MAX_EMBED_BATCH},
     templates::Templates,
 };
 
@@ -94,7 +95,11 @@ impl Shared {
                         vector: embedded.vector.to_vec(),
                     }),
                     // A text that no vector can be had of can never be compared either.
-                    Err((_, error)) if error.kind == crate::ports::FailureKind::Rejected => {}
+                    Err((_, error)) if error.kind == FailureKind::Rejected => {}
+                    // Nor can one on which the embedder stumbles, though it does not on the others; who teaches is told.
+                    Err((_, error)) if ground == Ground::Earned && error.kind != FailureKind::Unavailable => {
+                        tracing::debug!(%error, "a template that has earned to be known cannot be embedded");
+                    }
                     Err((_, error)) => return Err(error),
                 }
             }
@@ -133,14 +138,30 @@ impl Shared {
         if !earned.is_empty() {
             let templates = earned.iter().map(|earned| (earned.id, earned.text.clone())).collect();
             match self.make_known(templates, Ground::Earned).await {
-                Ok(count) => self.events.templates_earned(count),
-                Err(_) => self.earning.lock().unwrap_or_else(PoisonError::into_inner).put_back(earned),
+                Ok(count) => {
+                    self.earn_failures.store(0, Relaxed);
+                    self.events.templates_earned(count);
+                }
+                Err(error) => self.not_earned(earned, &error),
             }
         }
         if self.calibration_is_due() {
             self.calibrate().await;
         }
         self.save().await;
+    }
+
+    /// Templates that have earned their place and could not take it: they try again, unless they would be refused again.
+    /// Those come back by being counted.
+    fn not_earned(&self, earned: Vec<Earned>, error: &BackendError) {
+        let count = earned.len();
+        let failures = self.earn_failures.fetch_add(1, Relaxed).saturating_add(1);
+        if failures.is_power_of_two() {
+            tracing::warn!(%error, failures, templates = count, "what has earned to be known could not be made known");
+        }
+        if error.kind != FailureKind::Rejected {
+            self.earning.lock().unwrap_or_else(PoisonError::into_inner).put_back(earned);
+        }
     }
 
     fn calibration_is_due(&self) -> bool {

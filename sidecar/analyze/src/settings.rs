@@ -57,6 +57,11 @@ pub struct Settings {
 pub struct OptionErrors(pub Vec<String>);
 
 impl Settings {
+    /// Most templates that are remembered.
+    pub fn max_templates(&self) -> usize {
+        self.max_templates
+    }
+
     /// Checks options; what is not set has its default.
     ///
     /// # Errors

@@ -193,6 +193,51 @@ async fn one_text_that_the_embedder_refuses_does_not_sink_its_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn texts_at_which_the_embedder_fails_are_searched_out_and_left_alone_for_a_while() {
+    let world = World::new().await;
+    world.teach(&[LOGIN]).await;
+    *world.embedder.mood.lock().unwrap() = Mood::Stumbling;
+    let is_poison = |number: usize| [7, 8, 40].contains(&number);
+    let text =
+        |number: usize| if is_poison(number) { format!("poison {number}") } else { format!("t{number}") };
+    let all = || (0..64).map(|number| record(&text(number))).collect::<Vec<_>>();
+    let before = world.embedder.calls.load(SeqCst);
+    let verdicts = world.analyzer.judge(all()).await;
+    let skipped: Vec<usize> =
+        (0..64).filter(|number| verdicts[*number].status == Some(Status::Skipped)).collect();
+    assert_eq!(skipped, [7, 8, 40]);
+    assert!(
+        verdicts[7].reason.as_ref().unwrap().ends_with("embedder: fake embedder: NaN"),
+        "{:?}",
+        verdicts[7]
+    );
+    let calls = world.embedder.calls.load(SeqCst) - before;
+    assert!((2..=41).contains(&calls), "{calls}");
+    let open = || {
+        let figures = world.analyzer.figures();
+        figures.iter().find(|figure| figure.name == "embedder_breaker_open").unwrap().value
+    };
+    assert_eq!(open(), 0, "it is well");
+    for (seconds, again) in [(1, false), (58, false), (2, true)] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        let before = world.embedder.calls.load(SeqCst);
+        assert_eq!(world.judge("poison 7").await.status, Some(Status::Skipped));
+        assert_eq!(world.embedder.calls.load(SeqCst) > before, again, "{seconds}");
+    }
+    // What fails at everything is called a few times a batch, and then not at all.
+    *world.embedder.mood.lock().unwrap() = Mood::Failing;
+    let before = world.embedder.calls.load(SeqCst);
+    for batch in 0..10 {
+        let texts = (0..64).map(|number| record(&format!("batch {batch} text {number}")));
+        let verdicts = world.analyzer.judge(texts.collect()).await;
+        assert!(verdicts.iter().all(|verdict| verdict.status == Some(Status::Skipped)));
+    }
+    let calls = world.embedder.calls.load(SeqCst) - before;
+    assert!(calls <= 4 * 9, "{calls}");
+    assert_eq!(open(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn overload_is_refused_at_once() {
     let options = Options {
         queue_templates: Some(10),

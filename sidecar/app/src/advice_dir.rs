@@ -77,13 +77,23 @@ impl AdviceDir {
     }
 }
 
-/// Writes heartbeat and advice until it is dropped.
-pub async fn publish(directory: Arc<AdviceDir>, analyzer: Arc<Analyzer>, clock: Arc<dyn Clock>) {
+/// Writes advice until it is dropped, which the engine that screens takes too; and the heartbeat, if there is a detour for
+/// plugins to send records on.
+pub async fn publish(
+    directory: Arc<AdviceDir>,
+    analyzer: Arc<Analyzer>,
+    clock: Arc<dyn Clock>,
+    has_detour: bool,
+) {
     let next = || {
         let analyzer = analyzer.clone();
         async move { analyzer.advice().await }
     };
-    publish_from(&directory, next, clock, HEARTBEAT).await;
+    if has_detour {
+        publish_from(&directory, next, clock, HEARTBEAT).await;
+    } else {
+        keep_advising(&directory, next, &Notify::new()).await;
+    }
 }
 
 /// Each at its own pace: advice may wait for the state, and plugins must not take that for our end. Only the first

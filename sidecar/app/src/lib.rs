@@ -69,6 +69,8 @@ pub struct App {
     admin: Option<(Web, TcpListener)>,
     rows: Option<Pusher>,
     counts: Option<Arc<VectorCounts>>,
+    /// Whether a way in leads back to a shipper: what plugins must know before they send records.
+    has_detour: bool,
     drain: Duration,
 }
 
@@ -167,6 +169,8 @@ impl App {
                 Some((ways.web("admin", router), listen("admin", admin.listen).await?))
             }
         };
+        let has_detour =
+            forward.is_some() || vector.is_some() || http.is_some() && config.vector.http_back.is_some();
         let drain = config.drain;
         Ok(App {
             analyzer,
@@ -182,6 +186,7 @@ impl App {
             admin,
             rows,
             counts,
+            has_detour,
             drain,
         })
     }
@@ -225,6 +230,7 @@ impl App {
             admin,
             rows,
             counts,
+            has_detour,
             drain,
             ..
         } = self;
@@ -244,11 +250,9 @@ impl App {
             telling.spawn(keep_rows(rows, shutdown.clone()));
         }
         let mut ways_in = JoinSet::new();
-        if forward.is_some() || vector.is_some() {
-            let publishing =
-                advice_dir::publish(directory.clone(), analyzer.clone(), backends.ports.clock.clone());
-            telling.spawn(keep_directory(directory, publishing, shutdown.clone()));
-        }
+        let clock = backends.ports.clock.clone();
+        let publishing = advice_dir::publish(directory.clone(), analyzer.clone(), clock, has_detour);
+        telling.spawn(keep_directory(directory, publishing, shutdown.clone()));
         if let Some((server, listener)) = forward {
             ways_in.spawn(server.run(listener, shutdown.clone()));
         }

@@ -53,7 +53,8 @@ impl Backends {
     /// If the state cannot be opened, or a setting makes no sense to its backend.
     pub fn open(config: &Config) -> anyhow::Result<Backends> {
         make_dir(&config.state_dir)?;
-        let state: Arc<dyn StateStore> = Arc::new(Sqlite::open(&state_file(config))?);
+        let state: Arc<dyn StateStore> =
+            Arc::new(Sqlite::with_limit(&state_file(config), config.analysis.max_templates())?);
         let embedder = Arc::new(Checked::new(embedder(&config.embedder)?));
         let index = Arc::new(Index {
             name: config.index.kind.clone(),

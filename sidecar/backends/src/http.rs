@@ -143,7 +143,12 @@ impl Endpoint {
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
             );
         let message = format!("{}: status {}: {}", self.label, status.as_u16(), excerpt(answer));
-        if again { BackendError::unavailable(message) } else { BackendError::rejected(message) }
+        // Embedders say so when they come to no vector for a text, be it one of many.
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => BackendError::failed(message),
+            _ if again => BackendError::unavailable(message),
+            _ => BackendError::rejected(message),
+        }
     }
 }
 

@@ -36,7 +36,9 @@ impl From<Refused> for ApiError {
             Refused::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
             Refused::OverLimit(_) => (StatusCode::CONFLICT, "over_limit"),
             Refused::Backend(error) => match error.kind {
-                FailureKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+                FailureKind::Unavailable | FailureKind::Failed => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+                }
                 FailureKind::Rejected => (StatusCode::CONFLICT, "rejected"),
                 FailureKind::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             },

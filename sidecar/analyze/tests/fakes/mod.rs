@@ -25,6 +25,10 @@ pub(crate) enum Mood {
     Lying,
     /// Refuses texts that contain "poison".
     Picky,
+    /// Fails at calls with a text that contains "poison".
+    Stumbling,
+    /// Fails at every call.
+    Failing,
     /// Answers well, after so long.
     Late(Duration),
 }
@@ -72,7 +76,13 @@ impl Embedder for FakeEmbedder {
                     tokio::time::sleep(time).await;
                     Ok(texts.iter().map(|text| vector(text)).collect())
                 }
-                Mood::Well | Mood::Picky => Ok(texts.iter().map(|text| vector(text)).collect()),
+                Mood::Stumbling if texts.iter().any(|text| text.contains("poison")) => {
+                    Err(BackendError::failed("fake embedder: NaN"))
+                }
+                Mood::Failing => Err(BackendError::failed("fake embedder: out of memory")),
+                Mood::Well | Mood::Picky | Mood::Stumbling => {
+                    Ok(texts.iter().map(|text| vector(text)).collect())
+                }
             }
         })
     }
@@ -98,7 +108,8 @@ impl VectorIndex for FakeIndex {
                 Mood::Hung => std::future::pending().await,
                 Mood::Lying => return Ok(Vec::new()),
                 Mood::Late(time) => tokio::time::sleep(time).await,
-                Mood::Well | Mood::Picky => {}
+                Mood::Failing => return Err(BackendError::failed("fake index: broken")),
+                Mood::Well | Mood::Picky | Mood::Stumbling => {}
             }
             let known = self.known.lock().unwrap();
             Ok(queries
@@ -121,6 +132,9 @@ impl VectorIndex for FakeIndex {
     }
 
     fn upsert(&self, known: Vec<Known>) -> Answer<'_, ()> {
+        if *self.mood.lock().unwrap() == Mood::Picky {
+            return Box::pin(async { Err(BackendError::rejected("fake index: read only")) });
+        }
         self.known.lock().unwrap().extend(known.into_iter().map(|known| (known.id, known)));
         Box::pin(async { Ok(()) })
     }

@@ -19,7 +19,7 @@ use crate::rule_files::{self, Place};
 /// Judge log files offline.
 ///
 /// Every line is judged by the rules, by the statistics of the lines before it, and by its meaning compared with what is
-/// known as normal. With --baseline, the lines of a good run are what is normal.
+/// known as normal: with --baseline, the lines of a good run. No configuration is read, nor what `oddline learn` taught.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   oddline scan /var/log/syslog

@@ -88,7 +88,7 @@ async fn answers_are_limited() {
 async fn refusals_tell_whether_to_try_again() {
     let server = fake_http::start(Mode::Honest).await;
     let cases = [
-        (500, FailureKind::Unavailable),
+        (500, FailureKind::Failed),
         (502, FailureKind::Unavailable),
         (503, FailureKind::Unavailable),
         (429, FailureKind::Unavailable),
