@@ -57,6 +57,7 @@ pub(crate) fn run(
         show(format, row)
     };
     tell(&serde_json::json!({ "bench": "machine", "what": machine(workspace) }).to_string())?;
+    let before = processor_time();
     let mut place = 0_usize;
     let failed = each(&benches, |bench| {
         place += 1;
@@ -65,6 +66,9 @@ pub(crate) fn run(
         let environment = environment.as_ref().map_err(|reason| anyhow::anyhow!("{reason}"))?;
         measure(workspace, bench, environment, &mut tell)
     });
+    if let Some(stolen) = before.zip(processor_time()).and_then(|(before, after)| stolen(&before, &after)) {
+        tell(&serde_json::json!({ "bench": "meanwhile", "stolen_percent": stolen }).to_string())?;
+    }
     match sentence(&failed, benches.len()) {
         None if is_written => figures.write(&workspace.root.join("README.md")),
         None => Ok(()),
@@ -194,6 +198,28 @@ fn table(row: &str) -> String {
     std::iter::once(name).chain(rows).collect()
 }
 
+/// What all processors have done since the start, in ticks: in user mode, niced, in the kernel, idle, waiting for a disk, in two
+/// kinds of interrupts, and stolen by the host of a virtual machine. `None` where the system does not tell.
+fn processor_time() -> Option<Vec<u64>> {
+    processor_time_in(&std::fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn processor_time_in(stat: &str) -> Option<Vec<u64>> {
+    const KINDS: usize = 8;
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(KINDS);
+    let ticks: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
+    (ticks.len() == KINDS).then_some(ticks)
+}
+
+/// How many of a hundred ticks of busy processors were stolen: who measures then measures somebody else too.
+fn stolen(before: &[u64], after: &[u64]) -> Option<f64> {
+    let passed: Vec<u64> =
+        after.iter().zip(before).map(|(after, before)| after.saturating_sub(*before)).collect();
+    let [user, nice, system, _idle, _waiting, irq, softirq, stolen] = *passed.as_slice() else { return None };
+    let busy = user + nice + system + irq + softirq + stolen;
+    (busy > 0).then(|| (stolen as f64 / busy as f64 * 1_000.0).round() / 10.0)
+}
+
 /// The machine, what was measured, what built it, and when.
 fn machine(workspace: &Workspace) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -236,6 +262,18 @@ mod tests {
             "2 of 9 benches failed: rules: `cargo bench` ended: exit status: 1; vector: oddline was not built"
         );
         assert_eq!(sentence(&[], all.len()), None);
+    }
+
+    #[test]
+    fn what_the_host_has_stolen_is_a_share_of_busy_time() {
+        let at = |line: &str| processor_time_in(line);
+        let before = at("cpu  100 5 50 9000 30 0 1 10 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n").unwrap();
+        let after = at("cpu  170 5 60 9900 90 0 1 30 0 0\n").unwrap();
+        assert_eq!(stolen(&before, &after), Some(20.0));
+        assert_eq!(stolen(&after, &after), None, "nothing was measured");
+        for odd in ["", "cpu", "cpu  1 2 3 4 5 6 7", "cpu  a b c d e f g h", "intr 5"] {
+            assert_eq!(at(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -197,7 +197,10 @@ impl Figures {
             let what = self.filled(what).unwrap_or_else(|| (*what).to_owned());
             format!("| {what} | {} | {} |\n", parts.collect::<Vec<_>>().join("; "), aims.join("; "))
         });
-        format!("{}.\n\n| | measured | aim |\n|---|---|---|\n{}", self.machine, rows.collect::<String>())
+        let stolen =
+            self.filled(", {meanwhile.stolen_percent} % of its busy time stolen by its host meanwhile");
+        let machine = self.machine.clone() + &stolen.unwrap_or_default();
+        format!("{machine}.\n\n| | measured | aim |\n|---|---|---|\n{}", rows.collect::<String>())
     }
 
     /// The figures of the table that a bench did not print, though it printed others.
@@ -286,9 +289,11 @@ mod tests {
             r#"{"bench":"nearest","by":"embedded","rows":1000,"p50_ms":0.05,"p99_ms":0.085}"#,
             r#"{"bench":"vector","version":"vector 0.58.0","vrl_added_us":7,"vrl_load_s":2.5}"#,
             "round 1 of 7",
+            r#"{"bench":"meanwhile","stolen_percent":11.5}"#,
         ])
         .table();
-        assert!(table.starts_with("two cores.\n\n| | measured | aim |"), "{table}");
+        let machine = "two cores, 11.5 % of its busy time stolen by its host meanwhile";
+        assert!(table.starts_with(&format!("{machine}.\n\n| | measured | aim |")), "{table}");
         for row in [
             "| engine, 810 rules and everything on, one core; on two | 1,042,000; 2,054,000 lines a second | >= 1,000,000 |",
             "| 501 ns; 1.4 times | <= 500, **missed**; <= 1.5 |",
