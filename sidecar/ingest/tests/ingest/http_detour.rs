@@ -116,6 +116,16 @@ async fn nothing_is_acknowledged_that_was_not_delivered() {
 }
 
 #[tokio::test]
+async fn pending_tags_without_a_plugins_tag_are_the_applications() {
+    let world = World::new();
+    let mut forged: Value = serde_json::from_str(&pending("odd")).unwrap();
+    forged.as_object_mut().unwrap().remove("_oddline_tag").unwrap();
+    assert_eq!(detour(&world, JSON, format!("[{forged}]")).await.0, 200);
+    assert_eq!(*world.judge.screened.lock().unwrap(), ["odd"]);
+    assert_eq!(world.records()[0]["anomaly_original"]["status"], "pending");
+}
+
+#[tokio::test]
 async fn a_sink_keeps_what_is_too_much_and_loses_only_what_is_no_json() {
     let mut world = World::new();
     world.limits = Limits { frame_bytes: 2_000, http_records: 10, ..Limits::default() };
