@@ -93,27 +93,28 @@ impl Breaker {
             Err(error) if counts(error) => self.failed(&error.message),
             // Whoever refuses a call is alive.
             Err(error) if error.kind == FailureKind::Rejected => self.succeeded(),
-            Err(_) => {}
+            Err(_) => self.undecided(),
             Ok(_) => self.succeeded(),
         }
         answer
     }
 
+    /// Whether a call would be let through now.
+    ///
+    /// # Errors
+    /// The refusal, as of [`Breaker::call`].
+    pub(crate) fn refusal(&self) -> Result<(), BackendError> {
+        self.lock().refusal()
+    }
+
     fn admit(&self) -> Result<(), BackendError> {
         let mut inner = self.lock();
-        if inner.state == BreakerState::Closed {
-            return Ok(());
+        inner.refusal()?;
+        if inner.state != BreakerState::Closed {
+            inner.state = BreakerState::HalfOpen;
+            // A probe whose task was cancelled must not keep the breaker half-open for ever.
+            inner.until = Instant::now() + self.timeout + self.first_open;
         }
-        let now = Instant::now();
-        if now < inner.until {
-            return Err(BackendError::unavailable(format!(
-                "not called after {} failures, the last one: {}",
-                inner.failures, inner.last_error
-            )));
-        }
-        inner.state = BreakerState::HalfOpen;
-        // A probe whose task was cancelled must not keep the breaker half-open for ever.
-        inner.until = now + self.timeout + self.first_open;
         Ok(())
     }
 
@@ -125,6 +126,14 @@ impl Breaker {
         inner.state = BreakerState::Closed;
         inner.failures = 0;
         inner.open_for = self.first_open;
+    }
+
+    /// The next call is a probe too, if this one was.
+    fn undecided(&self) {
+        let mut inner = self.lock();
+        if inner.state == BreakerState::HalfOpen {
+            inner.until = Instant::now();
+        }
     }
 
     pub(crate) fn failed(&self, error: &str) {
@@ -151,6 +160,18 @@ impl Breaker {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn refusal(&self) -> Result<(), BackendError> {
+        if self.state == BreakerState::Closed || Instant::now() >= self.until {
+            return Ok(());
+        }
+        Err(BackendError::unavailable(format!(
+            "not called after {} failures, the last one: {}",
+            self.failures, self.last_error
+        )))
     }
 }
 

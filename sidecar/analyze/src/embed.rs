@@ -8,7 +8,7 @@ use std::{
 };
 
 use oddline_engine::TemplateId;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     batch::{Embedded, Screened},
@@ -36,6 +36,8 @@ const MAX_SEARCH_CALLS: usize = 40;
 pub(crate) struct Embed {
     shunned: Mutex<HashMap<TemplateId, (Instant, BackendError)>>,
     embedder: Arc<dyn Embedder>,
+    /// Waited for outside of the breaker: who waits behind others has not been let down by the embedder.
+    turns: Semaphore,
     pub(crate) breaker: Breaker,
     cache: Mutex<Cache>,
 }
@@ -43,6 +45,7 @@ pub(crate) struct Embed {
 impl Embed {
     pub(crate) fn new(embedder: Arc<dyn Embedder>, breaker: Breaker) -> Self {
         Embed {
+            turns: Semaphore::new(embedder.at_once().clamp(1, Semaphore::MAX_PERMITS)),
             embedder,
             breaker,
             shunned: Mutex::default(),
@@ -171,6 +174,10 @@ impl Embed {
 
     /// One call. An answer of the wrong shape is a failure like any other.
     async fn call(&self, texts: &[String], blame: Blame) -> Result<Vec<Vec<f32>>, BackendError> {
+        // A dead one is not queued for.
+        self.breaker.refusal()?;
+        // Closed never; dropping the permit is the end of the turn.
+        let _turn = self.turns.acquire().await;
         let embedder = &self.embedder;
         let counts = |error: &BackendError| {
             error.kind != FailureKind::Rejected && !(blame == Blame::Text && is_of_a_text(error))

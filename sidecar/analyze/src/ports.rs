@@ -63,6 +63,10 @@ pub trait Embedder: Send + Sync {
     fn dimension(&self) -> usize;
     /// One unit-length vector per text, in order. At most [`MAX_EMBED_BATCH`] texts.
     fn embed<'a>(&'a self, texts: &'a [String]) -> Answer<'a, Vec<Vec<f32>>>;
+    /// Calls that it works on at a time; more wait for their turn, and that is not held against it. 1 and more.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Most texts in one call of [`Embedder::embed`].

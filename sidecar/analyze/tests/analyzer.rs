@@ -235,6 +235,13 @@ async fn texts_at_which_the_embedder_fails_are_searched_out_and_left_alone_for_a
     let calls = world.embedder.calls.load(SeqCst) - before;
     assert!(calls <= 4 * 9, "{calls}");
     assert_eq!(open(), 1);
+    // It is back, and the first batch that finds it so has a text at which it fails.
+    *world.embedder.mood.lock().unwrap() = Mood::Stumbling;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let texts = ["poison again", "first again", "second again"].map(record);
+    let statuses: Vec<_> = world.analyzer.judge(texts.into()).await.iter().map(|it| it.status).collect();
+    assert_eq!(statuses, [Status::Skipped, Status::Confirmed, Status::Confirmed].map(Some));
+    assert_eq!(open(), 0);
 }
 
 #[tokio::test(start_paused = true)]

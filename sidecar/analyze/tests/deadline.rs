@@ -33,7 +33,11 @@ struct World {
 
 impl World {
     async fn new(options: Options, mood: Mood) -> World {
-        let embedder: Arc<FakeEmbedder> = Arc::default();
+        World::with(options, mood, FakeEmbedder::default()).await
+    }
+
+    async fn with(options: Options, mood: Mood, embedder: FakeEmbedder) -> World {
+        let embedder = Arc::new(embedder);
         let ports = Ports {
             embedder: embedder.clone(),
             index: Arc::new(FakeIndex::default()),
@@ -142,6 +146,23 @@ async fn late_ones_of_the_queue_are_learned_too_and_keep_nobody_waiting() {
     assert!(world.put_off() > 10, "{}", world.put_off());
     sleep(LONG).await;
     assert_eq!((world.put_off(), world.embedder.texts.load(SeqCst)), (0, 21));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_turn_is_not_held_against_the_embedder() {
+    // As many batches as are worked on at a time, each slower than the records wait, all together than a call may take.
+    let embedder = FakeEmbedder { at_once: 1, ..FakeEmbedder::default() };
+    let world = World::with(Options::default(), Mood::Late(Duration::from_secs(3)), embedder).await;
+    for records in [GROUP, 10 * GROUP] {
+        let calls = world.embedder.calls.load(SeqCst);
+        let texts = (calls * 64..calls * 64 + records)
+            .map(|number| record(&format!("template {number}"), Instant::now()));
+        let verdicts = world.analyzer.judge(texts.collect()).await;
+        assert_eq!(count(&verdicts, Status::Skipped), records);
+        sleep(LONG).await;
+        let asked = (world.embedder.calls.load(SeqCst) - calls, world.put_off());
+        assert_eq!(asked, (records / 64, 0), "each once");
+    }
 }
 
 /// Never answers.

@@ -104,6 +104,10 @@ impl Embedder for Checked {
         self.passed.get().copied().unwrap_or_else(|| self.inner.dimension())
     }
 
+    fn at_once(&self) -> usize {
+        self.inner.at_once()
+    }
+
     fn embed<'a>(&'a self, texts: &'a [String]) -> Answer<'a, Vec<Vec<f32>>> {
         Box::pin(async move {
             vectors::admit(self.name(), texts)?;

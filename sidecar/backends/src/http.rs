@@ -27,6 +27,7 @@ pub(crate) struct Endpoint {
     label: String,
     url: Url,
     timeout: Duration,
+    concurrency: usize,
     in_flight: Semaphore,
 }
 
@@ -64,7 +65,12 @@ impl Endpoint {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| rejected(&chain(&error)))?;
-        Ok(Endpoint { client, label, url, timeout, in_flight: Semaphore::new(concurrency) })
+        Ok(Endpoint { client, label, url, timeout, concurrency, in_flight: Semaphore::new(concurrency) })
+    }
+
+    /// Requests that run at a time.
+    pub(crate) fn at_once(&self) -> usize {
+        self.concurrency
     }
 
     /// Asks. The deadline covers waiting for a turn, connecting and reading the whole answer.

@@ -106,6 +106,10 @@ impl Embedder for OpenAi {
         self.dimension.get().copied().unwrap_or_default()
     }
 
+    fn at_once(&self) -> usize {
+        self.endpoint.at_once()
+    }
+
     fn embed<'a>(&'a self, texts: &'a [String]) -> Answer<'a, Vec<Vec<f32>>> {
         Box::pin(async move {
             vectors::admit(&self.name, texts)?;

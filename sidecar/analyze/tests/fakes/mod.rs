@@ -39,6 +39,9 @@ pub(crate) struct FakeEmbedder {
     pub(crate) mood: Mutex<Mood>,
     pub(crate) calls: AtomicUsize,
     pub(crate) texts: AtomicUsize,
+    /// Calls at a time; 0: any number. Looked at where it answers late.
+    pub(crate) at_once: usize,
+    pub(crate) under_way: AtomicUsize,
 }
 
 fn vector(text: &str) -> Vec<f32> {
@@ -60,6 +63,10 @@ impl Embedder for FakeEmbedder {
         64
     }
 
+    fn at_once(&self) -> usize {
+        if self.at_once > 0 { self.at_once } else { usize::MAX }
+    }
+
     fn embed<'a>(&'a self, texts: &'a [String]) -> Answer<'a, Vec<Vec<f32>>> {
         self.calls.fetch_add(1, SeqCst);
         self.texts.fetch_add(texts.len(), SeqCst);
@@ -73,7 +80,10 @@ impl Embedder for FakeEmbedder {
                     Err(BackendError::rejected("fake embedder: does not like this text"))
                 }
                 Mood::Late(time) => {
+                    let under_way = self.under_way.fetch_add(1, SeqCst) + 1;
+                    assert!(under_way <= self.at_once(), "{under_way} calls at a time");
                     tokio::time::sleep(time).await;
+                    self.under_way.fetch_sub(1, SeqCst);
                     Ok(texts.iter().map(|text| vector(text)).collect())
                 }
                 Mood::Stumbling if texts.iter().any(|text| text.contains("poison")) => {
