@@ -2,7 +2,7 @@
 //! as bytes read and as automaton states built, which is all that a search does.
 
 use super::{
-    Example, Rule, RuleSet, Scratch, builtin_rules, literal, parse,
+    Categories, Example, Rule, RuleSet, Scratch, builtin_rules, literal, parse,
     pattern::{self, Caches, Matcher},
 };
 
@@ -96,4 +96,26 @@ fn all_rules_together_read_no_more_of_each_text_more() {
     let (once, twice, thrice) = (read(times), read(2 * times), read(3 * times));
     assert!(once > LONG, "the text is not hostile");
     assert!(thrice - twice <= twice - once, "{once}, {twice} and {thrice} bytes of one, two and three texts");
+}
+
+/// Rules without a literal look at every message.
+const OPEN: &str = "FIVE \"\\b5\\d\\d\\b\" 1\nGAP /[ab].{0,50}[bc]{3}.{0,50}\\d[xy]/ 1\nFULL /disk full/ 7\n";
+
+#[test]
+fn what_rules_without_a_literal_read_costs_the_others_nothing() {
+    let set = RuleSet::compile(parse("my.rules", OPEN).rules).set;
+    let mut scratch = Scratch::default();
+    let mut best = |text: &[u8]| {
+        let found = set.best_of(text.into(), Categories::ALL, None, |_| false, &mut scratch);
+        found.map(|(_, hit)| hit.name.to_string())
+    };
+    // Far more than one record may read, in records that ask no pattern of its own.
+    let quiet = repeated(b"nothing to see here, ", 1_000);
+    assert!((0..5_000).all(|_| best(&quiet).is_none()));
+    assert_eq!(best(b"disk full").as_deref(), Some("FULL"));
+    // A text at which the DFA of such a rule gives up, with a hit of another's behind it.
+    let mut seed = 1;
+    let words: Vec<u8> =
+        (0..10_000).flat_map(|_| if random(&mut seed) < 128 { *b"alpha!" } else { *b"beta b" }).collect();
+    assert_eq!(best(&[&words[..], b"disk full"].concat()).as_deref(), Some("FULL"));
 }

@@ -216,20 +216,25 @@ impl Caches {
         answer?.ok()
     }
 
-    /// Which of a matcher's patterns match somewhere in the text.
+    /// Which of a matcher's patterns match somewhere in the text. Where its DFA gives up, only as much of the text is read as may
+    /// take so many steps. Every message is asked this: it costs those that are asked after it nothing.
     pub(super) fn which_match(
         &mut self,
         number: usize,
         matcher: &Matcher,
         text: &[u8],
+        most: usize,
         found: &mut PatternSet,
     ) {
         let input = Input::new(text);
         let search = |cache: &mut Cache| matcher.dfa.try_which_overlapping_matches(cache, &input, found);
         if let Some(Err(_)) = self.with(number, matcher, text.len(), search) {
             found.clear();
+            let bytes = most.checked_div(matcher.states()).unwrap_or(0).min(text.len());
+            let input = input.range(..bytes);
             matcher.nfa.which_overlapping_matches(&mut matcher.nfa.create_cache(), &input, found);
         }
+        self.take_steps();
     }
 
     /// Steps that searches took since the last call: bytes, or bytes times states where a DFA gave up.

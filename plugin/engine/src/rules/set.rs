@@ -249,7 +249,8 @@ impl RuleSet {
         silenced: impl Fn(&str) -> bool,
         scratch: &mut Scratch,
     ) -> Option<(u32, RuleHit)> {
-        self.search(subject, categories, known, scratch);
+        let most = MAX_WORK_BYTES.max(subject.message.len().saturating_mul(2));
+        self.search(subject, categories, known, most, scratch);
         let Scratch { candidates, settled, tries, .. } = scratch;
         let view = self.view(subject);
         for own in candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other)) {
@@ -286,9 +287,8 @@ impl RuleSet {
 
     /// Every rule that hits, best first: for people who ask why, not for the hot path.
     pub fn matches(&self, subject: Subject<'_>, scratch: &mut Scratch) -> Vec<RuleHit> {
-        self.search(subject, Categories::ALL, None, scratch);
+        self.search(subject, Categories::ALL, None, ALL_BYTES, scratch);
         let Scratch { candidates, settled, tries, .. } = scratch;
-        tries.left = ALL_BYTES;
         let view = self.view(subject);
         let entries = candidates.chunk_by(|one, other| self.owner(*one) == self.owner(*other));
         entries
@@ -345,18 +345,20 @@ impl RuleSet {
             && tries.left > 0
     }
 
-    /// Lists the ways by which entries can hit, best first, and notes whose patterns are settled already.
+    /// Lists the ways by which entries can hit, best first, and notes whose patterns are settled already. `most`: bytes that
+    /// patterns may read.
     fn search(
         &self,
         subject: Subject<'_>,
         categories: Categories,
         known: Option<(&Known, &Skeleton)>,
+        most: usize,
         scratch: &mut Scratch,
     ) {
         let Scratch { candidates, listed, settled, open, grams, tries } = scratch;
         grams.forget();
         tries.caches.belong_to(self.hash, self.matchers.len());
-        tries.left = MAX_WORK_BYTES.max(subject.message.len().saturating_mul(2));
+        tries.left = most;
         candidates.clear();
         // Not filled with zeros: most often it is empty, and to fill nothing took 100 ns on a processor with AVX-512.
         settled.clear();
@@ -452,7 +454,7 @@ impl RuleSet {
             other => other.insert(PatternSet::new(matcher.pattern_len())),
         };
         set.clear();
-        tries.caches.which_match(number, matcher, message, set);
+        tries.caches.which_match(number, matcher, message, tries.left, set);
         set.iter()
             .filter_map(|pattern| self.open_ways.get(pattern.as_usize()))
             .for_each(|number| list(*number));
