@@ -35,14 +35,17 @@ pub fn join(strengths: impl Iterator<Item = f32>) -> f32 {
     1.0 - (1.0 - strongest) * doubt
 }
 
-/// Moves a raw score so that the user's threshold becomes 0.5, and adds the offset that feedback has moved it by.
+/// Moves a raw score so that the user's threshold becomes 0.5, and adds the offset that feedback has moved it by. Has three
+/// digits after the point, as it is written: level and score must not contradict one another there.
 pub fn calibrate(raw: f32, threshold: f32, offset: f32) -> f32 {
     let scaled = if raw < threshold {
         0.5 * raw / threshold
     } else {
         0.5 + 0.5 * (raw - threshold) / (1.0 - threshold).max(1e-3)
     };
-    (scaled + offset).clamp(0.0, 1.0)
+    // By a conversion, because each record takes this way and to round a float is a call.
+    let thousandths = ((scaled + offset).clamp(0.0, 1.0) * 1_000.0 + 0.5) as u32;
+    thousandths as f32 / 1_000.0
 }
 
 /// Severity from which a rule outweighs even a message's being known as normal.
@@ -222,5 +225,11 @@ mod tests {
         assert!(calibrate(0.6, 0.7, 0.0) < 0.5 && calibrate(0.6, 0.3, 0.0) > 0.5);
         assert_eq!((calibrate(1.0, 0.9, 0.0), calibrate(0.0, 0.1, 0.0)), (1.0, 0.0));
         assert_eq!(calibrate(0.9, 0.5, 0.5), 1.0);
+        // As they are written, with three digits: a score of 0.5 is not without a level.
+        for (raw, written, level) in
+            [(0.4994, 0.499, Level::None), (0.49978, 0.5, Level::Low), (0.649_96, 0.65, Level::Medium)]
+        {
+            assert_eq!((calibrate(raw, 0.5, 0.0), Level::of(calibrate(raw, 0.5, 0.0))), (written, level));
+        }
     }
 }
