@@ -7,6 +7,7 @@ mod sources;
 
 use std::sync::Arc;
 
+pub(crate) use self::sources::Sizes;
 use self::{detour::Detour, kind::Kind};
 use crate::{
     advice::{AdviceTable, Class, TemplateAdvice},
@@ -49,7 +50,7 @@ pub struct Engine {
     model: Arc<str>,
     advice: Arc<AdviceTable>,
     pub(crate) sources: IdMap<Box<Source>>,
-    pub(crate) templates: usize,
+    pub(crate) sizes: Sizes,
     /// Before this time no source is idle, as far as is known.
     pub(crate) full_until: i64,
     /// Sources that there ever were.
@@ -85,7 +86,7 @@ impl Engine {
             rules,
             advice: Arc::default(),
             sources: IdMap::default(),
-            templates: 0,
+            sizes: Sizes::default(),
             full_until: i64::MIN,
             serials: 0,
             flows: 0,
@@ -153,6 +154,11 @@ impl Engine {
         self.detour.is_open = Some(open);
     }
 
+    /// Whether the records that follow must stay where they are, detour or not: they belong to others around them.
+    pub fn bar_detour(&mut self, barred: bool) {
+        self.detour.is_barred = barred;
+    }
+
     /// Declares that everything seen until `now` is what is normal: whatever appears later is `new` each time it comes.
     pub fn end_baseline(&mut self, now: UnixNanos) {
         self.baseline = Some(now.0);
@@ -161,7 +167,7 @@ impl Engine {
     /// What was done since the start.
     pub fn counters(&self) -> Counters {
         Counters {
-            templates: self.templates as u64,
+            templates: self.sizes.total() as u64,
             sources: self.sources.len() as u64,
             rules: self.rules.len() as u64,
             ..self.counters
@@ -229,7 +235,9 @@ impl Engine {
             record.severity,
             &mut self.signals,
         );
-        self.templates = self.templates.saturating_add(source.miner.len()).saturating_sub(templates);
+        if source.miner.len() != templates {
+            self.sizes.change(key, templates, source.miner.len());
+        }
         let now_known = source.flows();
         self.flows = self.flows.saturating_add(now_known.0).saturating_sub(flows);
         self.pairs = self.pairs.saturating_add(now_known.1).saturating_sub(pairs);

@@ -24,7 +24,7 @@ use crate::{
         sequence::{MAX_ALL_PAIRS, SavedKind, SavedStep, Sequences},
         told::{SavedTold, Told},
     },
-    engine::Engine,
+    engine::{Engine, Sizes},
     memory::IdMap,
     rules::Categories,
     source::Source,
@@ -170,7 +170,7 @@ impl Engine {
         };
         let state: State = serde_json::from_slice(body).map_err(|error| AdviceError::body(&error))?;
         self.sources.clear();
-        self.templates = 0;
+        self.sizes = Sizes::default();
         self.full_until = i64::MIN;
         self.flows = 0;
         self.pairs = 0;
@@ -188,13 +188,14 @@ impl Engine {
                 let Some(left) = sources.checked_sub(1) else { continue };
                 sources = left;
             }
-            let room = per_source.min(total.saturating_sub(self.templates));
+            let room = per_source.min(total.saturating_sub(self.sizes.total()));
             let pairs = MAX_ALL_PAIRS.saturating_sub(self.pairs);
             // As for a source that is new; the shared one is many.
             let chosen = self.settings().rule_categories.of(saved.name.as_bytes());
             let categories = if saved.key.0 == shared { Categories::ALL } else { chosen };
             let source = load(&saved, categories, (room, pairs), window_nanos);
-            self.templates = self.templates.saturating_add(source.miner.len());
+            let before = self.sources.get(&saved.key.0).map_or(0, |before| before.miner.len());
+            self.sizes.change(saved.key.0, before, source.miner.len());
             self.pairs = self.pairs.saturating_add(source.flows().1);
             self.add_source(saved.key.0, source);
         }

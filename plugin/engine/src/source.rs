@@ -53,6 +53,8 @@ pub(crate) struct Source {
     /// Of sources whose messages carry ids.
     pub(crate) sequences: Option<Box<Sequences>>,
     window: i64,
+    /// When it came back after a window without a record, or a restart: what was not seen since did not stay away alone.
+    resumed: i64,
 }
 
 /// What the statistics need besides the source itself.
@@ -103,6 +105,7 @@ impl Source {
             told: Told::default(),
             sequences: None,
             window: i64::MIN,
+            resumed: i64::MIN,
         }
     }
 
@@ -141,6 +144,11 @@ impl Source {
         if self.window == i64::MIN {
             self.window = window;
             self.rate.begin(window);
+            if context.now.saturating_sub(self.last_seen) > context.settings.window_nanos {
+                self.resumed = context.now;
+            }
+            // Saved under a clock that ran ahead, it would be too young for anything until then.
+            self.first_seen = self.first_seen.min(context.now);
         }
         if window > self.window {
             self.close_windows(context, window, signals);
@@ -149,12 +157,18 @@ impl Source {
             self.rate.roll(window);
             self.window = self.rate.window();
             self.first_seen = self.first_seen.min(context.now);
+            self.resumed = self.resumed.min(context.now);
         }
         let warm = self.is_warm(context);
         let placement = match known {
             Some(slot) => Placement::known(slot),
             None => self.miner.place(&masked.text, context.settings.similarity, context.seeds, context.now),
         };
+        if placement.renamed
+            && let Some(sequences) = &mut self.sequences
+        {
+            self.miner.taken_in().iter().for_each(|slot| sequences.join(*slot, placement.slot));
+        }
         let share = self.novelty.learn(placement.is_new, self.records);
         let template = self.miner.get(placement.slot);
         let appeared = template.map_or(context.now, |template| template.first_seen);
@@ -227,6 +241,15 @@ impl Source {
         Placed { slot: placement.slot, is_new: placement.is_new, renamed: placement.renamed, severity }
     }
 
+    /// Forgets the template that was not seen for longest; says whether there was one.
+    pub(crate) fn evict(&mut self) -> bool {
+        let Some(slot) = self.miner.evict() else { return false };
+        if let Some(sequences) = &mut self.sequences {
+            sequences.forget(slot);
+        }
+        true
+    }
+
     /// Looks at a few flows more for their ending; gives one that ended oddly.
     pub(crate) fn end_some(&mut self, now: i64) -> Option<Ending> {
         let odd = self.sequences.as_mut()?.end_some(now)?;
@@ -266,13 +289,23 @@ impl Source {
         let total = self.rate.pending(window).unwrap_or_default();
         // If the source as a whole went quiet, no single message did (that is silence, which is seen from outside).
         let lively = f64::from(total) >= 0.5 * f64::from(self.rate.mean);
-        if lively && self.rate.windows > 0 {
-            let odd = self.miner.values_mut().filter_map(|template| {
+        if window.saturating_sub(self.window) > 1 {
+            self.resumed = context.now;
+        } else if lively && self.rate.windows > 0 {
+            let resumed = self.resumed;
+            let odd = self.miner.values_mut().filter(|template| template.last_seen >= resumed);
+            let odd = odd.filter_map(|template| {
                 let count = template.rate.pending(window)?;
-                let odd = template.rate.drop(count, context.tail)?;
-                // Learned now, so that it is told once.
-                template.rate.roll(window);
-                Some((odd, Arc::clone(&template.text)))
+                if template.is_missing && count == 0 {
+                    return None;
+                }
+                let Some(odd) = template.rate.drop(count, context.tail) else {
+                    template.is_missing = false;
+                    return None;
+                };
+                // It is told once, and what stopped with it is told with the most frequent of them.
+                let is_news = !std::mem::replace(&mut template.is_missing, true);
+                is_news.then(|| (odd, Arc::clone(&template.text)))
             });
             if let Some((odd, text)) = odd.max_by(|left, right| left.0.expected.total_cmp(&right.0.expected))
             {

@@ -56,6 +56,8 @@ pub(crate) struct Template {
     pub(crate) usual_run: u32,
     pub(crate) since_summary: u32,
     pub(crate) rule_hits: u32,
+    /// Whether it came too seldom in the last window, which was told then.
+    pub(crate) is_missing: bool,
     /// Where it was empty at some time.
     empties: Places,
 }
@@ -78,6 +80,7 @@ impl Template {
             usual_run: 0,
             since_summary: 0,
             rule_hits: 0,
+            is_missing: false,
         }
     }
 
@@ -163,6 +166,8 @@ pub(crate) struct Miner {
     keys: Vec<u64>,
     /// Old ids of the template that the last placement generalised, and of those it took in.
     renamed: Vec<TemplateId>,
+    /// Slots of those it took in.
+    taken_in: Vec<u32>,
     /// What the last message that had nothing in a place had there, in words.
     emptied: String,
 }
@@ -197,16 +202,21 @@ impl Miner {
         &self.renamed
     }
 
+    /// Slots of the templates that it took in, if it was renamed.
+    pub(crate) fn taken_in(&self) -> &[u32] {
+        &self.taken_in
+    }
+
     /// The place of [`Placement::filled_before`] in words.
     pub(crate) fn emptied(&self) -> &str {
         &self.emptied
     }
 
-    /// Makes room for one more; gives what was forgotten.
-    pub(crate) fn evict(&mut self) -> Option<Template> {
+    /// Makes room for one more; gives the slot of what was forgotten.
+    pub(crate) fn evict(&mut self) -> Option<u32> {
         let (slot, template) = self.templates.evict()?;
         self.ungroup(slot, template.group());
-        Some(template)
+        Some(slot)
     }
 
     /// Adds a template as it was saved.
@@ -346,6 +356,7 @@ impl Miner {
     /// Puts the general template in the place of `best` and of the near ones that it covers.
     fn merge(&mut self, best: u32, near: &[(usize, u32)], general: Box<[u64]>, text: Arc<str>) {
         self.renamed.clear();
+        self.taken_in.clear();
         let mut taken = Vec::new();
         for &(_, slot) in near.iter().filter(|(_, slot)| *slot != best) {
             let covered = self
@@ -355,6 +366,7 @@ impl Miner {
             if covered && let Some(template) = self.templates.remove(slot) {
                 self.ungroup(slot, template.group());
                 taken.push(template);
+                self.taken_in.push(slot);
             }
         }
         let Some(template) = self.templates.touch(best) else { return };
@@ -368,6 +380,9 @@ impl Miner {
             template.empties.learn(other.empties);
             template.count = template.count.saturating_add(other.count);
             template.first_seen = template.first_seen.min(other.first_seen);
+            template.last_seen = template.last_seen.max(other.last_seen);
+            template.usual_run = template.usual_run.max(other.usual_run);
+            template.is_missing &= other.is_missing;
             template.since_summary = template.since_summary.saturating_add(other.since_summary);
             template.rule_hits = template.rule_hits.saturating_add(other.rule_hits);
             template.rate.absorb(&other.rate);
@@ -473,7 +488,8 @@ mod tests {
         }
         miner.evict();
         place(&mut miner, "w w ");
-        assert_eq!(miner.evict().unwrap().text.as_ref(), "w w w ");
+        let gone = miner.evict().unwrap();
+        assert!(miner.get(gone).is_none() && miner.iter().all(|template| template.text.as_ref() == "w w "));
         assert!(!place(&mut miner, "w w ").is_new);
         assert!(place(&mut miner, "w w w ").is_new);
     }

@@ -169,3 +169,29 @@ fn those_that_wait_to_be_told_are_bounded_and_the_rest_is_counted() {
     host.job(2);
     assert_eq!(host.engine.take_endings(UnixNanos(host.now + 60 * SECOND)).len(), 1, "there is room again");
 }
+
+#[test]
+fn what_was_held_up_has_not_ended() {
+    let mut host = Host::new(&Options::default());
+    host.jobs(1_000);
+    // Two jobs are under way when the input stands still. What was written meanwhile comes all at once, and the end of the
+    // first is among the last of it; the other one has none.
+    host.job(2);
+    let held_up = host.jobs;
+    host.job(2);
+    host.now += 60 * SECOND;
+    for _ in 0..700 {
+        host.jobs += 1;
+        for step in STEPS {
+            let line = format!("{step} job_{:08x}f00", 0x1000_0000 + host.jobs * 7);
+            host.engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(host.now));
+        }
+    }
+    let line = format!("close job job_{:08x}f00", 0x1000_0000 + held_up * 7);
+    host.engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(host.now));
+    assert_eq!(host.engine.take_endings(UnixNanos(host.now)), []);
+    host.jobs(20);
+    let endings = host.engine.take_endings(UnixNanos(host.now));
+    let ids: Vec<&str> = endings.iter().map(|ending| &*ending.id).collect();
+    assert_eq!(ids, [format!("job_{:08x}f00", 0x1000_0000 + (held_up + 1) * 7)]);
+}

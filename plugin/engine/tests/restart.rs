@@ -44,10 +44,66 @@ fn a_restart_within_a_window_is_no_drop() {
             after = restarted(&after);
         }
         // It has not gone blind: what stays away while the other goes on is missed.
-        let from = START + 1_500;
-        let missed = |second| see(&mut after, format!("job {second} finished").as_bytes(), second).flags;
-        assert!((from..from + 600).map(missed).any(|flags| flags.contains(Flag::Drop)), "{late}");
+        let from = START + 600 + late + 90 + 300;
+        let told = drops(&mut after, from..from + 1_200, |second| vec![format!("job {second} finished")]);
+        assert_eq!(told.len(), 1, "{late}: once, however long it stays away: {told:?}");
     }
+}
+
+/// When messages were told to stay away in a stream.
+fn drops(engine: &mut Engine, seconds: std::ops::Range<i64>, lines: impl Fn(i64) -> Vec<String>) -> Vec<i64> {
+    let mut is_told = |second: i64| {
+        let seen = lines(second).into_iter().map(|line| see(engine, line.as_bytes(), second).flags);
+        seen.filter(|flags| flags.contains(Flag::Drop)).count() > 0
+    };
+    seconds.filter(|second| is_told(*second)).collect()
+}
+
+/// A job that begins with one message for twenty minutes and goes on with two others.
+fn job(second: i64, began: i64) -> Vec<String> {
+    match second - began {
+        ..1_200 => vec![format!("reading part {second}")],
+        _ => vec![format!("writing part {second}"), format!("checked part {second} of the archive")],
+    }
+}
+
+#[test]
+fn what_a_source_has_not_said_yet_since_it_came_back_does_not_stay_away() {
+    for restarts in [false, true] {
+        let mut engine = engine();
+        for night in 0..4 {
+            let began = START + night * 86_400;
+            let told = drops(&mut engine, began..began + 1_200, |second| job(second, began));
+            assert!(told.is_empty(), "{night}: {told:?}");
+            // What it has said stays away from here on, as every night; the others do so a window later still.
+            let told = drops(&mut engine, began + 1_200..began + 3_600, |second| job(second, began));
+            assert!(told.len() <= 1, "{told:?}");
+            if restarts {
+                engine = restarted(&engine);
+            }
+        }
+        // Two stop at once: it is one finding.
+        let began = START + 4 * 86_400;
+        drops(&mut engine, began..began + 3_600, |second| job(second, began));
+        let told =
+            drops(&mut engine, began + 3_600..began + 6_000, |second| vec![format!("reading part {second}")]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        // And both are missed again once they have come again.
+        drops(&mut engine, began + 6_000..began + 6_600, |second| job(second, began));
+        drops(&mut engine, began + 6_600..began + 7_800, |second| job(second, began + 5_400));
+        let told =
+            drops(&mut engine, began + 7_800..began + 9_000, |second| vec![format!("reading part {second}")]);
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+}
+
+#[test]
+fn a_state_of_a_clock_that_ran_ahead_does_not_keep_new_messages_quiet() {
+    let mut before = engine();
+    (START + 86_400..START + 87_000).for_each(|second| drop(steady(&mut before, second)));
+    let mut after = restarted(&before);
+    (START..START + 120).for_each(|second| drop(steady(&mut after, second)));
+    assert!(see(&mut after, b"reactor scrammed", START + 120).flags.contains(Flag::New));
 }
 
 /// Without its largest counts, as a state was before there were any.

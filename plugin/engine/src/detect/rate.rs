@@ -204,9 +204,11 @@ impl Rate {
 
     /// Adds another rate of the same source, as templates merge.
     pub(crate) fn absorb(&mut self, other: &Rate) {
-        if other.window == self.window {
-            self.count = self.count.saturating_add(other.count);
-        }
+        // What each of them has counted is of its own last window, and its mean of the time up to that.
+        let (window, mut other) = (self.window.max(other.window), *other);
+        self.roll(window);
+        other.roll(window);
+        self.count = self.count.saturating_add(other.count);
         self.mean += other.mean;
         self.variance += other.variance;
         self.largest += other.largest;
@@ -322,5 +324,31 @@ mod tests {
             assert_eq!(told, 0, "{back}");
             assert!((rate.mean - mean).abs() < 4.0, "{back}: {} {mean}", rate.mean);
         }
+    }
+
+    #[test]
+    fn rates_of_other_windows_are_added_as_they_would_be_now() {
+        let steady = |from: i64, to: i64| {
+            let mut rate = Rate::since(from, 0);
+            for window in from..to {
+                rate.roll(window);
+                rate.add(60, tail_of(4.0));
+            }
+            rate
+        };
+        // One was not seen for fifty windows, the other comes every window, whichever takes in the other.
+        let (old, young) = (steady(0, 50), steady(40, 100));
+        for (mut rate, other) in [(old, young), (young, old)] {
+            rate.absorb(&other);
+            assert_eq!(rate.count(), 60, "that of the open window");
+            rate.roll(100);
+            assert!((55.0..66.0).contains(&rate.mean), "{}", rate.mean);
+            rate.roll(101);
+            assert!(rate.drop(0, tail_of(4.0)).is_some());
+        }
+        // Both come every window.
+        let mut both = steady(0, 100);
+        both.absorb(&steady(0, 100));
+        assert_eq!((both.count(), both.mean.round()), (120, 120.0));
     }
 }

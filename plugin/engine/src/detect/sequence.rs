@@ -22,6 +22,7 @@ mod companions;
 mod flow;
 mod kind;
 mod saved;
+mod turnover;
 mod wait;
 
 use std::ops::Range;
@@ -30,6 +31,7 @@ pub(crate) use self::saved::{SavedKind, SavedStep};
 use self::{
     flow::Flow,
     kind::{Kind, OddEnding, OddStep},
+    wait::Wait,
 };
 use super::Signals;
 use crate::{
@@ -66,6 +68,11 @@ pub(crate) struct Sequences {
     hand: u32,
     /// Of habits that outlived a restart: when the first record came after it, once one has.
     resumed: Option<Option<i64>>,
+    /// How long the source pauses between lines, when the last one came, and when one came after a pause that is long for
+    /// it: what comes next was held up, and the end of a flow may be among it.
+    pauses: Wait,
+    heard: Option<i64>,
+    held_up: i64,
 }
 
 /// What a record brings to its flows.
@@ -110,6 +117,11 @@ impl Sequences {
     /// Takes one record that has ids.
     #[inline(never)]
     pub(crate) fn observe(&mut self, line: &Line<'_>, signals: &mut Signals) {
+        let pause = line.now.saturating_sub(self.heard.replace(line.now).unwrap_or(line.now));
+        if self.pauses.over().is_some_and(|over| pause > over) {
+            self.held_up = line.now;
+        }
+        self.pauses.learn(pause);
         let mut words = None;
         for range in line.ids {
             let name = Name::of(line.message, range);
@@ -198,7 +210,12 @@ impl Sequences {
     fn end_next(&mut self, now: i64) -> Option<OddFlow> {
         let at = if (self.hand as usize) < self.flows.slots() { self.hand } else { 0 };
         self.hand = at.saturating_add(1);
-        let flow = self.flows.get_mut(at).filter(|flow| now > flow.due && !flow.has_ended)?;
+        let held_up = self.held_up;
+        let has_ended = |flow: &&mut Flow| {
+            let late = held_up.saturating_sub(flow.seen).max(0);
+            now > flow.due.saturating_add(late) && !flow.has_ended
+        };
+        let flow = self.flows.get_mut(at).filter(has_ended)?;
         let kind = self.kinds.get_mut(usize::from(flow.kind))?;
         let ending = kind.judge(flow);
         flow.has_ended = true;

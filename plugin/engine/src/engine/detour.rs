@@ -14,6 +14,8 @@ use crate::{
 pub(super) struct Detour {
     /// `None`: nobody has said that there is one.
     pub(super) is_open: Option<bool>,
+    /// Whether the records at hand cannot leave the stream without harm to those around them.
+    pub(super) is_barred: bool,
     /// The second that `diverted` counts.
     second: i64,
     diverted: u32,
@@ -41,6 +43,13 @@ impl Detour {
             let skipped = flagged.then_some(Status::Skipped);
             counters.skipped = counters.skipped.saturating_add(u64::from(flagged));
             return (skipped, Some("sidecar absent, judged in the plugin alone"));
+        }
+        if self.is_barred {
+            counters.skipped = counters.skipped.saturating_add(u64::from(flagged));
+            return (
+                flagged.then_some(Status::Skipped),
+                Some("in a group of the host (OTLP), judged in the plugin alone"),
+            );
         }
         let second = now.checked_div(1_000_000_000).unwrap_or_default();
         if second != self.second {

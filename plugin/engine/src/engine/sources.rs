@@ -1,6 +1,8 @@
 //! Which source a record belongs to, and who makes room for new ones and for new templates. Must not know what is found in
 //! their messages.
 
+use std::{cmp::Reverse, collections::BTreeSet};
+
 use super::Engine;
 use crate::{
     record::Record,
@@ -10,6 +12,36 @@ use crate::{
 
 /// A source that was not heard of for this long makes room for a new one.
 const IDLE_NANOS: i64 = 3_600_000_000_000;
+
+/// How many templates each source holds.
+#[derive(Debug, Default)]
+pub(crate) struct Sizes {
+    total: usize,
+    /// Ties go to the smaller key, so that every shell evicts the same.
+    by_size: BTreeSet<(usize, Reverse<u64>)>,
+}
+
+impl Sizes {
+    /// Templates of all sources.
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// The key of the source that holds the most.
+    fn largest(&self) -> Option<u64> {
+        self.by_size.last().map(|(_, key)| key.0)
+    }
+
+    /// A source holds `now` templates, and held `before`.
+    #[cold]
+    pub(crate) fn change(&mut self, key: u64, before: usize, now: usize) {
+        self.total = self.total.saturating_add(now).saturating_sub(before);
+        self.by_size.remove(&(before, Reverse(key)));
+        if now > 0 {
+            self.by_size.insert((now, Reverse(key)));
+        }
+    }
+}
 
 impl Engine {
     /// The key of a record's source, which exists afterwards.
@@ -68,7 +100,7 @@ impl Engine {
 
     fn forget(&mut self, key: u64) {
         if let Some(source) = self.sources.remove(&key) {
-            self.templates = self.templates.saturating_sub(source.miner.len());
+            self.sizes.change(key, source.miner.len(), 0);
             let (flows, pairs) = source.flows();
             self.flows = self.flows.saturating_sub(flows);
             self.pairs = self.pairs.saturating_sub(pairs);
@@ -91,21 +123,20 @@ impl Engine {
         let own = self.sources.get(&key).map_or(0, |source| source.miner.len());
         let victim = if own > self.settings.max_templates_per_source {
             Some(key)
-        } else if self.templates > self.settings.max_templates {
-            // Ties go to the smaller key, so that every shell evicts the same.
-            self.sources
-                .iter()
-                .map(|(key, source)| (source.miner.len(), std::cmp::Reverse(*key)))
-                .max()
-                .map(|(_, key)| key.0)
+        } else if self.sizes.total() > self.settings.max_templates {
+            self.sizes.largest()
         } else {
             None
         };
         if let Some(victim) = victim
             && let Some(source) = self.sources.get_mut(&victim)
-            && source.miner.evict().is_some()
         {
-            self.templates = self.templates.saturating_sub(1);
+            let (templates, (_, pairs)) = (source.miner.len(), source.flows());
+            if !source.evict() {
+                return;
+            }
+            self.pairs = self.pairs.saturating_add(source.flows().1).saturating_sub(pairs);
+            self.sizes.change(victim, templates, source.miner.len());
             self.counters.evicted = self.counters.evicted.saturating_add(1);
         }
     }
@@ -149,5 +180,45 @@ mod tests {
         // A clock that was set back finds nobody idle, and forgets nobody.
         assert_eq!([0, 1].map(|minute| is_kept("z", minute)), [false, false]);
         assert!(is_kept("b", 2) && is_kept("x", 2) && is_kept("y", 2));
+        assert_eq!(engine.full_until, 90 * 60_000_000_000, "strangers before that look through no sources");
+    }
+
+    #[test]
+    fn past_the_limit_the_source_that_holds_the_most_makes_room() {
+        let options =
+            Options { max_templates: Some(10), max_templates_per_source: Some(10), ..Options::default() };
+        let mut engine = Engine::new(Settings::new(&options).unwrap(), Arc::new(RuleSet::default()));
+        let tags = [b"a", b"b", b"c"];
+        let sizes = |engine: &Engine| {
+            let of = |tag: &[u8; 1]| {
+                engine.sources.get(&twox_hash::XxHash3_64::oneshot(tag)).map(|it| it.miner.len())
+            };
+            tags.map(|tag| of(tag).unwrap_or_default())
+        };
+        // Messages that have nothing in common, each with an id under which it is the only step.
+        let send = |engine: &mut Engine, tag: &[u8; 1]| {
+            let number = engine.counters().records;
+            let word = |shift: u64| char::from(b'a' + (number / shift % 26) as u8);
+            let text = format!("{0}{1}{0}{1} req-1a2b3c4d5e6f{number:06}", word(1), word(26));
+            engine.observe(&Record::from_line(tag, text.as_bytes()), UnixNanos(number as i64));
+        };
+        (0..7).for_each(|_| send(&mut engine, tags[0]));
+        (0..3).for_each(|_| send(&mut engine, tags[1]));
+        assert_eq!((sizes(&engine), engine.pairs), ([7, 3, 0], 10));
+        (0..2).for_each(|_| send(&mut engine, tags[2]));
+        assert_eq!((sizes(&engine), engine.sizes.total(), engine.pairs), ([5, 3, 2], 10, 10));
+        (0..100).for_each(|at| send(&mut engine, tags[at % 3]));
+        let kept = sizes(&engine);
+        assert!(kept.iter().sum::<usize>() == 10 && kept.iter().max() <= Some(&5), "{kept:?}");
+        assert_eq!((engine.sizes.total(), engine.pairs), (10, 10), "what went took its steps with it");
+        assert_eq!(engine.sizes.by_size.len(), 3);
+        // What is restored is counted too, and a source that is forgotten is not.
+        let saved = engine.snapshot();
+        engine.restore(&saved).unwrap();
+        assert_eq!((sizes(&engine), engine.sizes.total()), (kept, 10));
+        engine.forget(twox_hash::XxHash3_64::oneshot(tags[0]));
+        assert_eq!((engine.sizes.total(), engine.sizes.by_size.len()), (10 - kept[0], 2));
+        send(&mut engine, tags[1]);
+        assert_eq!(engine.sizes.total(), 11 - kept[0]);
     }
 }

@@ -11,7 +11,7 @@ const SETTLED: u16 = 64;
 
 /// The companions of one step: places of other steps, and how many flows had both.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Companions(Vec<(u16, u16)>);
+pub(super) struct Companions(pub(super) Vec<(u16, u16)>);
 
 impl Companions {
     /// Counts a flow that has the step, and is the `of`th that has. `has` says whether it has another step, `all` are

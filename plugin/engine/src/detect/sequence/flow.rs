@@ -4,6 +4,8 @@
 pub(super) const MAX_STEPS: usize = 24;
 /// Repeats told apart; more are counted as this many.
 pub(super) const MAX_REPEATS: usize = 12;
+/// Stands for the place of a step that is not remembered any more: no kind has as many.
+pub(super) const GONE: u16 = u16::MAX;
 /// Bytes of an id that are kept to be told; a UUID has 36.
 const MAX_TEXT: usize = 40;
 
@@ -24,11 +26,11 @@ pub(super) struct Flow {
     pub(super) is_odd: bool,
     /// Whether it took steps that are not remembered.
     pub(super) is_cut: bool,
-    places: [u16; MAX_STEPS],
-    times: [u8; MAX_STEPS],
-    taken: u8,
+    pub(super) places: [u16; MAX_STEPS],
+    pub(super) times: [u8; MAX_STEPS],
+    pub(super) taken: u8,
     /// Index of the last step.
-    last: u8,
+    pub(super) last: u8,
     text: [u8; MAX_TEXT],
     length: u8,
 }

@@ -3,7 +3,7 @@
 
 use super::{
     companions::Companions,
-    flow::{Flow, MAX_REPEATS},
+    flow::{Flow, GONE, MAX_REPEATS},
     wait::Wait,
 };
 use crate::memory::IdMap;
@@ -22,6 +22,8 @@ const UNRULY: f32 = 0.05;
 const ALPHA: f32 = 1.0 / 256.0;
 /// Flows after which all counts are halved, so that the habit follows the times.
 const MEMORY: u16 = 60_000;
+/// Stands for the slot of a step whose template is not remembered any more.
+pub(super) const NO_SLOT: u32 = u32::MAX;
 
 /// One kind of flow.
 #[derive(Debug)]
@@ -33,11 +35,13 @@ pub(super) struct Kind {
     pub(super) ended: u16,
     pub(super) odd_steps: OddShare,
     pub(super) odd_endings: OddShare,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     /// Places in `steps` by template slot.
-    places: IdMap<u16>,
+    pub(super) places: IdMap<u16>,
+    /// Places of steps that were forgotten.
+    pub(super) free: Vec<u16>,
     /// What nearly every flow has had when it ended: places in `steps`, and how often at least.
-    expected: Vec<(u16, u8)>,
+    pub(super) expected: Vec<(u16, u8)>,
     /// Value of `ended` from which `expected` is worth another look.
     look_at: u16,
     pub(super) wait: Wait,
@@ -48,7 +52,7 @@ pub(super) struct Kind {
 /// A step within a kind. The counts are flows: those that took it at least once, twice and so on.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    slot: u32,
+    pub(super) slot: u32,
     pub(super) reached: [u16; MAX_REPEATS],
     /// Of the flows that ended.
     pub(super) had: [u16; MAX_REPEATS],
@@ -100,6 +104,7 @@ impl Kind {
             odd_endings: OddShare::unknown(),
             steps: Vec::new(),
             places: IdMap::default(),
+            free: Vec::new(),
             expected: Vec::new(),
             look_at: FLOWS_FOR_STEPS,
             wait: Wait::default(),
@@ -109,7 +114,7 @@ impl Kind {
 
     /// Steps that are remembered.
     pub(super) fn len(&self) -> usize {
-        self.steps.len()
+        self.steps.len().saturating_sub(self.free.len())
     }
 
     /// The place of a template; `None` if it is not known and there is no room for it.
@@ -117,9 +122,21 @@ impl Kind {
         if let Some(place) = self.places.get(&u64::from(slot)) {
             return Some(*place);
         }
-        let place = u16::try_from(self.steps.len()).ok().filter(|_| has_room)?;
+        if !has_room {
+            return None;
+        }
+        let place = match self.free.pop() {
+            Some(place) => {
+                *self.step_mut(place)? = Step::new(slot);
+                place
+            }
+            None => {
+                let place = u16::try_from(self.steps.len()).ok().filter(|place| *place < GONE)?;
+                self.steps.push(Step::new(slot));
+                place
+            }
+        };
         self.places.insert(u64::from(slot), place);
-        self.steps.push(Step::new(slot));
         Some(place)
     }
 
@@ -325,7 +342,7 @@ impl Kind {
 }
 
 impl Step {
-    fn new(slot: u32) -> Step {
+    pub(super) fn new(slot: u32) -> Step {
         let none = [0; MAX_REPEATS];
         Step {
             slot,

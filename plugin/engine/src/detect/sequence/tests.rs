@@ -334,3 +334,55 @@ fn tables_are_bounded() {
     assert_eq!(none.line_with(1, 1, 1, false), None);
     assert_eq!(none.sequences.len(), 0);
 }
+
+#[test]
+fn a_slot_that_goes_to_another_template_brings_no_habits() {
+    let odd = [1, 2, 9, 3];
+    let mut stream = Stream::default();
+    stream.usual(1_000);
+    let pairs = stream.sequences.pairs();
+    // What slot 3 stood for is forgotten while a flow is under way that has taken it, and another one has not come to it.
+    stream.flow(&[1, 2, 2, 3]);
+    stream.flow(&[1, 2, 2]);
+    stream.sequences.forget(3);
+    assert_eq!(stream.sequences.pairs(), pairs - 1);
+    stream.sequences.forget(3);
+    stream.sequences.forget(77);
+    assert_eq!(stream.sequences.pairs(), pairs - 1, "known to nobody");
+    assert_eq!(stream.ended_at_last(), [], "nobody misses what is not known any more");
+    // It is another message's now: its first time is as odd as that of any other.
+    let told = stream.flow(&[1, 2, 2, 3]);
+    let words = "rare step: 0 of 1003 sequences of this kind (same id) have it";
+    assert_eq!(told, [None, None, None, Some(words.to_owned())]);
+    assert_eq!(stream.sequences.pairs(), pairs);
+    assert!(stream.flow(&odd)[2].is_some());
+}
+
+#[test]
+fn variants_that_become_one_template_are_one_step() {
+    // Slots 3 and 4 are two variants of one message; 4 takes in 3, or 5, which is no step yet, takes in both.
+    for into in [4, 5] {
+        let mut stream = Stream::default();
+        for _ in 0..500 {
+            stream.flow(&[1, 2, 2, 3]);
+            stream.flow(&[1, 2, 2, 4]);
+        }
+        stream.ended_at_last();
+        let pairs = stream.sequences.pairs();
+        let under_way = stream.flows + 1;
+        stream.flow(&[1, 2, 2, 3]);
+        stream.sequences.join(3, into);
+        if into == 5 {
+            stream.sequences.join(4, 5);
+        }
+        assert_eq!(stream.sequences.pairs(), pairs - 1);
+        // A second time for one id: the first was under the other slot.
+        assert!(stream.line(under_way, 1, into).unwrap().starts_with("repeated step: 2 times"));
+        assert_eq!(stream.flow(&[1, 2, 2, into]), [const { None }; 4], "as usual as both together");
+        assert_eq!(stream.ended_at_last(), []);
+        stream.flow(&[1, 2, 2]);
+        let ended = stream.ended_at_last();
+        let missing = format!("have \"s{into}\"");
+        assert!(ended.len() == 1 && ended[0].1.contains(&missing), "{ended:?}");
+    }
+}

@@ -31,6 +31,12 @@ impl Wait {
         }
     }
 
+    /// Takes what another has learned: the longer one counts.
+    pub(super) fn absorb(&mut self, other: &Wait) {
+        self.longest = self.longest.max(other.longest);
+        self.seen = self.seen.saturating_add(other.seen);
+    }
+
     /// What a restart keeps.
     pub(super) fn saved(&self) -> (f32, u8) {
         (self.longest, self.seen)
