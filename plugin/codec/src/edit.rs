@@ -15,8 +15,10 @@ pub struct Edit<'a> {
     pub remove: &'a [&'a str],
     /// Top-level keys to rename, `(from, to)`; the caller sees to it that `to` is free.
     pub rename: &'a [(&'a str, &'a str)],
-    /// How tags are named; also which keys a record may not bring along.
+    /// How tags are named.
     pub style: &'a TagStyle,
+    /// Which keys a record may not bring along: those of this style, which is the one that the record will have in the end.
+    pub reserved: &'a TagStyle,
     /// The tags to add. Fields of the record under one of our names are moved to `<name>_original`, or
     /// `<name>_original_2` and so on where that is taken, even if [`crate::TagStyle::annotate`] then adds nothing.
     pub tags: Option<&'a Tags>,
@@ -27,12 +29,12 @@ pub struct Edit<'a> {
 impl<'a> Edit<'a> {
     /// Adds tags and nothing else.
     pub fn tag(style: &'a TagStyle, tags: &'a Tags) -> Self {
-        Edit { remove: &[], rename: &[], style, tags: Some(tags), marker: None }
+        Edit { remove: &[], rename: &[], style, reserved: style, tags: Some(tags), marker: None }
     }
 
     /// Drops keys and nothing else.
     pub fn remove(style: &'a TagStyle, remove: &'a [&'a str]) -> Self {
-        Edit { remove, rename: &[], style, tags: None, marker: None }
+        Edit { remove, rename: &[], style, reserved: style, tags: None, marker: None }
     }
 
     /// The tags that are written.
@@ -48,7 +50,7 @@ impl<'a> Edit<'a> {
             return Fate::Rename(to);
         }
         let adds = self.tags.is_some() || self.marker.is_some();
-        if adds && self.style.reserves(key) { Fate::Move } else { Fate::Keep }
+        if adds && self.reserved.reserves(key) { Fate::Move } else { Fate::Keep }
     }
 
     /// Looks at all pairs and says what changes. `pairs` is called a second time only if a name is to be found for a

@@ -227,7 +227,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..200), tags in tags(), style in any_style()) {
-        let edit = Edit { remove: &["a"], rename: &[("b", "c")], style: &style, tags: Some(&tags), marker: Some("m") };
+        let edit = Edit { remove: &["a"], rename: &[("b", "c")], style: &style, reserved: &style, tags: Some(&tags), marker: Some("m") };
         for map in [bytes.clone(), [&[0x83], &*bytes].concat(), [b"{\"a\":", &*bytes].concat()] {
             let mut out = Vec::new();
             let _ = msgpack::walk(&map, &mut Seen::default());

@@ -158,7 +158,7 @@ impl Plugin {
             let tags = Tags::of(&verdict, self.engine.model());
             // Hardly a record has a key of ours; then it is not read a second time.
             if poses || !F::append(body, &outline, style, &tags, out) {
-                F::splice(body, &Edit::tag(style, &tags), out)?;
+                F::splice(body, &Edit { reserved: &self.style, ..Edit::tag(style, &tags) }, out)?;
             }
             Ok(Outcome::Judged(verdict))
         });
@@ -191,6 +191,12 @@ impl Plugin {
     /// Sequences that were found to have ended oddly since the last summary or call, for a host that tells them itself.
     pub fn endings(&mut self, now: UnixNanos) -> Vec<Ending> {
         self.engine.take_endings(now)
+    }
+
+    /// Says whether the records that follow must stay in the stream for the sake of those around them, as in a group of OTLP
+    /// records; questionable ones are `skipped` then.
+    pub fn bar_detour(&mut self, barred: bool) {
+        self.engine.bar_detour(barred);
     }
 
     /// Whether questionable records may go on the detour now.
@@ -365,6 +371,24 @@ mod tests {
         let mut out = Vec::new();
         F::splice(body, &edit, &mut out).unwrap();
         out
+    }
+
+    #[test]
+    fn forged_names_of_the_final_profile_make_way_on_pending_records_too() {
+        let options = Options {
+            advice_dir: Some("unused".to_owned()),
+            profile: Some(oddline_engine::Profile::Flat),
+            ..Options::default()
+        };
+        let mut plugin = Plugin::new(Settings::new(&options).unwrap());
+        let (rules, secret) = (Some(Arc::new(RuleSet::builtin())), Secret::parse(&[b'7'; 64]).ok());
+        plugin.apply(Changes { rules, secret, alive: Some(NOW), ..Changes::default() });
+        let body = br#"{"log":"CRITICAL: Failed to connect to primary database.","anomaly_level":"none","anomaly":1}"#;
+        let mut out = Vec::new();
+        plugin.record::<Json>(b"app", body, NOW, &mut out);
+        let out = String::from_utf8(out).unwrap();
+        let has = [r#""anomaly_level_original":"none""#, r#""anomaly_original":1"#, r#""status":"pending""#];
+        assert!(has.iter().all(|part| out.contains(part)) && !out.contains(r#""anomaly_level":"#), "{out}");
     }
 
     fn comes_home<F: Format<Body = [u8], Out = Vec<u8>>>(make: impl Fn(&[(String, &str)]) -> Vec<u8>) {

@@ -187,7 +187,9 @@ impl Running {
             };
             let tags = Tags::of(&carrier, self.plugin.model());
             let mut carried = Vec::new();
-            if json::splice(text, &Edit::tag(self.plugin.pending_style(), &tags), &mut carried).is_err() {
+            let edit =
+                Edit { reserved: self.plugin.style(), ..Edit::tag(self.plugin.pending_style(), &tags) };
+            if json::splice(text, &edit, &mut carried).is_err() {
                 return;
             }
             *out = carried;

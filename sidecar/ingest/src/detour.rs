@@ -326,7 +326,7 @@ impl Detour {
             _ => (&[], None),
         };
         let tags = self.annotator.tags(verdict, model);
-        let mut edit = Edit { remove, rename: &[], style, tags: Some(&tags), marker: None };
+        let mut edit = Edit { remove, ..Edit::tag(style, &tags) };
         let body = read.entry.body();
         // The plugin checks the marker against the message it finds in the finished record, so it is made from that.
         let made = verdict.status.filter(|_| style.writes(&tags)).and_then(|status| {

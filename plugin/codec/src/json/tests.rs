@@ -98,8 +98,14 @@ fn only_our_key_is_added_whatever_the_spacing() {
 #[test]
 fn removing_leaves_valid_objects() {
     let nested = style(Profile::Nested);
-    let edit =
-        Edit { remove: &["b"], rename: &[("r", "new \"name\"")], style: &nested, tags: None, marker: None };
+    let edit = Edit {
+        remove: &["b"],
+        rename: &[("r", "new \"name\"")],
+        style: &nested,
+        reserved: &nested,
+        tags: None,
+        marker: None,
+    };
     assert_eq!(spliced(r#"{"b":1 , "a":2,"b":3}"#, &edit), r#"{ "a":2}"#);
     assert_eq!(spliced(r#"{"b":1, "b":2 }"#, &edit), r#"{ }"#);
     assert_eq!(spliced(r#"{"b":1,"r" : 2,"c":3}"#, &edit), r#"{"new \"name\"" : 2,"c":3}"#);

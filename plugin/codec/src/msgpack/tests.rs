@@ -294,8 +294,14 @@ fn the_way_back_from_the_detour() {
     let style = style(Profile::Flat);
     let pending = spliced(b"\x82\xa3log\xa2ok\x05\xc0", &Edit::tag(&style.pending(), &flagged()));
     let judged = flagged();
-    let edit =
-        Edit { remove: &["anomaly"], rename: &[], style: &style, tags: Some(&judged), marker: Some("mark") };
+    let edit = Edit {
+        remove: &["anomaly"],
+        rename: &[],
+        style: &style,
+        reserved: &style,
+        tags: Some(&judged),
+        marker: Some("mark"),
+    };
     let back = spliced(&pending, &edit);
     assert_eq!(read_styled_tags(&back, &style), Some(judged.clone()));
     assert_eq!(read_marker(&back), Some(&b"mark"[..]));
@@ -308,8 +314,14 @@ fn the_way_back_from_the_detour() {
 #[test]
 fn remove_and_rename() {
     let style = style(Profile::Nested);
-    let edit =
-        Edit { remove: &["b"], rename: &[("a", "long name")], style: &style, tags: None, marker: None };
+    let edit = Edit {
+        remove: &["b"],
+        rename: &[("a", "long name")],
+        style: &style,
+        reserved: &style,
+        tags: None,
+        marker: None,
+    };
     assert_eq!(keys(&spliced(&map_of(&["b", "a", "b", "c", "b"]), &edit)), ["long name", "c"]);
     assert_eq!(spliced(&map_of(&["b"]), &edit), b"\x80");
 }
