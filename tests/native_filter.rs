@@ -21,7 +21,7 @@ use oddline_codec::{
     msgpack,
 };
 use oddline_engine::{Advice, Class, Level, OPTIONS, Settings, Status, TemplateAdvice, TemplateId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const FAULT: &str = "CRITICAL: Failed to connect to primary database after 5 retries.";
 const QUIET: &str = "INFO: User 'guest' logged in from IP 192.168.1.50";
@@ -377,20 +377,47 @@ fn a_summary_ends_the_chunk_once_an_interval_is_over() {
 }
 
 #[test]
-fn no_summary_within_a_group() {
+fn nothing_of_a_chunk_with_a_group_goes_on_the_detour() {
     let dir = AdviceDir::new();
     let start_at = i64::try_from(now().as_nanos()).unwrap();
     native::hold_clock(Some(start_at));
     let filter = start(&[("advice_dir", dir.text()), ("summary_interval_seconds", "1")]);
-    filter.filter("app", &lines([QUIET]));
+    let status =
+        |chunk: &[u8]| records(&filter.filter("app", chunk).unwrap())[0]["anomaly"]["status"].clone();
+    assert_eq!(status(&lines([FAULT])), "pending");
     native::hold_clock(Some(start_at + 1_500_000_000));
-    let group = [event(u32::MAX, b"\x80", b"\x80"), line(QUIET.as_bytes())].concat();
-    assert_eq!(records(&filter.filter("app", &group).unwrap()).len(), 1);
-    assert_eq!(
-        records(&filter.filter("app", &lines([QUIET])).unwrap()).len(),
-        2,
-        "the next chunk carries it"
-    );
+    let (begin, end) = (event(u32::MAX, b"\x80", b"\x80"), event(u32::MAX - 1, b"\x80", b"\x80"));
+    for group in
+        [[&*begin, &line(FAULT.as_bytes())].concat(), [&*begin, &line(FAULT.as_bytes()), &end].concat()]
+    {
+        let after = filter.filter("app", &group).unwrap();
+        assert_eq!(records(&after).len(), 1, "no summary");
+        let tags = &records(&after)[0]["anomaly"];
+        assert_eq!((&tags["status"], &tags["rule"]), (&json!("skipped"), &json!("DB_CONNECT_FAILED")));
+        assert!(
+            tags["reason"]
+                .as_str()
+                .unwrap()
+                .ends_with("in a group of the host (OTLP), judged in the plugin alone")
+        );
+    }
+    // The next chunk is free to go, and carries the summary.
+    let next = filter.filter("app", &lines([FAULT])).unwrap();
+    assert_eq!((records(&next).len(), &records(&next)[0]["anomaly"]["status"]), (2, &json!("pending")));
+    native::hold_clock(None);
+}
+
+#[test]
+fn counters_are_told_each_minute_without_a_detour_too() {
+    native::hold_clock(Some(1_700_000_000_000_000_000));
+    let filter = start(&[]);
+    let told = |seconds: i64| {
+        native::hold_clock(Some((1_700_000_000 + seconds) * 1_000_000_000));
+        filter.filter("app", &lines([QUIET])).unwrap();
+        native::log().iter().filter(|line| line.contains("counters: ")).count()
+    };
+    // The last one is a clock that was set back.
+    assert_eq!([0, 59, 60, 61, 119, 120, 1_000, 10].map(told), [0, 0, 1, 1, 1, 2, 3, 4]);
     native::hold_clock(None);
 }
 

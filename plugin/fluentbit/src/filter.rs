@@ -1,7 +1,9 @@
 //! Takes one chunk of log events with its tag and a time, gives the chunk with tags on its records.
 //!
 //! Group markers, events that cannot be read, and a malformed tail pass as they are. A summary is one more event at the
-//! end. Must not know: C, files, threads, clocks.
+//! end. Nothing of a chunk with group markers goes on the detour, a summary neither: Fluent Bit's `rewrite_tag` takes all
+//! markers out of a chunk of which it takes a record, and with them the resource and scope of those that stay (seen on
+//! 5.1.1). Must not know: C, files, threads, clocks.
 
 use oddline_codec::{
     msgpack::{self, EventKind},
@@ -12,19 +14,23 @@ use oddline_shell::{Changes, Msgpack, Outcome, Plugin};
 
 /// Capacity that the output buffer keeps between chunks; Fluent Bit's chunks are about 2 MB.
 const KEPT_CAPACITY: usize = 8 << 20;
+/// So often at least the counters are told while records come.
+const COUNTERS_NANOS: i64 = 60_000_000_000;
 
 /// Filters chunks, one at a time.
 #[derive(Debug)]
 pub struct Filter {
     plugin: Plugin,
     out: Vec<u8>,
-    summaries: u64,
+    /// When the counters were told last, and whether a summary was written since.
+    told: Option<UnixNanos>,
+    has_summary: bool,
 }
 
 impl Filter {
     /// A filter around a plugin.
     pub fn new(plugin: Plugin) -> Filter {
-        Filter { plugin, out: Vec::new(), summaries: 0 }
+        Filter { plugin, out: Vec::new(), told: None, has_summary: false }
     }
 
     /// The filtered chunk; `None` if it stays as it is.
@@ -49,6 +55,7 @@ impl Filter {
                 }
                 Ok(event) => {
                     grouped = true;
+                    self.plugin.bar_detour(true);
                     self.out.extend_from_slice(event.raw);
                     event.raw
                 }
@@ -63,11 +70,11 @@ impl Filter {
             };
             changed = changed || self.out.get(start..) != Some(raw);
         }
-        // Within a group it would become part of somebody's resource.
+        self.plugin.bar_detour(false);
         if !grouped && let Some(summary) = self.plugin.summary(now) {
             msgpack::write_head(now.0, &mut self.out);
             summary_record(&summary, &mut self.out);
-            self.summaries = self.summaries.wrapping_add(1);
+            self.has_summary = true;
             changed = true;
         }
         changed.then_some(&*self.out)
@@ -78,9 +85,16 @@ impl Filter {
         self.plugin.apply(changes);
     }
 
-    /// How many summaries have been written.
-    pub fn summaries(&self) -> u64 {
-        self.summaries
+    /// Whether the counters are to be told now: with each summary, and each minute where none is due.
+    pub fn counters_are_due(&mut self, now: UnixNanos) -> bool {
+        let told = *self.told.get_or_insert(now);
+        // A clock that was set back begins a new minute.
+        let is_due = self.has_summary || !(0..COUNTERS_NANOS).contains(&now.0.saturating_sub(told.0));
+        if is_due {
+            self.told = Some(now);
+            self.has_summary = false;
+        }
+        is_due
     }
 
     /// One line of counters for an operator.

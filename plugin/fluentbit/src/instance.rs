@@ -89,9 +89,8 @@ impl Instance {
         if let Some(notice) = filter.plugin_mut().lapse(now) {
             (self.log)(Log::Warn, notice);
         }
-        let summaries = filter.summaries();
         let filtered = filter.chunk(tag, chunk, now).map(give);
-        if filter.summaries() != summaries {
+        if filter.counters_are_due(now) {
             (self.log)(Log::Info, &filter.counters());
         }
         filtered
