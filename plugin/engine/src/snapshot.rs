@@ -26,7 +26,6 @@ use crate::{
     },
     engine::{Engine, Sizes},
     memory::IdMap,
-    rules::Categories,
     source::Source,
     template::Template,
     verdict::TemplateId,
@@ -190,10 +189,7 @@ impl Engine {
             }
             let room = per_source.min(total.saturating_sub(self.sizes.total()));
             let pairs = MAX_ALL_PAIRS.saturating_sub(self.pairs);
-            // As for a source that is new; the shared one is many.
-            let chosen = self.settings().rule_categories.of(saved.name.as_bytes());
-            let categories = if saved.key.0 == shared { Categories::ALL } else { chosen };
-            let source = load(&saved, categories, (room, pairs), window_nanos);
+            let source = load(&saved, (room, pairs), window_nanos);
             let before = self.sources.get(&saved.key.0).map_or(0, |before| before.miner.len());
             self.sizes.change(saved.key.0, before, source.miner.len());
             self.pairs = self.pairs.saturating_add(source.flows().1);
@@ -351,8 +347,8 @@ fn steps(source: &Source, slot: u32) -> Vec<SavedStep> {
 }
 
 /// `room`: for templates, and for steps of sequences.
-fn load(saved: &SavedSource, categories: Categories, room: (usize, usize), window_nanos: i64) -> Source {
-    let mut source = Source::new(saved.name.as_str().into(), categories, saved.first_seen);
+fn load(saved: &SavedSource, room: (usize, usize), window_nanos: i64) -> Source {
+    let mut source = Source::new(saved.name.as_str().into(), saved.first_seen);
     source.last_seen = saved.last_seen;
     source.records = saved.records;
     source.novelty = Novelty { share: saved.novelty };

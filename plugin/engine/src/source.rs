@@ -35,7 +35,7 @@ pub(crate) struct Source {
     pub(crate) name: Arc<str>,
     /// Another one for each source that an engine ever had: one that is forgotten and comes again has another one.
     pub(crate) serial: u64,
-    /// Which rules can concern it.
+    /// Which rules can concern it: all until its first record, restarts included.
     pub(crate) categories: Categories,
     pub(crate) first_seen: i64,
     pub(crate) last_seen: i64,
@@ -86,11 +86,11 @@ pub(crate) struct Placed {
 }
 
 impl Source {
-    pub(crate) fn new(name: Arc<str>, categories: Categories, now: i64) -> Source {
+    pub(crate) fn new(name: Arc<str>, now: i64) -> Source {
         Source {
             name,
             serial: 0,
-            categories,
+            categories: Categories::ALL,
             first_seen: now,
             last_seen: now,
             records: 0,
@@ -112,6 +112,11 @@ impl Source {
     /// Flows that are remembered, and pairs of their kinds and steps.
     pub(crate) fn flows(&self) -> (usize, usize) {
         self.sequences.as_ref().map_or((0, 0), |sequences| (sequences.len(), sequences.pairs()))
+    }
+
+    /// Whether no record of it has come yet, or since a restart.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.window == i64::MIN
     }
 
     /// Whether the source has been watched long enough for `new` to mean something.
@@ -141,7 +146,7 @@ impl Source {
         signals: &mut Signals,
     ) -> Placed {
         let window = self.window_of(context);
-        if self.window == i64::MIN {
+        if self.is_fresh() {
             self.window = window;
             self.rate.begin(window);
             if context.now.saturating_sub(self.last_seen) > context.settings.window_nanos {

@@ -185,10 +185,6 @@ impl Miner {
         self.templates.get_mut(slot)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Template> {
-        self.templates.iter().map(|(_, template)| template)
-    }
-
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Template)> {
         self.templates.iter()
     }
@@ -489,7 +485,9 @@ mod tests {
         miner.evict();
         place(&mut miner, "w w ");
         let gone = miner.evict().unwrap();
-        assert!(miner.get(gone).is_none() && miner.iter().all(|template| template.text.as_ref() == "w w "));
+        assert!(
+            miner.get(gone).is_none() && miner.slots().all(|(_, template)| template.text.as_ref() == "w w ")
+        );
         assert!(!place(&mut miner, "w w ").is_new);
         assert!(place(&mut miner, "w w w ").is_new);
     }

@@ -195,3 +195,28 @@ fn what_was_held_up_has_not_ended() {
     let ids: Vec<&str> = endings.iter().map(|ending| &*ending.id).collect();
     assert_eq!(ids, [format!("job_{:08x}f00", 0x1000_0000 + (held_up + 1) * 7)]);
 }
+
+#[test]
+fn a_summary_tells_the_most_frequent_and_the_next_one_the_rest() {
+    for templates in [1_000, 1_001, 10_000u64] {
+        let options = Options { max_templates_per_source: Some(20_000), ..Options::default() };
+        let mut engine = Host::new(&options).engine;
+        for number in 0..templates {
+            // Nothing in common, the later ones more often.
+            let word = |place: u64| char::from(b'a' + (number / place % 26) as u8).to_string().repeat(4);
+            let line = [1, 26, 676].map(word).join(" ");
+            let record = Record::from_line(b"app", line.as_bytes());
+            (0..1 + number / 100).for_each(|_| drop(engine.observe(&record, UnixNanos(0))));
+        }
+        let mut told = Vec::new();
+        for summary in std::iter::from_fn(|| Some(engine.take_summary(UnixNanos(SECOND)).templates)) {
+            assert!(summary.len() <= 1_000);
+            if summary.is_empty() {
+                break;
+            }
+            told.extend(summary.into_iter().map(|count| count.count));
+        }
+        assert!(told.is_sorted_by(|before, after| before >= after));
+        assert_eq!(told.iter().sum::<u64>(), (0..templates).map(|number| 1 + number / 100).sum::<u64>());
+    }
+}

@@ -1,7 +1,7 @@
 //! What an engine hands out besides verdicts: counts per template, and sequences that ended oddly. Must not know: when
 //! it is asked, and where the answers travel.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{Engine, UnixNanos};
 use crate::{
@@ -14,33 +14,34 @@ use crate::{
 impl Engine {
     /// Counts per template since the last summary, the busiest first; what did not fit waits for the next one.
     pub fn take_summary(&mut self, now: UnixNanos) -> Summary {
-        let mut counts: Vec<TemplateCount> = Vec::new();
-        for source in self.sources.values() {
-            for template in source.miner.iter().filter(|template| template.since_summary > 0) {
-                counts.push(TemplateCount {
-                    id: template.id,
-                    text: template.text.to_string(),
-                    source: source.name.to_string(),
-                    count: u64::from(template.since_summary),
-                    rule_hits: u64::from(template.rule_hits),
-                });
-            }
+        // Texts are copied of those that are told only: there may be a hundred times as many.
+        let mut due: Vec<(Reverse<u32>, u64, TemplateId, u32)> = Vec::new();
+        for (key, source) in &self.sources {
+            let counted = source.miner.slots().filter(|(_, template)| template.since_summary > 0);
+            due.extend(
+                counted.map(|(slot, template)| (Reverse(template.since_summary), *key, template.id, slot)),
+            );
+        }
+        if due.len() > MAX_SUMMARY_TEMPLATES {
+            due.select_nth_unstable(MAX_SUMMARY_TEMPLATES);
+            due.truncate(MAX_SUMMARY_TEMPLATES);
+        }
+        let mut counts: Vec<TemplateCount> = Vec::with_capacity(due.len());
+        for (_, key, _, slot) in due {
+            let Some(source) = self.sources.get_mut(&key) else { continue };
+            let name = Arc::clone(&source.name);
+            let Some(template) = source.miner.get_mut(slot) else { continue };
+            counts.push(TemplateCount {
+                id: template.id,
+                text: template.text.to_string(),
+                source: name.to_string(),
+                count: u64::from(std::mem::take(&mut template.since_summary)),
+                rule_hits: u64::from(std::mem::take(&mut template.rule_hits)),
+            });
         }
         counts.sort_by(|left, right| {
             (right.count, &left.source, left.id).cmp(&(left.count, &right.source, right.id))
         });
-        counts.truncate(MAX_SUMMARY_TEMPLATES);
-        let told: std::collections::BTreeSet<(&str, TemplateId)> =
-            counts.iter().map(|count| (count.source.as_str(), count.id)).collect();
-        for source in self.sources.values_mut() {
-            let name = Arc::clone(&source.name);
-            for template in source.miner.values_mut().filter(|template| template.since_summary > 0) {
-                if told.contains(&(&*name, template.id)) {
-                    template.since_summary = 0;
-                    template.rule_hits = 0;
-                }
-            }
-        }
         let time = u64::try_from(now.0 / 1_000_000_000).unwrap_or_default();
         let endings = self.take_endings(now);
         let counters = self.counters();

@@ -6,7 +6,6 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use super::Engine;
 use crate::{
     record::Record,
-    rules::Categories,
     source::{Placed, Source},
 };
 
@@ -50,7 +49,14 @@ impl Engine {
         for (index, label) in record.labels.iter().enumerate().filter(|(_, label)| !label.is_empty()) {
             key = twox_hash::XxHash3_64::oneshot_with_seed(key.wrapping_add(index as u64), label);
         }
-        if self.sources.contains_key(&key) { key } else { self.new_source(key, record, now) }
+        match self.sources.get(&key) {
+            Some(source) if !source.is_fresh() => key,
+            Some(_) => self.greet(key, record),
+            None => {
+                let key = self.new_source(key, record, now);
+                self.greet(key, record)
+            }
+        }
     }
 
     #[cold]
@@ -71,10 +77,21 @@ impl Engine {
             }
         }
         let name = source_name(record);
-        let hint: Vec<&[u8]> =
-            std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label)).collect();
-        let categories = self.settings.rule_categories.of(&hint.join(&b'\n'));
-        self.add_source(key, Source::new(name.into(), categories, now));
+        self.add_source(key, Source::new(name.into(), now));
+        key
+    }
+
+    /// Finds which rules can concern a source, by its first record, restarts included: its name is cut and does not tell. All can
+    /// where many share it.
+    #[cold]
+    fn greet(&mut self, key: u64, record: &Record<'_>) -> u64 {
+        if key != Engine::other_key()
+            && let Some(source) = self.sources.get_mut(&key)
+        {
+            let hint: Vec<&[u8]> =
+                std::iter::once(record.tag).chain(record.labels.iter().map(|label| &**label)).collect();
+            source.categories = self.settings.rule_categories.of(&hint.join(&b'\n'));
+        }
         key
     }
 
@@ -93,7 +110,7 @@ impl Engine {
     fn other_source(&mut self, now: i64) -> u64 {
         let key = Engine::other_key();
         if !self.sources.contains_key(&key) {
-            self.add_source(key, Source::new("_other".into(), Categories::ALL, now));
+            self.add_source(key, Source::new("_other".into(), now));
         }
         key
     }
