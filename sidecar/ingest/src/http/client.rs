@@ -23,6 +23,8 @@ use crate::{
 /// Between two attempts, doubled from the first to the last.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A connection over which an answer is awaited is asked for a sign of life so often.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection that is not used is closed.
 const IDLE: Duration = Duration::from_secs(30);
 /// Longest answer that is read.
@@ -39,7 +41,8 @@ pub struct ClientSettings {
     pub url: Uri,
     /// Deliveries at a time; a further one waits.
     pub deliveries: usize,
-    /// For an answer. The `http` sink gives up on its own request after 60 s.
+    /// For an answer, which comes once the sinks behind the source have the records. They may be away for long: what is given
+    /// up has arrived all the same, and is delivered again. The `http` sink's own resend, after 60 s, waits for the first.
     pub timeout: Duration,
     /// How long a delivery is tried again that could not be sent.
     pub insist: Duration,
@@ -48,7 +51,7 @@ pub struct ClientSettings {
 impl ClientSettings {
     /// Defaults for an address.
     pub fn new(url: Uri) -> Self {
-        let (timeout, insist) = (Duration::from_secs(50), Duration::from_secs(10));
+        let (timeout, insist) = (Duration::from_secs(3_600), Duration::from_secs(10));
         ClientSettings { url, deliveries: 4, timeout, insist }
     }
 }
@@ -95,6 +98,10 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(settings.insist));
+        // A source whose machine is gone does not answer for long either.
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(3));
         let mut builder = Pool::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
         builder.pool_max_idle_per_host(settings.deliveries);

@@ -48,7 +48,8 @@ pub struct ClientSettings {
     pub tls: Option<ClientTls>,
     /// Deliveries at a time; a further one waits.
     pub deliveries: usize,
-    /// For an answer. The `vector` sink gives up on its own request after 60 s.
+    /// For an answer, which comes once the sinks behind the source have the records. They may be away for long: what is given
+    /// up has arrived all the same, and is delivered again. The `vector` sink's own resend, after 60 s, waits for the first.
     pub timeout: Duration,
     /// How long a delivery is tried again that could not be sent.
     pub insist: Duration,
@@ -78,7 +79,7 @@ impl ClientSettings {
             url: url.into(),
             tls: None,
             deliveries: 4,
-            timeout: Duration::from_secs(50),
+            timeout: Duration::from_secs(3_600),
             insist: Duration::from_secs(10),
         }
     }

@@ -32,6 +32,7 @@ fn fluent_bit() -> Option<PathBuf> {
     let found =
         named.or_else(|| std::env::split_paths(&paths).map(|p| p.join("fluent-bit")).find(|p| p.is_file()));
     if found.is_none() {
+        assert!(std::env::var_os("ODDLINE_FULL_RUN").is_none(), "no fluent-bit, but ODDLINE_FULL_RUN is set");
         // Past the test harness, which would keep it to itself.
         let _ = std::io::stderr()
             .write_all(b"SKIPPED: no fluent-bit on the PATH and ODDLINE_FLUENT_BIT is not set\n");
