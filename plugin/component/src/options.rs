@@ -13,12 +13,16 @@ const RULES: &str = "rules";
 const ELSEWHERE: [&str; 5] =
     ["advice_dir", "state_file", "state_interval_seconds", "summary_interval_seconds", "node"];
 
+/// Templates unless an option says otherwise: the state of more does not fit into the 4 MiB that hosts keep of a component.
+const MAX_TEMPLATES: u64 = 3_000;
+
 /// An engine with these options.
 ///
 /// # Errors
 /// In one line: the option, and what it takes.
 pub(crate) fn engine<'o>(given: impl Iterator<Item = (&'o str, &'o str)>) -> Result<Engine, String> {
-    let (mut options, mut own) = (Options::default(), "");
+    let mut options = Options { max_templates: Some(MAX_TEMPLATES), ..Options::default() };
+    let mut own = "";
     for (name, value) in given {
         match name {
             RULES => own = value,
@@ -51,6 +55,8 @@ pub(crate) fn builtin(settings: Settings) -> Engine {
 
 #[cfg(test)]
 mod tests {
+    use oddline_engine::{Record, UnixNanos};
+
     use super::*;
 
     fn refused(given: &[(&str, &str)]) -> String {
@@ -68,6 +74,25 @@ mod tests {
         let broken = "[[rules]]\nname = \"BROKEN\"\npattern = \"(\"\nscore = 6\n";
         let error = refused(&[("builtin_rules", "false"), ("rules", broken)]);
         assert!(error.starts_with("option `rules`: ") && error.contains("BROKEN"), "{error}");
+    }
+
+    #[test]
+    fn what_is_remembered_by_default_fits_into_what_hosts_keep() {
+        let mut engine = engine([("builtin_rules", "false")].into_iter()).unwrap();
+        let letters = |number: usize| {
+            [26 * 26, 26, 1]
+                .map(|place| char::from(b'a' + (number / place % 26) as u8))
+                .iter()
+                .collect::<String>()
+        };
+        for number in 0..2 * MAX_TEMPLATES as usize {
+            // Nothing in common, and longer than what is kept of a template.
+            let message = format!("{0} {0}", letters(number)).repeat(180);
+            let tag = letters(number % 10);
+            engine.observe(&Record::from_line(tag.as_bytes(), message.as_bytes()), UnixNanos(number as i64));
+        }
+        assert_eq!(engine.counters().templates, MAX_TEMPLATES);
+        assert!(engine.snapshot().len() <= 4 << 20, "{}", engine.snapshot().len());
     }
 
     #[test]
