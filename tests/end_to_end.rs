@@ -215,6 +215,7 @@ scenarios! {
     native_divert_sidecar_killed
     native_divert_shipper_killed
     native_divert_both_killed
+    native_copy_sidecar_killed
     native_copy_both_killed
     native_divert_processors
     native_divert_processors_both_killed
@@ -226,6 +227,7 @@ scenarios! {
     vector_divert_http
     vector_divert_http_sidecar_killed
     vector_copy
+    vector_copy_sidecar_killed
     vector_copy_both_killed
     vector_lua
     vector_lua_sidecar_killed

@@ -8,7 +8,7 @@
 use std::{path::PathBuf, sync::OnceLock};
 
 use serde_json::Value;
-use wasmtime::{Engine, Instance, Linker, Memory, Module, Store, TypedFunc};
+use wasmtime::{Config, Engine, Instance, Linker, Memory, Module, Store, TypedFunc};
 
 use super::wasi::{self, World};
 
@@ -26,8 +26,12 @@ pub(crate) struct Wasm {
 fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
     MODULE.get_or_init(|| {
-        Module::from_file(&Engine::default(), acceptance::built("ODDLINE_WASM_FILTER"))
-            .expect("the module loads")
+        // What Fluent Bit's interpreter does not take.
+        let mut config = Config::new();
+        config.wasm_simd(false).wasm_relaxed_simd(false).wasm_tail_call(false);
+        config.wasm_multi_memory(false).wasm_memory64(false);
+        let engine = Engine::new(&config).expect("a usual configuration");
+        Module::from_file(&engine, acceptance::built("ODDLINE_WASM_FILTER")).expect("the module loads")
     })
 }
 

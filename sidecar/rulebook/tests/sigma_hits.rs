@@ -85,6 +85,10 @@ fn rules_of_the_public_repository_hit_what_they_are_for() {
         cases.iter().filter_map(|(rule, _)| rule.rsplit_once('/')).map(|it| it.0).collect();
     assert!(cases.len() >= 40 && sources.len() >= 30, "{} rules of {} sources", cases.len(), sources.len());
     let Some(folder) = env::var_os("ODDLINE_SIGMA") else {
+        assert!(
+            env::var_os("ODDLINE_FULL_RUN").is_none(),
+            "ODDLINE_SIGMA is not set, but ODDLINE_FULL_RUN is"
+        );
         eprintln!("SKIPPED: ODDLINE_SIGMA names no checkout of SigmaHQ/sigma");
         return;
     };

@@ -64,6 +64,37 @@ async fn templates_past_the_limit_are_forgotten_oldest_first_and_exceptions_last
     assert_eq!(ids(&store).await, [33, 32, 99], "ten times");
 }
 
+#[tokio::test]
+async fn a_state_of_each_older_version_is_read_and_brought_up_to_date() {
+    for version in 1..MIGRATIONS.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let store = Sqlite::open(&path).unwrap();
+        store.save_templates(templates(1..4)).await.unwrap();
+        drop(store);
+        // As that version left it: what came later is not there.
+        let connection = Connection::open(&path).unwrap();
+        let tables = |connection: &Connection| -> Vec<String> {
+            let mut names =
+                connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").unwrap();
+            names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let older = Connection::open_in_memory().unwrap();
+        MIGRATIONS[..version].iter().for_each(|migration| older.execute_batch(migration).unwrap());
+        let (now, then) = (tables(&connection), tables(&older));
+        for table in now.iter().filter(|table| !then.contains(table)) {
+            connection.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        }
+        connection.pragma_update(None, "user_version", version).unwrap();
+        drop(connection);
+        let store = Sqlite::open(&path).unwrap();
+        assert_eq!(ids(&store).await, [3, 2, 1]);
+        store.set_note("a", "b".to_owned()).await.unwrap();
+        drop(store);
+        assert_eq!(tables(&Connection::open(&path).unwrap()), now);
+    }
+}
+
 #[test]
 fn a_newer_state_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();

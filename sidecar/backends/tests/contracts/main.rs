@@ -19,6 +19,10 @@ use oddline_analyze::ports::{BackendError, FailureKind};
 fn real_server(variable: &str) -> Option<String> {
     let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
+        assert!(
+            std::env::var_os("ODDLINE_FULL_RUN").is_none(),
+            "{variable} is not set, but ODDLINE_FULL_RUN is"
+        );
         // Not `eprintln!`, which the test harness keeps to itself unless the test fails.
         let _ =
             writeln!(std::io::stderr(), "SKIPPED: {variable} is not set, so the real server is not tested");
