@@ -11,7 +11,9 @@ use std::{fs, path::Path};
 
 use lua::Host;
 use oddline_codec::{
-    Edit, TagStyle, Tags, json,
+    Edit, TagStyle, Tags,
+    detour::{MAX_BYTES, MAX_LEVELS},
+    json,
     marker::{self, Secret},
 };
 use oddline_engine::{Settings, Status};
@@ -214,6 +216,61 @@ fn in_copy_mode_the_event_flows_on_and_a_copy_visits_the_sidecar() {
             assert_eq!((&passed["anomaly_original"], &passed["message"]), (&"mine".into(), &FAULT.into()));
         }
         assert_eq!(host.process(&message(QUIET)).len(), 1);
+    }
+}
+
+/// A field that gives its event so many levels.
+fn deep(levels: usize, wrap: fn(Value) -> Value) -> Value {
+    (1..levels).fold(json!("bottom"), |inner, _| wrap(inner))
+}
+
+fn object(inner: Value) -> Value {
+    Value::Object(Map::from_iter([("in".to_owned(), inner)]))
+}
+
+fn list(inner: Value) -> Value {
+    Value::Array(vec![1.into(), inner])
+}
+
+#[test]
+fn what_vectors_sink_cannot_carry_stays_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cases = vec![
+        // The tags are part of what is sent.
+        (json!("x".repeat(MAX_BYTES - 10_000)), None),
+        (json!("x".repeat(MAX_BYTES)), Some("large")),
+        (json!("x".repeat(10 * MAX_BYTES)), Some("large")),
+        // As HTTP has them.
+        (json!("\u{1}".repeat(MAX_BYTES / 6)), Some("large")),
+    ];
+    for wrap in [object, list] {
+        let levels = [(MAX_LEVELS, None), (MAX_LEVELS + 1, Some("deep")), (10 * MAX_LEVELS, Some("deep"))];
+        cases.extend(levels.map(|(levels, why)| (deep(levels, wrap), why)));
+    }
+    for (mode, profile, status, reason) in [
+        ("divert", "nested", "/anomaly/status", "/anomaly/reason"),
+        ("copy", "flat", "/anomaly_status", "/anomaly_reason"),
+    ] {
+        for (more, why) in &cases {
+            let host =
+                start(json!({"advice_dir": advice(dir.path(), NOW), "mode": mode, "profile": profile}));
+            let mut log = message(FAULT);
+            log.insert("more".into(), more.clone());
+            let passed = host.process(&log);
+            let last = passed.last().unwrap();
+            assert!(passed.iter().all(|event| event["more"] == *more), "{mode} {why:?}");
+            assert_eq!(last.get("_oddline_detour").is_none(), why.is_some(), "{mode} {why:?}");
+            let Some(why) = why else {
+                assert_eq!(last["anomaly"]["status"], "pending", "{mode}");
+                continue;
+            };
+            assert_eq!(passed.len(), 1, "{mode} {why}: no copy");
+            assert_eq!(last.pointer(status), Some(&"skipped".into()), "{mode} {why}");
+            let reason = last.pointer(reason).unwrap().as_str().unwrap();
+            let ending = format!("; too {why} for the detour, judged in the plugin alone");
+            assert!(reason.contains("rule DB_CONNECT_FAILED") && reason.ends_with(&ending), "{reason}");
+            assert_eq!((last.get("anomaly").is_some(), last.get("_oddline_tag")), (mode == "divert", None));
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The VRL program for Vector, compiled and run by the `vrl` crate: what it says of known and unknown templates, what it
-//! does to events of any shape, and that it masks as the engine does.
+//! does to events of any shape, what it keeps from the detour, and that it masks and matches as the engine does.
 
+#[path = "vrl_program/detour.rs"]
+mod detour;
 #[path = "hosts/vrl.rs"]
 mod host;
 #[path = "vrl_program/masking.rs"]
 mod masking;
+#[path = "vrl_program/rules.rs"]
+mod rules;
 #[path = "vrl_program/shapes.rs"]
 mod shapes;
 #[path = "vrl_program/verdicts.rs"]

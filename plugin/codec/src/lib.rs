@@ -29,6 +29,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "tests count"))]
 
+pub mod detour;
 mod edit;
 pub mod json;
 pub mod marker;

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use mlua::{Lua, Table};
-use oddline_codec::{Edit, Tags};
-use oddline_engine::{Counters, MAX_STATE_BYTES, Mode, Settings, Summary, UnixNanos};
+use oddline_codec::{Edit, Tags, detour::Obstacle};
+use oddline_engine::{Counters, MAX_STATE_BYTES, Mode, Settings, Status, Summary, UnixNanos, Verdict};
 use oddline_shell::{Keeping, Outcome, Plugin, StateFile, Watch};
 
 use crate::event::{Event, InPlace, cut_tag};
@@ -81,16 +81,17 @@ impl Detector {
         if let Outcome::Judged(verdict) = self.plugin.record::<InPlace>(tag, &event, now, &mut ())
             && verdict.is_pending()
         {
-            let style = self.plugin.style();
-            let pending = Tags::of(&verdict, self.plugin.model());
-            let marked = if self.mode == Mode::Copy {
-                let tags = Tags::of(&verdict.inline(), self.plugin.model());
-                let edit = Edit { remove: &[&style.key], ..Edit::tag(style, &tags) };
-                let edited = event.edit(&edit);
-                self.copied = Some((tag.to_vec(), tags, pending));
-                edited
-            } else {
-                event.mark(tag)
+            let (style, model) = (self.plugin.style(), self.plugin.model());
+            let marked = match event.obstacle() {
+                Some(obstacle) => event.retag(style, &Tags::of(&kept(verdict, obstacle), model)),
+                None if self.mode == Mode::Copy => {
+                    let pending = Tags::of(&verdict, model);
+                    let tags = Tags::of(&verdict.inline(), model);
+                    let edited = event.retag(style, &tags);
+                    self.copied = Some((tag.to_vec(), tags, pending));
+                    edited
+                }
+                None => event.mark(tag),
             };
             if marked.is_err() {
                 self.copied = None;
@@ -189,6 +190,17 @@ impl Detector {
             self.notices.push(line);
         }
     }
+}
+
+/// The verdict of an event that would go on the detour and cannot. As without a sidecar, one that is not flagged says nothing.
+fn kept(verdict: Verdict, obstacle: Obstacle) -> Verdict {
+    let mut verdict = verdict.inline();
+    if verdict.status.is_some() {
+        verdict.status = Some(Status::Skipped);
+        let reason = verdict.reason.take().map(|reason| reason + "; ").unwrap_or_default();
+        verdict.reason = Some(reason + obstacle.words());
+    }
+    verdict
 }
 
 #[cfg(test)]

@@ -7,13 +7,16 @@ use std::borrow::Cow;
 
 use mlua::{Lua, Table, Value};
 use oddline_codec::{
-    DETOUR_KEY, Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, TAG_KEY, TagStyle, Tags, Unreadable, json,
-    original_name,
+    DETOUR_KEY, Edit, MARKER_KEY, MAX_DEPTH, MAX_FIELDS, TAG_KEY, TagStyle, Tags, Unreadable,
+    detour::Obstacle, json, original_name,
 };
 use oddline_engine::{Profile, Scalar, Visitor};
 use oddline_shell::Format;
 
-use crate::raw::{Fields, Held, Items, write_tags};
+use crate::{
+    burden,
+    raw::{Fields, Held, Items, write_tags},
+};
 
 /// Fields that name where an event came from, the most telling first; see [`Event::tag`].
 const TAG_FIELDS: [&str; 7] =
@@ -57,6 +60,11 @@ impl Event {
         cut_tag(texts.find(|text| !text.is_empty()).unwrap_or(b"vector"))
     }
 
+    /// What keeps the event from the detour, if anything does; its tags are part of it.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        burden::obstacle(self.log())
+    }
+
     /// Marks the event for the sidecar.
     ///
     /// # Errors
@@ -64,6 +72,14 @@ impl Event {
     pub fn mark(&self, tag: &[u8]) -> mlua::Result<()> {
         self.log().raw_set(TAG_KEY, self.lua.create_string(tag)?)?;
         self.log().raw_set(DETOUR_KEY, true)
+    }
+
+    /// Puts other tags in the place of those of a pending event.
+    ///
+    /// # Errors
+    /// If Lua is out of memory.
+    pub fn retag(&self, style: &TagStyle, tags: &Tags) -> mlua::Result<()> {
+        self.edit(&Edit { remove: &[&style.key], ..Edit::tag(style, tags) })
     }
 
     /// Makes an edit in the event, all else stays. Tags are set last and at once, so that a fault leaves none half done.

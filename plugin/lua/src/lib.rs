@@ -6,6 +6,7 @@
 //! options.rs   a table of options becomes checked settings
 //! detector.rs  one transform: plugin, files, state, summaries
 //! event.rs     an event's fields in, its tags out
+//! burden.rs    whether an event can take the detour
 //! raw.rs       tables by Lua's C interface, and nothing else
 //! ```
 //!
@@ -22,6 +23,7 @@
     )
 )]
 
+mod burden;
 pub mod detector;
 pub mod event;
 pub mod module;

@@ -191,11 +191,20 @@ if rules_hits != "" {{
 
 /// Sets `rules_text`: the message with a control character for each byte that is not ASCII, see `pattern`; and `rules_low`: the
 /// same in lower case.
+///
+/// VRL reads a byte that is no UTF-8 as U+FFFD: one character to `strlen`, three bytes in what a function gives back. So a
+/// message is ASCII if it has as many bytes as characters, and its lower case too. The sum says both in one comparison, for no
+/// character has less than a byte. (Lower case alone would say it, but for the Kelvin sign: its lower case is `k`.) A text
+/// that `replace` has made longer had lost bytes, and each U+FFFD is taken for one of them.
 const STAND_INS: &str = r#"rules_text = message
-if strlen(message) != length(message) {
+rules_low = downcase(message)
+if length(rules_low) + length(message) != strlen(message) * 2 {
 rules_text = replace(rules_text, r'[\x{80}-\x{7ff}]', "\u{1a}\u{1a}")
+if length(rules_text) != length(message) {
+rules_text = replace(rules_text, r'\x{fffd}', "\u{1a}")
+}
 rules_text = replace(rules_text, r'[\x{800}-\x{ffff}]', "\u{1a}\u{1a}\u{1a}")
 rules_text = replace(rules_text, r'[\x{10000}-\x{10ffff}]', "\u{1a}\u{1a}\u{1a}\u{1a}")
-}
 rules_low = downcase(rules_text)
+}
 "#;

@@ -108,7 +108,9 @@ pub(crate) fn told(settings: &Settings, model: &str) -> String {
         let routing = ROUTING.map(text::field).join(" || ");
         let extra = match mode {
             Mode::Copy => {
-                write(&pending, is_asked, Some("%oddline.pending"))
+                // A configuration puts the tags of the copy under it, as `set!` can.
+                format!("  %oddline.key = {}\n", text::string(&style.key))
+                    + &write(&pending, is_asked, Some("%oddline.pending"))
                     + "  status = null\n  if level != \"none\" {\n    status = \"inline\"\n  }\n"
             }
             _ if is_same => String::new(),

@@ -5,11 +5,12 @@
 //! template), entropy (of such a message), burst, drop and semantic as the row tells them. Numbers that decide are the
 //! engine's own, written with all their digits. Must not know where a row comes from, or how tags are named.
 
+use oddline_codec::detour::{MAX_BYTES, MAX_LEVELS, Obstacle};
 use oddline_engine::{Level, Settings, score};
 
 use crate::{
     advice,
-    text::{chain, float},
+    text::{chain, float, string},
 };
 
 /// What being unknown to the sidecar scores: a look is worth it, a flag is not. See `WORTH_A_LOOK` of the engine.
@@ -79,7 +80,11 @@ pub(crate) fn section(settings: &Settings, quiet: &str, told: &str) -> String {
         offset = advice::offset(settings),
         join = join(settings.threshold()),
         levels = chain(levels, 2),
-        route = if is_asked { ROUTE } else { "  if level != \"none\" {\n    status = \"inline\"\n  }\n" },
+        route = if is_asked {
+            route()
+        } else {
+            "  if level != \"none\" {\n    status = \"inline\"\n  }\n".to_owned()
+        },
     )
 }
 
@@ -242,21 +247,60 @@ fn join(threshold: f32) -> String {
 }
 
 /// Where the record goes.
-const ROUTE: &str = r#"    if is_open {
-      if level != "none" {
+fn route() -> String {
+    format!(
+        r#"    if is_open {{
+      if level != "none" {{
         status = "pending"
-      }
-    } else if level != "none" {
-      if class == "anomalous" {
+      }}
+{bounds}    }} else if level != "none" {{
+      if class == "anomalous" {{
         status = "confirmed"
-      } else if class != null || shape == 2 {
+      }} else if class != null || shape == 2 {{
         status = "inline"
-      } else {
+      }} else {{
         status = "skipped"
         reason = reason + "; sidecar absent, judged in the plugin alone"
-      }
-    }
-"#;
+      }}
+    }}
+"#,
+        bounds = bounds(),
+    )
+}
+
+/// Keeps a record from the detour that Vector's sink would discard there, or send again for ever: see [`MAX_LEVELS`] and
+/// [`MAX_BYTES`]. Asked only of what would go there.
+///
+/// Text that is read to one level or the next is the same value if nothing lies deeper than the first, for what does stays text.
+/// Few records have so many brackets that they must be read for that.
+fn bounds() -> String {
+    // Event and metadata stand in a list, one level above both.
+    let (levels, brackets) = (MAX_LEVELS + 1, MAX_LEVELS + 2);
+    let read = |levels: usize| format!("(parse_json(burden, max_depth: {levels}) ?? null)");
+    format!(
+        r#"      if status == "pending" {{
+        burden = encode_json([., %, %])
+        obstacle = ""
+        if length(burden) > {MAX_BYTES} {{
+          obstacle = {large}
+        }} else if match(burden, {{r'\A(?:[^\x5b\x7b]*[\x5b\x7b]){{{brackets}}}'}}) && {shallow} != {deeper} {{
+          obstacle = {deep}
+        }}
+        if obstacle != "" {{
+          status = null
+          if level != "none" {{
+            status = "skipped"
+            reason = reason + "; " + obstacle
+          }}
+        }}
+      }}
+"#,
+        large = string(Obstacle::TooLarge.words()),
+        deep = string(Obstacle::TooDeep.words()),
+        shallow = read(levels),
+        deeper = read(levels + 1),
+    )
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //!
 //! A value is read as text, and every comparison with a text is one regex: that is exact about ASCII case, knows `007` and
 //! `7.0` for 7, and makes a list of two hundred words no dearer than one. What is no text, number or truth value reads as
-//! an empty text, which no regex here matches.
+//! an empty text, which no regex here matches but one for an empty literal: it is asked only of what is a value.
 
 use oddline_engine::rules::field::{self, Expr, FieldPath, Literal, Number, Op, Test};
 
@@ -109,6 +109,16 @@ fn text(path: &FieldPath) -> String {
 fn test(test: &Test) -> Result<String, String> {
     let path = &test.path;
     let matches = |regex: &str| format!("match({}, {{r'{regex}'}})", text(path));
+    let is_value = || {
+        let opaque: Vec<String> =
+            places(path).iter().map(|place| format!("is_object({place}) || is_array({place})")).collect();
+        format!("{} && !({})", there(path), opaque.join(" || "))
+    };
+    let equals = |literals: &[Literal]| {
+        let equal = matches(&equal(literals));
+        let has_empty = literals.iter().any(|literal| literal.text.is_empty());
+        if has_empty { format!("({equal} && {})", is_value()) } else { equal }
+    };
     let compare = |sign: &str, number: &Number| {
         let (text, number) = (text(path), written(*number));
         format!("((to_float(strip_whitespace({text})) ?? 0.0) {sign} {number})")
@@ -117,13 +127,10 @@ fn test(test: &Test) -> Result<String, String> {
     Ok(match &test.op {
         Op::Exists => there(path),
         Op::Missing => format!("!{}", there(path)),
-        Op::Is(literal) => matches(&equal(std::slice::from_ref(literal))),
-        Op::In(literals) => matches(&equal(literals)),
+        Op::Is(literal) => equals(std::slice::from_ref(literal)),
+        Op::In(literals) => equals(literals),
         Op::IsNot(literal) => {
-            let opaque: Vec<String> =
-                places(path).iter().map(|place| format!("is_object({place}) || is_array({place})")).collect();
-            let equal = matches(&equal(std::slice::from_ref(literal)));
-            format!("({} && !({}) && !{equal})", there(path), opaque.join(" || "))
+            format!("({} && !{})", is_value(), matches(&equal(std::slice::from_ref(literal))))
         }
         Op::Less(limit) => format!("({} && {})", number(), compare("<", limit)),
         Op::AtMost(limit) => format!("({} && {})", number(), compare("<=", limit)),
