@@ -106,8 +106,15 @@ impl Embed {
             // It does not like one of them: ask one by one, so that only that one pays.
             Err(error) if error.kind == FailureKind::Rejected && texts.len() > 1 => {
                 let mut answers = Vec::with_capacity(texts.len());
-                for text in texts {
-                    let answer = self.call(&[text], Blame::Embedder).await;
+                for text in &texts {
+                    let refused = answers.iter().all(Result::is_err);
+                    // It refuses whatever it is asked: a key or a model that is not valid any more, say.
+                    if refused && answers.len() >= MAX_FAILURES {
+                        self.breaker.failed(&error.message);
+                        answers.resize_with(texts.len(), || Err(error.clone()));
+                        break;
+                    }
+                    let answer = self.call(std::slice::from_ref(text), Blame::Embedder).await;
                     answers.push(answer.and_then(|vectors| {
                         vectors.into_iter().next().ok_or_else(|| BackendError::bug("no vector in the answer"))
                     }));

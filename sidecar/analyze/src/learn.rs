@@ -42,7 +42,7 @@ impl Analyzer {
     ) -> Result<usize, BackendError> {
         let shared = &self.shared;
         let mut learning = shared.learning.lock().await;
-        let mut taught = BTreeSet::new();
+        let (mut taught, mut known) = (BTreeSet::new(), 0);
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
             let now = shared.clock.unix_nanos();
@@ -65,13 +65,13 @@ impl Analyzer {
                     .filter(|template| taught.insert(template.id))
                     .map(|template| (template.id, Arc::from(template.text)))
                     .collect();
-                shared.make_known(fresh, Ground::Taught).await?;
+                known += shared.make_known(fresh, Ground::Taught).await?;
             }
         }
         drop(learning);
-        shared.events.templates_taught(taught.len());
+        shared.events.templates_taught(known);
         shared.calibrate().await;
-        Ok(taught.len())
+        Ok(known)
     }
 }
 

@@ -181,7 +181,8 @@ impl Analyzer {
             templates: Mutex::new(Templates::new(settings.max_templates, saved, reported)),
             earning: Mutex::new(Earning::new(&settings)),
             earn_failures: AtomicU32::new(0),
-            calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 0, at: 0 }),
+            // Due from the start: embedder or index may not be there yet.
+            calibration: Mutex::new(Calibration { threshold: calibrate::PRIOR, changes: 1, at: 0 }),
             plugins: Mutex::default(),
             feedback: Mutex::new(feedback),
             events: Events::default(),
@@ -343,15 +344,17 @@ impl Analysis for Analyzer {
 
     fn screen_whole(&self, record: &Record<'_>, body: &dyn Body) -> Verdict {
         let conditions = self.shared.conditions();
-        let also = conditions.and_then(|conditions| conditions.best(record.tag, body));
+        let is_silenced = |name: &str| self.shared.is_silenced(name);
+        let also = conditions.and_then(|conditions| conditions.best(record.tag, body, &is_silenced));
         self.shared.screen.observe(record, also, self.shared.clock.unix_nanos())
     }
 
     fn complete(&self, local: Verdict, tag: &[u8], body: &dyn Body, without: &str) -> Verdict {
         let Some(conditions) = self.shared.conditions() else { return local };
-        match conditions.best(tag, &Without { body, key: without.as_bytes() }) {
-            Some(also) if !self.shared.is_silenced(&also.name) => judge::with_rule(local, also),
-            _ => local,
+        let is_silenced = |name: &str| self.shared.is_silenced(name);
+        match conditions.best(tag, &Without { body, key: without.as_bytes() }, &is_silenced) {
+            Some(also) => judge::with_rule(local, also),
+            None => local,
         }
     }
 

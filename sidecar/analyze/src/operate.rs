@@ -66,7 +66,9 @@ impl Analyzer {
         record: Record<'a>,
         body: &dyn Body,
     ) -> impl Future<Output = Result<Verdict, BackendError>> + Send + use<'a> {
-        let also = self.shared.conditions().and_then(|conditions| conditions.best(record.tag, body));
+        let is_silenced = |name: &str| self.shared.is_silenced(name);
+        let conditions = self.shared.conditions();
+        let also = conditions.and_then(|conditions| conditions.best(record.tag, body, &is_silenced));
         async move {
             let mut beside = seeds::beside(&self.shared).await?;
             let engine = &mut beside.engine;

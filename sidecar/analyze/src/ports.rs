@@ -204,8 +204,8 @@ pub struct Received {
 
 /// Rules that the engine cannot run, because they ask about all of a record in a language of their own.
 pub trait Conditions: Send + Sync + std::fmt::Debug {
-    /// The highest-scoring of them that hits. Bounded work; what cannot be evaluated does not hit.
-    fn best(&self, tag: &[u8], body: &dyn Body) -> Option<RuleHit>;
+    /// The highest-scoring of them that hits and is not silenced. Bounded work; what cannot be evaluated does not hit.
+    fn best(&self, tag: &[u8], body: &dyn Body, is_silenced: &dyn Fn(&str) -> bool) -> Option<RuleHit>;
     /// How often one could not be evaluated.
     fn failed(&self) -> u64;
 }

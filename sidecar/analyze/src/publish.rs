@@ -34,6 +34,27 @@ pub(crate) enum Ground {
     Earned,
 }
 
+/// Does something when it is dropped, unless it was called off before.
+pub(crate) struct Unless<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Unless<F> {
+    pub(crate) fn called_off(action: F) -> Self {
+        Unless(Some(action))
+    }
+
+    pub(crate) fn call_off(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for Unless<F> {
+    fn drop(&mut self) {
+        if let Some(action) = self.0.take() {
+            action();
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn now_seconds(&self) -> u64 {
         u64::try_from(self.clock.unix_nanos() / 1_000_000_000).unwrap_or(0)
@@ -195,11 +216,14 @@ impl Shared {
             if rows.is_empty() {
                 return reports;
             }
-            if let Err(error) = self.state.save_templates(rows.clone()).await {
-                self.templates().not_saved(&rows);
-                self.events.state_not_saved(&error);
+            // Who waits for this may go away, or be stopped: then they are unsaved again.
+            let taken = Unless::called_off(|| self.templates().not_saved(&rows));
+            let saved = self.state.save_templates(rows.clone()).await;
+            if let Err(error) = &saved {
+                self.events.state_not_saved(error);
                 return false;
             }
+            taken.call_off();
         }
     }
 

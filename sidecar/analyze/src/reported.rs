@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Shared,
     ports::{BackendError, StateStore},
+    publish::Unless,
 };
 
 /// Reports remembered apart from the rows; past it, the oldest holds only as long as its row does.
@@ -86,12 +87,16 @@ impl Shared {
     pub(crate) async fn save_reports(&self) -> bool {
         let _saving = self.saving_notes.lock().await;
         let Some(text) = self.templates().take_unsaved_reports() else { return true };
-        let saved = self.state.set_note(NOTE, text).await;
-        if let Err(error) = &saved {
-            self.templates().reports_not_saved();
-            self.events.state_not_saved(error);
+        // Who waits for this may go away, or be stopped: then they are unsaved again.
+        let taken = Unless::called_off(|| self.templates().reports_not_saved());
+        match self.state.set_note(NOTE, text).await {
+            Ok(()) => taken.call_off(),
+            Err(error) => {
+                self.events.state_not_saved(&error);
+                return false;
+            }
         }
-        saved.is_ok()
+        true
     }
 }
 

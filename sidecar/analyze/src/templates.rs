@@ -111,9 +111,13 @@ impl Templates {
         self.put(row);
     }
 
-    /// Notes that a template is known from now on.
+    /// Notes that a template is known from now on; an operator's exception stays one, for it says more.
     pub(crate) fn known(&mut self, id: TemplateId, text: &Arc<str>, now: u64) {
         let row = self.take_or_new(id, text, now);
+        if is_exception(&row, now) {
+            self.put(row);
+            return;
+        }
         self.change(id);
         let (class, score) = (Class::Normal, row.score.min(0.1));
         self.put(TemplateState {

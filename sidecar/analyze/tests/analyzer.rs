@@ -414,12 +414,12 @@ async fn an_exception_clears_and_listeners_hear_of_it() {
     assert_ne!(world.judge("b").await.status, Some(Status::Cleared), "it has expired");
 }
 
-/// Hits where the whole record has a field `slow`.
+/// Two of them hit where the whole record has a field `slow`.
 #[derive(Debug)]
 struct Slow;
 
 impl Conditions for Slow {
-    fn best(&self, _: &[u8], body: &dyn Body) -> Option<RuleHit> {
+    fn best(&self, _: &[u8], body: &dyn Body, is_silenced: &dyn Fn(&str) -> bool) -> Option<RuleHit> {
         #[derive(Default)]
         struct Seek(bool);
         impl<'a> Visitor<'a> for Seek {
@@ -433,7 +433,10 @@ impl Conditions for Slow {
         }
         let mut seek = Seek::default();
         body.walk(&mut seek);
-        seek.0.then(|| RuleHit { name: "SLOW".into(), category: "custom".into(), score: 7.0 })
+        let hit =
+            |(name, score): (&str, f32)| RuleHit { name: name.into(), category: "custom".into(), score };
+        let mut hits = [("SLOW", 7.0), ("TARDY", 6.0)].into_iter().filter(|(name, _)| !is_silenced(name));
+        hits.next().filter(|_| seek.0).map(hit)
     }
 
     fn failed(&self) -> u64 {
@@ -476,9 +479,14 @@ async fn rules_that_the_engine_cannot_run_count_where_records_are_screened() {
     let graver = RuleHit { name: "GRAVER".into(), category: "app".into(), score: 9.0 };
     let graver = Verdict { rule: Some(graver), ..local() };
     assert_eq!(completed(graver.clone(), &["slow"]), graver);
-    let silenced_rules = [("SLOW".to_owned(), 0)].into();
-    world.analyzer.set_feedback(Feedback { silenced_rules, ..Feedback::default() });
-    assert_eq!(completed(local(), &["slow"]), local(), "an operator has silenced it");
+    let silence = |rules: &[&str]| {
+        let silenced_rules = rules.iter().map(|rule| ((*rule).to_owned(), 0)).collect();
+        world.analyzer.set_feedback(Feedback { silenced_rules, ..Feedback::default() });
+        (completed(local(), &["slow"]), rule(&["slow"]))
+    };
+    let (found, screened) = silence(&["SLOW"]);
+    assert_eq!((found.reason.as_deref(), screened.as_deref()), (Some("rule TARDY"), Some("TARDY")));
+    assert_eq!(silence(&["SLOW", "TARDY"]), (local(), None), "an operator has silenced both");
     let figures = world.analyzer.figures();
     let value = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
     assert_eq!((value("rule_conditions_failed"), value("rule_hits")), (Some(3), Some(1)));

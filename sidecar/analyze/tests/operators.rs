@@ -4,7 +4,10 @@
 #[expect(dead_code, reason = "shared with `analyzer.rs`, which uses the rest")]
 mod fakes;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use fakes::{FakeClock, FakeEmbedder, FakeIndex, FakeStore, Mood};
 use oddline_analyze::{
@@ -15,7 +18,7 @@ use oddline_analyze::{
 use oddline_engine::{
     Body, Engine, Level, Record, Status, Summary, TemplateCount, TemplateId, Verdict, Visitor, rules::RuleSet,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 #[derive(Default)]
 struct World {
@@ -282,4 +285,63 @@ async fn a_report_outlives_a_restart_even_without_its_row() {
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(world.index.known.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taught_leaves_exceptions_what_they_are() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    let text = "disk sda1 is failing";
+    analyzer.except(text, None).unwrap();
+    analyzer.teach(vec![(TemplateId::of(text), text.into())]).await.unwrap();
+    assert_eq!(analyzer.exceptions().len(), 1);
+    let verdicts = analyzer.judge(vec![received(text, "app")]).await;
+    assert_eq!(verdicts[0].status, Some(Status::Cleared));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_refuses_all_texts_is_found_out_and_nothing_counts_as_learned() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    *world.embedder.mood.lock().unwrap() = Mood::Picky;
+    let lines: Vec<String> = (1..60).map(|count| "poison ".repeat(count)).collect();
+    let records = || lines.iter().map(|line| Record::from_line(b"learn", line.as_bytes()));
+    assert_eq!(analyzer.learn(records()).await.unwrap(), 0);
+    let calls = world.embedder.calls.load(SeqCst);
+    assert!(calls <= 10, "{calls}");
+    // One that refuses some does so one by one.
+    *world.embedder.mood.lock().unwrap() = Mood::Well;
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(analyzer.learn(records()).await.unwrap(), lines.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_threshold_that_could_not_be_found_at_the_start_is_looked_for_again() {
+    let world = World::default();
+    let teacher = world.open().await;
+    let texts =
+        (0..300).map(|number| format!("worker of pool {} is ready for the next {number}", number % 7));
+    teacher.teach(texts.map(|text| (TemplateId::of(&text), text.into())).collect()).await.unwrap();
+    let known = teacher.threshold();
+    assert!(known > 0.7, "{known}");
+    teacher.close().await;
+    *world.index.mood.lock().unwrap() = Mood::Down;
+    let analyzer = world.open().await;
+    assert!(analyzer.threshold() < known);
+    *world.index.mood.lock().unwrap() = Mood::Well;
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(analyzer.threshold(), known);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_did_not_wait_for_is_saved_all_the_same() {
+    let world = World::default();
+    let analyzer = world.open().await;
+    analyzer.except("disk sda1 is failing", None).unwrap();
+    analyzer.report(&"not harmless at all".into()).await.unwrap();
+    *world.store.mood.lock().unwrap() = Mood::Hung;
+    assert!(timeout(Duration::from_millis(10), analyzer.keep()).await.is_err());
+    *world.store.mood.lock().unwrap() = Mood::Well;
+    assert!(analyzer.close().await);
+    assert_eq!(world.open().await.exceptions().len(), 1);
 }

@@ -233,8 +233,8 @@ pub fn says_only_off(rule: &Rule) -> bool {
 struct Conditioned(rulebook::Conditions);
 
 impl Conditions for Conditioned {
-    fn best(&self, tag: &[u8], body: &dyn Body) -> Option<RuleHit> {
-        self.0.matches(tag, body).into_iter().next()
+    fn best(&self, tag: &[u8], body: &dyn Body, is_silenced: &dyn Fn(&str) -> bool) -> Option<RuleHit> {
+        self.0.matches(tag, body).into_iter().find(|hit| !is_silenced(&hit.name))
     }
 
     fn failed(&self) -> u64 {

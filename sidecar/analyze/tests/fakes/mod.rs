@@ -184,8 +184,12 @@ impl StateStore for FakeStore {
     }
 
     fn save_templates(&self, rows: Vec<TemplateState>) -> Answer<'_, ()> {
-        let full = *self.mood.lock().unwrap() == Mood::Down;
+        let mood = *self.mood.lock().unwrap();
+        let full = mood == Mood::Down;
         Box::pin(async move {
+            if mood == Mood::Hung {
+                std::future::pending::<()>().await;
+            }
             if full {
                 return Err(BackendError::unavailable("fake store: disk is full"));
             }
@@ -221,7 +225,11 @@ impl StateStore for FakeStore {
 
     fn set_note<'a>(&'a self, name: &'a str, text: String) -> Answer<'a, ()> {
         Box::pin(async move {
-            if *self.mood.lock().unwrap() == Mood::Down {
+            let mood = *self.mood.lock().unwrap();
+            if mood == Mood::Hung {
+                std::future::pending::<()>().await;
+            }
+            if mood == Mood::Down {
                 return Err(BackendError::unavailable("fake store: disk full"));
             }
             self.notes.lock().unwrap().insert(name.to_owned(), text);

@@ -240,7 +240,8 @@ impl Offline {
             .collect();
         let mut local = Vec::with_capacity(records.len());
         for (entry, record) in entries.iter().zip(&records) {
-            let also = self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, entry));
+            let also =
+                self.conditions.as_ref().and_then(|conditions| conditions.best(TAG, entry, &|_| false));
             local.push(self.observe(record, also));
         }
         self.conclude(&records, local).await
