@@ -85,7 +85,7 @@ async fn a_state_of_each_older_version_is_read_and_brought_up_to_date() {
         for table in now.iter().filter(|table| !then.contains(table)) {
             connection.execute_batch(&format!("DROP TABLE {table}")).unwrap();
         }
-        connection.pragma_update(None, "user_version", version).unwrap();
+        connection.pragma_update(None, "user_version", version as i64).unwrap();
         drop(connection);
         let store = Sqlite::open(&path).unwrap();
         assert_eq!(ids(&store).await, [3, 2, 1]);

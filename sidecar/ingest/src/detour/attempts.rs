@@ -5,13 +5,17 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use oddline_engine::{Level, Verdict};
+use tokio::time::Instant;
 
 /// Most verdicts that wait for their records to come again; with more, the ones before are forgotten, and such a record is
 /// screened anew.
 const MAX_WAITING: usize = 10_000;
+/// So long they wait: senders come again every minute or so, and an equal record of another day is another record.
+const WAITS: Duration = Duration::from_secs(600);
 
 /// Verdicts of records that were not delivered.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ struct Waiting {
     /// By record; one that stands in a batch twice has two, in order.
     verdicts: HashMap<u64, VecDeque<Verdict>>,
     count: usize,
+    /// When the last of them was kept.
+    kept: Option<Instant>,
 }
 
 /// What is found in a batch at this attempt. Dropped before it is delivered, it waits for the batch to come again.
@@ -43,6 +49,10 @@ impl Attempts {
         if waiting.count == 0 {
             return None;
         }
+        if waiting.kept.is_some_and(|kept| kept.elapsed() > WAITS) {
+            *waiting = Waiting::default();
+            return None;
+        }
         let key = self.hasher.hash_one((tag, body));
         let verdicts = waiting.verdicts.get_mut(&key)?;
         let verdict = verdicts.pop_front();
@@ -58,6 +68,7 @@ impl Attempts {
         if waiting.count.saturating_add(found.len()) > MAX_WAITING {
             *waiting = Waiting::default();
         }
+        waiting.kept = Some(Instant::now());
         for (key, verdict) in found.into_iter().take(MAX_WAITING) {
             waiting.verdicts.entry(key).or_default().push_back(verdict);
             waiting.count = waiting.count.saturating_add(1);
@@ -94,6 +105,20 @@ mod tests {
 
     fn odd(score: f32) -> Verdict {
         Verdict { score, level: Level::High, ..Verdict::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_too_long_is_forgotten() {
+        let attempts = Attempts::default();
+        for (pause, score) in [(WAITS, 0.9), (WAITS + Duration::from_millis(1), 0.6), (10 * WAITS, 0.6)] {
+            let mut first = attempts.begin();
+            assert_eq!(first.screened(b"a", b"x", || odd(0.9)).score, 0.9);
+            drop(first);
+            tokio::time::advance(pause).await;
+            let mut second = attempts.begin();
+            assert_eq!(second.screened(b"a", b"x", || odd(0.6)).score, score, "{pause:?}");
+            second.delivered();
+        }
     }
 
     #[test]

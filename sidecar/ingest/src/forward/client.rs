@@ -41,7 +41,7 @@ pub struct ClientSettings {
     pub connections: usize,
     /// A whole delivery with all its attempts.
     pub timeout: Duration,
-    /// One attempt: connect, write and acknowledgement.
+    /// To connect, and to write. What is written is waited for until `timeout` is over.
     pub attempt: Duration,
     /// The pause after the first failure, doubled after each further one ...
     pub pause: Duration,
@@ -117,9 +117,7 @@ impl Client {
         loop {
             let kept = self.lock().pop();
             let is_kept = kept.is_some();
-            let limit = self.settings.attempt;
-            let attempt = timeout(limit, self.attempt(kept, outgoing)).await;
-            match attempt.unwrap_or(Err(AttemptError::Late(limit.as_secs_f32()))) {
+            match self.attempt(kept, outgoing, last).await {
                 Ok(wire) => {
                     self.lock().push(wire);
                     return Ok(());
@@ -138,15 +136,26 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, kept: Option<Wire>, outgoing: &Outgoing) -> Result<Wire, AttemptError> {
+    async fn attempt(
+        &self,
+        kept: Option<Wire>,
+        outgoing: &Outgoing,
+        last: &mut Option<AttemptError>,
+    ) -> Result<Wire, AttemptError> {
         let mut wire = match kept {
             Some(wire) => wire,
-            None => self.connect().await?,
+            None => {
+                let late = |_| AttemptError::Late(self.settings.attempt.as_secs_f32());
+                timeout(self.settings.attempt, self.connect()).await.map_err(late)??
+            }
         };
         let limit = self.settings.attempt;
         let chunk = hex(&random()?);
         let (head, tail) = packed(&outgoing.tag, outgoing.events.len(), outgoing.records, &chunk);
         wire.write(&[&head, &outgoing.events, &tail], limit).await?;
+        // What is written as a whole and not answered may have arrived: it is not sent again, the delivery ends.
+        let limit = self.settings.timeout;
+        *last = Some(AttemptError::Late(limit.as_secs_f32()));
         let patience = Patience { first: limit, last: limit };
         let ack = wire.message(MAX_ACK_BYTES, patience).await?.ok_or(AttemptError::Closed)?;
         match read_ack(&ack) {

@@ -61,8 +61,10 @@ impl Service {
         request::split(form, &text.bytes, &self.limits)?;
         self.events.frames_received.add(1);
         self.events.bytes_received.add(text.bytes.len());
+        // Outside of what is seen through: a resend of what is still on its way, whose sender gives up too, holds nothing.
+        let ticket = self.duplicates.admit(peer, b"", &text.bytes, text.bytes.len()).await;
         let carried = see_through(async move {
-            let outcome = self.carry(peer, form, &text).await;
+            let outcome = self.carry(ticket, form, &text).await;
             drop(text);
             outcome
         });
@@ -78,9 +80,13 @@ impl Service {
         })
     }
 
-    async fn carry(&self, peer: IpAddr, form: super::Form, text: &Text) -> Result<Ticket, DeliverError> {
+    async fn carry(
+        &self,
+        mut ticket: Ticket,
+        form: super::Form,
+        text: &Text,
+    ) -> Result<Ticket, DeliverError> {
         let (arrived, text) = (text.arrived, text.bytes.as_slice());
-        let mut ticket = self.duplicates.admit(peer, b"", text, text.len()).await;
         if ticket.is_delivered() {
             self.events.duplicates.add(1);
         } else {

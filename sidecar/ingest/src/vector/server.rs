@@ -66,8 +66,10 @@ impl Service {
     async fn take(self: Arc<Self>, peer: IpAddr, message: Message) -> Result<(), Status> {
         self.events.frames_received.add(1);
         self.events.bytes_received.add(message.bytes.len());
+        // Outside of what is seen through: a resend of what is still on its way, whose sender gives up too, holds nothing.
+        let ticket = self.duplicates.admit(peer, b"", &message.bytes, message.bytes.len()).await;
         let carried = see_through(async move {
-            let outcome = self.carry(peer, &message.bytes, message.arrived).await;
+            let outcome = self.carry(ticket, &message.bytes, message.arrived).await;
             drop(message.held);
             outcome
         });
@@ -78,8 +80,12 @@ impl Service {
         })
     }
 
-    async fn carry(&self, peer: IpAddr, request: &[u8], arrived: Instant) -> Result<Ticket, DeliverError> {
-        let mut ticket = self.duplicates.admit(peer, b"", request, request.len()).await;
+    async fn carry(
+        &self,
+        mut ticket: Ticket,
+        request: &[u8],
+        arrived: Instant,
+    ) -> Result<Ticket, DeliverError> {
         if ticket.is_delivered() {
             self.events.duplicates.add(1);
         } else {

@@ -91,6 +91,41 @@ async fn it_tries_again_within_its_time() {
     serve.await.unwrap();
 }
 
+#[tokio::test]
+async fn what_is_written_and_not_answered_is_not_sent_again() {
+    for answers in [true, false] {
+        let (listener, address) = listen().await;
+        let (client, events) = client(address);
+        let serve = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let chunk = take(&mut socket).await.unwrap();
+            // Longer than it may take to connect or to write.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            if answers {
+                socket.write_all(&write_ack(&chunk)).await.unwrap();
+            }
+            // A second copy would come over this connection or over another.
+            let again = tokio::time::timeout(Duration::from_millis(600), async {
+                tokio::select! {
+                    more = take(&mut socket) => more.is_some(),
+                    _ = listener.accept() => true,
+                }
+            });
+            again.await.unwrap_or(false)
+        });
+        let outcome = client.deliver(&outgoing()).await;
+        assert_eq!(outcome.is_ok(), answers);
+        if let Err(error) = outcome {
+            assert!(
+                error.reason.starts_with("no acknowledgement") && error.failure == Failure::Silent,
+                "{error}"
+            );
+        }
+        assert_eq!(events.delivery_errors.get(), u64::from(!answers));
+        assert!(!serve.await.unwrap(), "sent twice");
+    }
+}
+
 async fn refused(address: String) -> DeliverError {
     let (client, events) = client(address.clone());
     let error = client.deliver(&outgoing()).await.unwrap_err();
