@@ -153,7 +153,8 @@ async fn the_wait_for_a_turn_is_not_held_against_the_embedder() {
     // As many batches as are worked on at a time, each slower than the records wait, all together than a call may take.
     let embedder = FakeEmbedder { at_once: 1, ..FakeEmbedder::default() };
     let world = World::with(Options::default(), Mood::Late(Duration::from_secs(3)), embedder).await;
-    for records in [GROUP, 10 * GROUP] {
+    // More than that would be more than one source may have waiting.
+    for records in [GROUP, 8 * GROUP] {
         let calls = world.embedder.calls.load(SeqCst);
         let texts = (calls * 64..calls * 64 + records)
             .map(|number| record(&format!("template {number}"), Instant::now()));

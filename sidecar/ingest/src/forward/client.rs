@@ -154,8 +154,9 @@ impl Client {
         let (head, tail) = packed(&outgoing.tag, outgoing.events.len(), outgoing.records, &chunk);
         wire.write(&[&head, &outgoing.events, &tail], limit).await?;
         // What is written as a whole and not answered may have arrived: it is not sent again, the delivery ends.
-        let limit = self.settings.timeout;
-        *last = Some(AttemptError::Late(limit.as_secs_f32()));
+        *last = Some(AttemptError::Late(self.settings.timeout.as_secs_f32()));
+        // Ended from outside before that.
+        let limit = self.settings.timeout.saturating_mul(2);
         let patience = Patience { first: limit, last: limit };
         let ack = wire.message(MAX_ACK_BYTES, patience).await?.ok_or(AttemptError::Closed)?;
         match read_ack(&ack) {
