@@ -13,7 +13,7 @@ const RULES: &str = "rules";
 const ELSEWHERE: [&str; 5] =
     ["advice_dir", "state_file", "state_interval_seconds", "summary_interval_seconds", "node"];
 
-/// Templates unless an option says otherwise: the state of more does not fit into the 4 MiB that hosts keep of a component.
+/// Templates unless an option says otherwise: the state of more would seldom fit into the 4 MiB that hosts keep of a component.
 const MAX_TEMPLATES: u64 = 3_000;
 
 /// An engine with these options.

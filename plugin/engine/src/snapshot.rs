@@ -92,6 +92,9 @@ struct SavedTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     largest: Option<f32>,
     usual_run: u32,
+    /// That it stays away was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    missing: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told: Option<SavedTold>,
     /// What kinds of sequences know of it as a step.
@@ -252,6 +255,7 @@ impl Saving {
             rate: template.rate.saved(),
             largest: Some(template.rate.saved_largest()),
             usual_run: template.usual_run,
+            missing: template.is_missing,
             told: template.told.as_ref().and_then(|told| told.saved()),
             steps,
         };
@@ -368,6 +372,7 @@ fn load(saved: &SavedSource, room: (usize, usize), window_nanos: i64) -> Source 
             restored.last_seen = template.last_seen;
             restored.rate = rate(template.rate, template.largest, template.last_seen);
             restored.usual_run = template.usual_run;
+            restored.is_missing = template.missing;
             restored.told = template.told.map(|told| Box::new(Told::restored(told)));
             slots.insert(restored.id.0, slot);
             steps.extend(template.steps.iter().map(|step| (slot, step)));

@@ -220,3 +220,38 @@ fn a_summary_tells_the_most_frequent_and_the_next_one_the_rest() {
         assert_eq!(told.iter().sum::<u64>(), (0..templates).map(|number| 1 + number / 100).sum::<u64>());
     }
 }
+
+#[test]
+fn a_source_that_writes_in_bursts_is_judged_one_burst_later() {
+    let mut host = Host::new(&Options::default());
+    host.jobs(1_000);
+    let mut told = 0;
+    for burst in 0..8 {
+        host.now += 600 * SECOND;
+        // Each in one moment, with one job in the second that has no end.
+        for number in 0..300 {
+            host.jobs += 1;
+            let steps = if (burst, number) == (1, 150) { 2 } else { 3 };
+            for step in &STEPS[..steps] {
+                let line = format!("{step} job_{:08x}f00", 0x1000_0000 + host.jobs * 7);
+                host.engine.observe(&Record::from_line(b"app", line.as_bytes()), UnixNanos(host.now));
+            }
+        }
+        told += u64::from(burst > 1) * host.engine.counters().endings;
+    }
+    assert!(told > 0, "{:?}", host.engine.counters());
+}
+
+#[test]
+fn a_clock_that_ran_ahead_keeps_no_sequence_open() {
+    let mut host = Host::new(&Options::default());
+    host.jobs(1_000);
+    let now = host.now;
+    host.now += 86_400 * SECOND;
+    host.jobs(2);
+    host.now = now;
+    host.jobs(2);
+    host.job(2);
+    host.jobs(20);
+    assert_eq!(host.engine.take_endings(UnixNanos(host.now)).len(), 1);
+}

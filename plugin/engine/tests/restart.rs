@@ -47,6 +47,10 @@ fn a_restart_within_a_window_is_no_drop() {
         let from = START + 600 + late + 90 + 300;
         let told = drops(&mut after, from..from + 1_200, |second| vec![format!("job {second} finished")]);
         assert_eq!(told.len(), 1, "{late}: once, however long it stays away: {told:?}");
+        let mut again = restarted(&after);
+        let told =
+            drops(&mut again, from + 1_200..from + 2_400, |second| vec![format!("job {second} finished")]);
+        assert!(told.is_empty(), "{late}: over a restart too: {told:?}");
     }
 }
 

@@ -38,6 +38,8 @@ impl Filter {
         if Plugin::ignores(tag) {
             return None;
         }
+        // A panic may have left it.
+        self.plugin.bar_detour(false);
         self.out.clear();
         self.out.shrink_to(KEPT_CAPACITY);
         let mut changed = false;

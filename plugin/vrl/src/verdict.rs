@@ -239,6 +239,7 @@ fn join(threshold: f32) -> String {
       }} else if score > 1.0 {{
         score = 1.0
       }}
+      score = round(score, 3)
     }}
 "#,
         threshold = float(threshold.into()),

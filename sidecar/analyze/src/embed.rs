@@ -107,11 +107,14 @@ impl Embed {
             Err(error) if error.kind == FailureKind::Rejected && texts.len() > 1 => {
                 let mut answers = Vec::with_capacity(texts.len());
                 for text in &texts {
-                    let refused = answers.iter().all(Result::is_err);
-                    // It refuses whatever it is asked: a key or a model that is not valid any more, say.
-                    if refused && answers.len() >= MAX_FAILURES {
-                        self.breaker.failed(&error.message);
-                        answers.resize_with(texts.len(), || Err(error.clone()));
+                    let is_refused = |answer: &Result<Vec<f32>, BackendError>| {
+                        answer.as_ref().is_err_and(|error| error.kind == FailureKind::Rejected)
+                    };
+                    // It may refuse whatever it is asked, for a key or a model that is not valid any more: the others are
+                    // not asked now, which says nothing of them.
+                    if answers.len() >= MAX_FAILURES && answers.iter().all(is_refused) {
+                        let unasked = || Err(BackendError::unavailable(error.message.clone()));
+                        answers.resize_with(texts.len(), unasked);
                         break;
                     }
                     let answer = self.call(std::slice::from_ref(text), Blame::Embedder).await;

@@ -457,7 +457,7 @@ impl WrittenVector {
                  to another machine use vector.return, which speaks TLS"
             ));
         }
-        faults.range("vector.timeout_seconds", self.timeout_seconds, 1, 3_600);
+        faults.range("vector.timeout_seconds", self.timeout_seconds, 1, 86_400);
         let (rows, counts) = (text(&self.rows), text(&self.counts));
         rows.iter().for_each(|rows| faults.url("vector.rows", rows));
         counts.iter().for_each(|counts| faults.url("vector.counts", counts));

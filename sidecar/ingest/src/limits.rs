@@ -40,7 +40,7 @@ impl Default for Limits {
         Limits {
             frame_bytes: 8 << 20,
             expanded_bytes: 32 << 20,
-            expansion_ratio: 250,
+            expansion_ratio: 100,
             in_flight_bytes: 96 << 20,
             connections: 256,
             http_records: 10_000,

@@ -73,6 +73,8 @@ pub(crate) struct Sequences {
     pauses: Wait,
     heard: Option<i64>,
     held_up: i64,
+    /// The same, the time before: one such pause excuses a flow, the next one does not.
+    held_before: i64,
 }
 
 /// What a record brings to its flows.
@@ -119,8 +121,10 @@ impl Sequences {
     pub(crate) fn observe(&mut self, line: &Line<'_>, signals: &mut Signals) {
         let pause = line.now.saturating_sub(self.heard.replace(line.now).unwrap_or(line.now));
         if self.pauses.over().is_some_and(|over| pause > over) {
-            self.held_up = line.now;
+            self.held_before = std::mem::replace(&mut self.held_up, line.now);
         }
+        // A clock that ran ahead must not excuse what comes after it was mended.
+        self.held_up = self.held_up.min(line.now);
         self.pauses.learn(pause);
         let mut words = None;
         for range in line.ids {
@@ -210,9 +214,10 @@ impl Sequences {
     fn end_next(&mut self, now: i64) -> Option<OddFlow> {
         let at = if (self.hand as usize) < self.flows.slots() { self.hand } else { 0 };
         self.hand = at.saturating_add(1);
-        let held_up = self.held_up;
+        let (held_up, held_before) = (self.held_up, self.held_before);
         let has_ended = |flow: &&mut Flow| {
-            let late = held_up.saturating_sub(flow.seen).max(0);
+            let is_excused = flow.seen >= held_before;
+            let late = if is_excused { held_up.saturating_sub(flow.seen).max(0) } else { 0 };
             now > flow.due.saturating_add(late) && !flow.has_ended
         };
         let flow = self.flows.get_mut(at).filter(has_ended)?;

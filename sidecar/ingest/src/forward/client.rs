@@ -153,7 +153,8 @@ impl Client {
         let chunk = hex(&random()?);
         let (head, tail) = packed(&outgoing.tag, outgoing.events.len(), outgoing.records, &chunk);
         wire.write(&[&head, &outgoing.events, &tail], limit).await?;
-        // What is written as a whole and not answered may have arrived: it is not sent again, the delivery ends.
+        // What is written as a whole and not answered while the connection stands may have arrived: it is not sent again, the
+        // delivery ends.
         *last = Some(AttemptError::Late(self.settings.timeout.as_secs_f32()));
         // Ended from outside before that.
         let limit = self.settings.timeout.saturating_mul(2);
@@ -203,6 +204,8 @@ impl Deliver for Client {
             if timeout(limit, self.attempts(outgoing, &mut last)).await.is_ok_and(|outcome| outcome.is_ok()) {
                 return Ok(());
             }
+            // Who did not answer over one connection may be gone from the others too.
+            self.lock().clear();
             self.events.delivery_errors.add(1);
             let failure = last.as_ref().map_or(Failure::Away, AttemptError::failure);
             let reason =

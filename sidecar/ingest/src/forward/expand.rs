@@ -103,22 +103,6 @@ mod tests {
     }
 
     #[test]
-    fn one_stack_trace_again_and_again_is_no_bomb() {
-        let frame =
-            |number: u64| format!("  at com.example.shop.Order{number}.confirm(Order.java:{})\n", number * 7);
-        let trace: String = (0..64).map(frame).collect();
-        let events: Vec<u8> = (0..400u64)
-            .flat_map(|number| {
-                let nanos = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
-                [&nanos[..], b"\xdaE", trace.as_bytes()].concat()
-            })
-            .collect();
-        let packed = pack(Compression::Gzip, &events);
-        assert!(events.len() / packed.len() > 90, "{}", events.len() / packed.len());
-        assert_eq!(expand(Compression::Gzip, &packed, &Limits::default()).unwrap(), events);
-    }
-
-    #[test]
     fn several_members_are_one_stream_and_a_cut_one_is_refused() {
         for kind in [Compression::Gzip, Compression::Zstd] {
             let two = [pack(kind, b"one,"), pack(kind, b"two")].concat();

@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A connection over which an answer is awaited is asked for a sign of life so often.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Deliveries at a time unless it is said otherwise: one that waits for a sink that is away must not keep others from theirs.
+const DELIVERIES: usize = 64;
 /// A connection that is not used is closed.
 const IDLE: Duration = Duration::from_secs(30);
 /// Longest answer that is read.
@@ -52,7 +54,7 @@ impl ClientSettings {
     /// Defaults for an address.
     pub fn new(url: Uri) -> Self {
         let (timeout, insist) = (Duration::from_secs(3_600), Duration::from_secs(10));
-        ClientSettings { url, deliveries: 4, timeout, insist }
+        ClientSettings { url, deliveries: DELIVERIES, timeout, insist }
     }
 }
 

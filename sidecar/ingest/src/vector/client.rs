@@ -25,6 +25,8 @@ use crate::{
 
 /// Where events are pushed to.
 const PUSH: &str = "/vector.Vector/PushEvents";
+/// Deliveries at a time unless it is said otherwise: one that waits for a sink that is away must not keep others from theirs.
+const DELIVERIES: usize = 64;
 /// Between two attempts, doubled from the first to the last.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -78,7 +80,7 @@ impl ClientSettings {
         ClientSettings {
             url: url.into(),
             tls: None,
-            deliveries: 4,
+            deliveries: DELIVERIES,
             timeout: Duration::from_secs(3_600),
             insist: Duration::from_secs(10),
         }
