@@ -1,5 +1,5 @@
-//! Holds what people copy: every configuration file loads, with the settings that keep records safe, and every command
-//! in a README exists. Takes the files and, where there is one, the real Fluent Bit; gives all faults at once.
+//! Holds what people copy: every configuration file loads, with the settings that keep records safe. Takes the files and,
+//! where there is one, the real Fluent Bit; gives all faults at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -64,45 +64,6 @@ fn fluent_bit_accepts_every_configuration() {
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{} is refused:\n{said}", path.display());
     }
-}
-
-#[test]
-fn commands_in_readmes_exist() {
-    let mut faults = Vec::new();
-    let mut helps = BTreeMap::new();
-    let readmes = under(root(), "md");
-    let commands = readmes.iter().flat_map(|path| commands(&std::fs::read_to_string(path).unwrap()));
-    let commands: Vec<Shown> = commands.collect();
-    for wanted in ["demo", "test"] {
-        assert!(
-            commands.iter().any(|shown| shown.program == Program::Xtask && shown.subcommand == wanted),
-            "no README shows `cargo xtask {wanted}`"
-        );
-    }
-    for shown in commands {
-        let key = (shown.program, shown.subcommand.clone());
-        let help = helps.entry(key).or_insert_with(|| help(shown.program, &shown.subcommand));
-        match help {
-            None => faults.push(format!("`{}`: there is no {:?}", shown.line, shown.subcommand)),
-            Some(help) => {
-                let unknown = shown.flags.iter().filter(|flag| !help.contains(flag.as_str()));
-                faults.extend(unknown.map(|flag| format!("`{}`: there is no {flag}", shown.line)));
-            }
-        }
-    }
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-}
-
-#[test]
-fn commands_are_read_from_fenced_blocks() {
-    let text = "`oddline no`\n```sh\n# oddline comment\n$ A=1 cargo xtask demo --json -- --x\n\
-                cargo run -p oddline-other -- no\ncat f | oddline scan --all -\n\
-                docker run x\n```\n```yaml\noddline run\n```\n";
-    let read: Vec<_> = commands(text).into_iter().map(|it| (it.program, it.subcommand, it.flags)).collect();
-    let flags = |flag: &str| vec![flag.to_owned()];
-    let expected =
-        [(Program::Xtask, "demo".into(), flags("--json")), (Program::Oddline, "scan".into(), flags("--all"))];
-    assert_eq!(read, expected);
 }
 
 /// What would lose records, or open a port to the network, by the hosts' defaults.
@@ -243,77 +204,4 @@ fn under(folder: &Path, extension: &str) -> Vec<PathBuf> {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Program {
-    Xtask,
-    Oddline,
-}
-
-/// One call of ours in a README.
-#[derive(Debug)]
-struct Shown {
-    line: String,
-    program: Program,
-    subcommand: String,
-    flags: Vec<String>,
-}
-
-/// The calls of our two programs in the fenced shell blocks.
-fn commands(text: &str) -> Vec<Shown> {
-    let mut shell = false;
-    let mut found = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if let Some(language) = line.strip_prefix("```") {
-            shell = !shell && matches!(language, "sh" | "bash" | "console");
-        } else if shell && !line.starts_with('#') {
-            let calls = line.trim_start_matches("$ ").split(['|', ';', '&']);
-            found.extend(calls.filter_map(|call| call_in(line, call)));
-        }
-    }
-    found
-}
-
-fn call_in(line: &str, call: &str) -> Option<Shown> {
-    let mut words = call.split_whitespace().skip_while(|word| word.contains('=')).peekable();
-    let program = match words.next()? {
-        "cargo" if words.peek() == Some(&"xtask") => Program::Xtask,
-        "cargo" if words.peek() == Some(&"run") => {
-            // Of a package of another name the words behind `--` mean something else.
-            let is_ours = words.by_ref().take_while(|word| *word != "--").filter(|word| *word == "oddline");
-            return (is_ours.count() > 0).then(|| shown(line, Program::Oddline, words)).flatten();
-        }
-        word if word == "oddline" || word.ends_with("/oddline") => {
-            return shown(line, Program::Oddline, words);
-        }
-        _ => return None,
-    };
-    words.next();
-    shown(line, program, words)
-}
-
-/// Subcommands that have subcommands.
-const GROUPS: [&str; 2] = ["detectors", "rules"];
-
-fn shown<'a>(line: &str, program: Program, mut words: impl Iterator<Item = &'a str>) -> Option<Shown> {
-    let mut subcommand = words.next()?.to_owned();
-    if GROUPS.contains(&subcommand.as_str()) {
-        subcommand = format!("{subcommand} {}", words.next()?);
-    }
-    let flags = words.take_while(|word| *word != "--").filter(|word| word.starts_with("--"));
-    let flags = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned()).collect();
-    Some(Shown { line: line.to_owned(), program, subcommand, flags })
-}
-
-/// The program's own description of the subcommand; none when it does not know it.
-fn help(program: Program, subcommand: &str) -> Option<String> {
-    let variable = match program {
-        Program::Xtask => "ODDLINE_XTASK",
-        Program::Oddline => "ODDLINE_BIN",
-    };
-    let mut command = Command::new(acceptance::built(variable));
-    command.args(subcommand.split(' ').filter(|word| !word.starts_with('-'))).arg("--help");
-    let output = command.output().unwrap();
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
