@@ -6,8 +6,9 @@
 //! * `match_any`: `stdin -> remap (nothing but match_any of every rule's pattern) -> blackhole`, against no transform, over
 //!   one line in so many
 //! * `vrl`: `stdin -> remap (the program of oddline vrl) -> blackhole`, against no transform; of both without what it takes
-//!   Vector to load them, once and however many events come, which is told beside it
-//! * `lua`: `stdin -> lua -> blackhole`, against a `lua` transform that only emits
+//!   Vector to load them, once and however many events come, which is told beside it; and the same of a program without
+//!   rules, and of one that sets three tags and nothing else
+//! * `lua`: `stdin -> lua -> blackhole`, against a `lua` transform that only emits; and one that sets three tags and nothing else
 //! * `detour`: one event in a hundred to a real sidecar over gRPC and back, against the same routes without a sidecar; what
 //!   the sidecar takes until it is ready, once and whatever comes, is told beside it
 
@@ -28,7 +29,7 @@ use std::{
 use anyhow::Context;
 use oddline_engine::rules::builtin_rules;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 /// The detour is a small difference of two large figures.
 const DETOUR_ROUNDS: usize = 5;
 /// How long a pipeline without an end may take, and how long it must have been idle to count as done.
@@ -67,16 +68,26 @@ fn main() -> anyhow::Result<()> {
     let bench = Bench { vector, folder, records };
     let mut line = format!(r#"{{"bench":"vector","version":{version},"records":{records}"#);
 
-    bench.write_program()?;
+    bench.write_program("oddline.vrl", "")?;
+    bench.write_program("without_rules.vrl", "builtin_rules = false\n")?;
     let remap = "{type: remap, inputs: [in], file: oddline.vrl}";
-    let load = bench.load(remap)?;
-    let [none, vrl] = bench.compare([("none", ""), ("vrl", remap)])?;
+    let without_rules = "{type: remap, inputs: [in], file: without_rules.vrl}";
+    let (load, small_load) = (bench.load(remap)?, bench.load(without_rules)?);
+    let tags = r#"{type: remap, inputs: [in], source: '.anomaly = {"score": 0.0, "level": "none", "template_id": "00000000000000aa"}'}"#;
+    let [none, vrl, without, tags] = bench.compare([
+        ("none", ""),
+        ("vrl", remap),
+        ("vrl without rules", without_rules),
+        ("vrl that sets tags", tags),
+    ])?;
     line += &format!(
-        r#","pipeline_us":{:.2},"vrl_added_us":{:.2},"vrl_load_s":{:.2},"vrl_load_cpu_s":{:.2}"#,
+        r#","pipeline_us":{:.2},"vrl_added_us":{:.2},"vrl_load_s":{:.2},"vrl_load_cpu_s":{:.2},"vrl_without_rules_us":{:.2},"vrl_tags_only_us":{:.2}"#,
         bench.per_record(none),
         bench.per_record(vrl - none - load.cpu),
         load.wall,
-        load.cpu
+        load.cpu,
+        bench.per_record(without - none - small_load.cpu),
+        bench.per_record(tags - none),
     );
     let few = bench.sample(MATCH_ANY_STEP)?;
     let plain = match_any();
@@ -85,13 +96,16 @@ fn main() -> anyhow::Result<()> {
         bench.compare_over("few.log", few, [("none", ""), ("match_any of all patterns", &plain)])?;
     line += &format!(r#","match_any_added_us":{:.2}"#, (match_any - none - load.cpu) / few as f64 * 1e6);
     let empty = "{type: lua, version: '2', hooks: {process: 'function (event, emit) emit(event) end'}}";
+    let tags = r#"{type: lua, version: '2', hooks: {process: 'function (event, emit) event.log.anomaly = {score = 0.0, level = "none", template_id = "00000000000000aa"} emit(event) end'}}"#;
     let ours = bench.lua_transform()?;
-    let [empty, ours] = bench.compare([("lua that only emits", empty), ("lua", &ours)])?;
+    let [empty, ours, tags] =
+        bench.compare([("lua that only emits", empty), ("lua", &ours), ("lua that sets tags", tags)])?;
     line += &format!(
-        r#","lua_empty_us":{:.2},"lua_us":{:.2},"lua_ratio":{:.3}"#,
+        r#","lua_empty_us":{:.2},"lua_us":{:.2},"lua_ratio":{:.3},"lua_tags_only_ratio":{:.3}"#,
         bench.per_record(empty),
         bench.per_record(ours),
-        ours / empty
+        ours / empty,
+        tags / empty
     );
     let (mut best, mut start) = ([f64::INFINITY; 2], f64::INFINITY);
     for round in 0..DETOUR_ROUNDS {
@@ -122,9 +136,13 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    fn write_program(&self) -> anyhow::Result<()> {
+    /// What `oddline vrl` writes with these options.
+    fn write_program(&self, name: &str, options: &str) -> anyhow::Result<()> {
+        let file = self.path("options.toml");
+        fs::write(&file, options)?;
         let mut oddline = Command::new(acceptance::built("ODDLINE_BIN"));
-        let output = oddline.args(["vrl", "--output"]).arg(self.path("oddline.vrl")).output()?;
+        oddline.args(["vrl", "--options"]).arg(file).arg("--output").arg(self.path(name));
+        let output = oddline.output()?;
         anyhow::ensure!(output.status.success(), "oddline vrl: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -193,18 +211,18 @@ impl Bench {
         Ok(lines.len())
     }
 
-    /// The least CPU time of each of two pipelines, in turn.
-    fn compare(&self, pipelines: [(&str, &str); 2]) -> anyhow::Result<[f64; 2]> {
+    /// The least CPU time of each of these pipelines, in turn.
+    fn compare<const N: usize>(&self, pipelines: [(&str, &str); N]) -> anyhow::Result<[f64; N]> {
         self.compare_over("input.log", self.records, pipelines)
     }
 
-    fn compare_over(
+    fn compare_over<const N: usize>(
         &self,
         input: &str,
         records: usize,
-        pipelines: [(&str, &str); 2],
-    ) -> anyhow::Result<[f64; 2]> {
-        let mut best = [f64::INFINITY; 2];
+        pipelines: [(&str, &str); N],
+    ) -> anyhow::Result<[f64; N]> {
+        let mut best = [f64::INFINITY; N];
         for round in 0..ROUNDS {
             for (slot, (name, transform)) in best.iter_mut().zip(pipelines) {
                 self.write_configuration(transform)?;

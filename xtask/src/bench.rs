@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(ran, all);
         assert_eq!(
             sentence(&failed, all.len()).unwrap(),
-            "2 of 9 benches failed: rules: `cargo bench` ended: exit status: 1; vector: oddline was not built"
+            "2 of 10 benches failed: rules: `cargo bench` ended: exit status: 1; vector: oddline was not built"
         );
         assert_eq!(sentence(&[], all.len()), None);
     }

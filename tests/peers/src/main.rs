@@ -25,7 +25,7 @@ use oddline_engine::{
     rules::{Categories, Rule, RuleSet, Scratch, builtin_rules},
 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 12;
 /// How many times as many rules the second measurement of the rule stage has.
 const TIMES: usize = 10;
 /// `RegexSet` sees one line in so many (no multiple of the number of systems, so that it sees them all): for hundreds of

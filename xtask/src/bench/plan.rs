@@ -8,6 +8,8 @@ use clap::ValueEnum;
 pub(crate) enum Bench {
     /// Nanoseconds a line, bytes a template, growth over an hour [as the filters are built].
     Engine,
+    /// Milliseconds that one record costs at most [as the filters are built].
+    Hostile,
     /// Reading and compiling the rules, memory kept [as the filters are built].
     Rules,
     /// Reading a record and writing its tags into it [as the filters are built].
@@ -76,7 +78,7 @@ impl Bench {
     /// What is built before it.
     pub(crate) fn needs(self) -> &'static [Artifact] {
         match self {
-            Self::Engine | Self::Rules | Self::Codec | Self::Peers | Self::Backends => &[],
+            Self::Engine | Self::Hostile | Self::Rules | Self::Codec | Self::Peers | Self::Backends => &[],
             Self::Components => &[Artifact::Detector, Artifact::ExampleDetector],
             Self::Sidecar => &[Artifact::Program],
             Self::FluentBit => &[Artifact::NativeFilter, Artifact::WasmFilter, Artifact::CompiledFilter],
@@ -90,6 +92,9 @@ impl Bench {
         match self {
             Self::Engine => {
                 &["bench", "--profile", "plugin", "-p", "oddline-engine", "--bench", "observe", "--no-run"]
+            }
+            Self::Hostile => {
+                &["bench", "--profile", "plugin", "-p", "oddline-engine", "--bench", "hostile", "--no-run"]
             }
             Self::Rules => {
                 &["bench", "--profile", "plugin", "-p", "oddline-engine", "--bench", "compile", "--no-run"]
@@ -147,7 +152,8 @@ mod tests {
     #[test]
     fn what_ships_in_the_filters_is_built_as_they_are_and_the_rest_is_not() {
         for bench in selected(&[]) {
-            let inside = matches!(bench, Bench::Engine | Bench::Rules | Bench::Codec | Bench::Peers);
+            let inside =
+                matches!(bench, Bench::Engine | Bench::Hostile | Bench::Rules | Bench::Codec | Bench::Peers);
             assert_eq!(bench.build().windows(2).any(|words| words == ["--profile", "plugin"]), inside);
         }
     }

@@ -57,6 +57,11 @@ const ROWS: &[Row] = &[
         &[],
     ),
     Row(
+        "a line of 64 KiB that was made to cost the most: the slowest of {hostile.lines}, the mean",
+        "{hostile.slowest_ms} ms; {hostile.mean_ms} ms",
+        &[Most("hostile.slowest_ms", 5.0)],
+    ),
+    Row(
         "memory per template; growth over an hour's replay",
         "{engine.bytes_per_template} bytes; {engine.growth_in_an_hour_bytes} bytes",
         &[Most("engine.bytes_per_template", 2_048.0)],
@@ -96,11 +101,21 @@ const ROWS: &[Row] = &[
         "{vector.vrl_added_us} us ({vector.version}); {vector.vrl_load_s} s",
         &[Most("vector.vrl_added_us", 8.0), Most("vector.vrl_load_s", 2.0)],
     ),
+    Row(
+        "of it: masking, verdict and tags without any rule; three tags set, and nothing else",
+        "{vector.vrl_without_rules_us} us; {vector.vrl_tags_only_us} us",
+        &[],
+    ),
     Row("the same rules as Vector's own `match_any`, added", "{vector.match_any_added_us} us", &[]),
     Row(
         "`lua` transform with the whole engine, against one that only emits",
         "{vector.lua_ratio} times (of {vector.lua_empty_us} us)",
         &[Most("vector.lua_ratio", 1.2)],
+    ),
+    Row(
+        "a `lua` transform that sets three tags, and nothing else, likewise",
+        "{vector.lua_tags_only_ratio} times",
+        &[],
     ),
     Row(
         "one event in a hundred to the sidecar over gRPC and back, share of CPU; of all, an event",
