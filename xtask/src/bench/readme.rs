@@ -261,9 +261,9 @@ impl Figures {
 
 /// A number as people write it: thousands apart, and no more digits behind the point than there were.
 fn number(value: f64) -> String {
-    let text = value.to_string();
+    let text = value.abs().to_string();
     let (whole, rest) = text.split_once('.').map_or((&*text, None), |(whole, rest)| (whole, Some(rest)));
-    let mut out = String::new();
+    let mut out = String::from(if value < 0.0 { "-" } else { "" });
     for (place, digit) in whole.chars().enumerate() {
         if place > 0 && (whole.len() - place).is_multiple_of(3) && whole.len() > 3 {
             out.push(',');
@@ -332,6 +332,12 @@ mod tests {
         assert_eq!(absent(&[fluent_bit]), [""; 0], "compiled ahead of time or not");
         let readme = Path::new("/nowhere/README.md");
         assert!(figures(&[codec]).write(readme).unwrap_err().to_string().contains("codec.msgpack_append_ns"));
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let written = [0.0, 184.0, -184.0, 1_042_000.0, -29_845.0, 0.5, 16_384.25].map(number);
+        assert_eq!(written, ["0", "184", "-184", "1,042,000", "-29,845", "0.5", "16,384.25"]);
     }
 
     #[test]
