@@ -259,6 +259,8 @@ fn what_vectors_sink_cannot_carry_stays_and_says_so() {
             let passed = host.process(&log);
             let last = passed.last().unwrap();
             assert!(passed.iter().all(|event| event["more"] == *more), "{mode} {why:?}");
+            let counted = (host.counter("pending"), host.counter("skipped"));
+            assert_eq!(counted, if why.is_some() { (0, 1) } else { (1, 0) }, "{mode} {why:?}");
             assert_eq!(last.get("_oddline_detour").is_none(), why.is_some(), "{mode} {why:?}");
             let Some(why) = why else {
                 assert_eq!(last["anomaly"]["status"], "pending", "{mode}");

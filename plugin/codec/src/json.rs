@@ -21,7 +21,7 @@ use crate::{
 /// # Errors
 /// If the text is not one whole JSON object; what has been shown until then is to be forgotten.
 pub fn walk<'a>(text: &'a [u8], visitor: &mut dyn Visitor<'a>) -> Result<Outline, Unreadable> {
-    let mut scan = Scan::new(utf8(text)?);
+    let mut scan = Scan::new(text);
     let mut budget = MAX_FIELDS;
     let layout = fields(&mut scan, 1, &mut budget, visitor)?;
     scan.end()?;
@@ -65,7 +65,7 @@ fn fields<'a>(
             }
             _ => {
                 let value = scan.value()?;
-                if !value.starts_with('{') {
+                if !value.starts_with(b"{") {
                     visitor.scalar(&key, scalar(value, scan.is_escaped())?);
                 }
             }
@@ -97,7 +97,7 @@ fn items<'a>(
             }
             _ => {
                 let value = scan.value()?;
-                if is_shown && !value.starts_with(['{', '[']) {
+                if is_shown && !matches!(value, [b'{' | b'[', ..]) {
                     visitor.item(scalar(value, scan.is_escaped())?);
                 }
             }
@@ -111,15 +111,19 @@ fn items<'a>(
 }
 
 /// A value that is no object; whether it is escaped is asked of a string only.
-fn scalar(value: &str, is_escaped: bool) -> Result<Scalar<'_>, Unreadable> {
-    Ok(match value.as_bytes() {
+fn scalar(value: &[u8], is_escaped: bool) -> Result<Scalar<'_>, Unreadable> {
+    Ok(match value {
         [b'"', ..] => Scalar::Text(unquoted(value, is_escaped)?),
         [b't', ..] => Scalar::Bool(true),
         [b'f', ..] => Scalar::Bool(false),
-        [b'-' | b'0'..=b'9', ..] => match value.parse() {
-            Ok(whole) => Scalar::Int(whole),
-            Err(_) => value.parse().map_or(Scalar::Null, Scalar::Float),
-        },
+        [b'-' | b'0'..=b'9', ..] => {
+            // Digits and signs.
+            let number = std::str::from_utf8(value).unwrap_or_default();
+            match number.parse() {
+                Ok(whole) => Scalar::Int(whole),
+                Err(_) => number.parse().map_or(Scalar::Null, Scalar::Float),
+            }
+        }
         [b'[', ..] => Scalar::Opaque,
         _ => Scalar::Null,
     })
@@ -130,8 +134,7 @@ fn scalar(value: &str, is_escaped: bool) -> Result<Scalar<'_>, Unreadable> {
 /// # Errors
 /// If the text is not one whole JSON object; `out` is then as it was.
 pub fn splice(text: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-    let whole = utf8(text)?;
-    let plan = edit.plan(|each| pairs(whole, each))?;
+    let plan = edit.plan(|each| pairs(text, each))?;
     let (style, range) = (edit.style, plan.layout.pairs.clone());
     out.extend_from_slice(text.get(..range.start).unwrap_or_default());
     let start = out.len();
@@ -207,7 +210,7 @@ fn append_fields(style: &TagStyle, tags: &Tags, out: &mut Vec<u8>) {
 
 /// The tags under `key`, nested. None if there are none, or none that could be ours.
 pub fn read_tags(text: &[u8], key: &str) -> Option<Tags> {
-    serde_json::from_str(value_of(utf8(text).ok()?, key)?).ok()
+    serde_json::from_slice(value_of(text, key)?).ok()
 }
 
 /// The tags of a finished record, in whatever profile.
@@ -215,17 +218,19 @@ pub fn read_styled_tags(text: &[u8], style: &TagStyle) -> Option<Tags> {
     if style.profile == Profile::Nested {
         return read_tags(text, &style.key);
     }
-    let mut gathered = String::from("{");
-    object(utf8(text).ok()?, &mut |key, value| {
+    let mut gathered = vec![b'{'];
+    object(text, &mut |key, value| {
         if let Some(field) = style.field(&unquoted(key, has_escape(key))?) {
-            let comma = if gathered.len() > 1 { "," } else { "" };
-            gathered.extend([comma, "\"", style.gathered(field), "\":", value]);
+            let comma: &[u8] = if gathered.len() > 1 { b"," } else { b"" };
+            for part in [comma, b"\"", style.gathered(field).as_bytes(), b"\":", value] {
+                gathered.extend_from_slice(part);
+            }
         }
         Ok(())
     })
     .ok()?;
-    gathered.push('}');
-    serde_json::from_str(&gathered).ok()
+    gathered.push(b'}');
+    serde_json::from_slice(&gathered).ok()
 }
 
 /// The marker on a record, if it has one; see [`crate::marker::verify`].
@@ -235,8 +240,8 @@ pub fn read_marker(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// The string under a top-level key.
 pub fn read_text<'a>(text: &'a [u8], key: &str) -> Option<Cow<'a, [u8]>> {
-    let value = value_of(utf8(text).ok()?, key)?;
-    value.starts_with('"').then(|| unquoted(value, has_escape(value)).ok()).flatten()
+    let value = value_of(text, key)?;
+    value.starts_with(b"\"").then(|| unquoted(value, has_escape(value)).ok()).flatten()
 }
 
 /// The object with a string under a key, and nothing else under it.
@@ -245,7 +250,7 @@ pub fn read_text<'a>(text: &'a [u8], key: &str) -> Option<Cow<'a, [u8]>> {
 /// If the text is not one whole JSON object.
 pub fn with_text(text: &[u8], key: &str, value: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let mut out = vec![b'{'];
-    pairs(utf8(text)?, &mut |pair| {
+    pairs(text, &mut |pair| {
         if pair.key != key.as_bytes() {
             let bytes = text.get(pair.key_span.start..pair.end).unwrap_or_default();
             out.extend_from_slice(bytes);
@@ -260,7 +265,7 @@ pub fn with_text(text: &[u8], key: &str, value: &[u8]) -> Result<Vec<u8>, Unread
 }
 
 /// The text of the value under a top-level key. Of several the last, since what we add stands last.
-fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+fn value_of<'a>(text: &'a [u8], key: &str) -> Option<&'a [u8]> {
     let mut found = None;
     object(text, &mut |raw, value| {
         if *unquoted(raw, has_escape(raw))? == *key.as_bytes() {
@@ -272,13 +277,8 @@ fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     found
 }
 
-fn utf8(text: &[u8]) -> Result<&str, Unreadable> {
-    std::str::from_utf8(text)
-        .map_err(|error| Unreadable { offset: error.valid_up_to(), reason: "invalid UTF-8" })
-}
-
-fn pairs(text: &str, each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadable> {
-    let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+fn pairs(text: &[u8], each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadable> {
+    let offset = |part: &[u8]| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     let mut scan = Scan::new(text);
     let mut start = None;
     let layout = each_pair(&mut scan, &mut |key, scan| {
@@ -287,7 +287,7 @@ fn pairs(text: &str, each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadabl
         let key = unquoted(key, scan.is_escaped())?;
         scan.value()?;
         // Pairs abut: the first begins behind the brace, each other one with its comma.
-        let first = || text.find('{').map_or(0, |brace| brace.saturating_add(1));
+        let first = || text.iter().position(|byte| *byte == b'{').map_or(0, |brace| brace.saturating_add(1));
         each(Pair { key: &key, start: start.unwrap_or_else(first), key_span, end: scan.at() });
         start = Some(scan.at());
         Ok(())
@@ -298,15 +298,15 @@ fn pairs(text: &str, each: &mut dyn FnMut(Pair<'_>)) -> Result<Layout, Unreadabl
 
 /// Calls back with every pair of an object, key and value as they are written. Nesting costs no stack.
 fn object<'a>(
-    text: &'a str,
-    each: &mut dyn FnMut(&'a str, &'a str) -> Result<(), Unreadable>,
+    text: &'a [u8],
+    each: &mut dyn FnMut(&'a [u8], &'a [u8]) -> Result<(), Unreadable>,
 ) -> Result<(), Unreadable> {
     let mut scan = Scan::new(text);
     each_pair(&mut scan, &mut |key, scan| each(key, scan.value()?))?;
     scan.end()
 }
 
-type EachPair<'f, 'a> = dyn FnMut(&'a str, &mut Scan<'a>) -> Result<(), Unreadable> + 'f;
+type EachPair<'f, 'a> = dyn FnMut(&'a [u8], &mut Scan<'a>) -> Result<(), Unreadable> + 'f;
 
 /// Steps over an object; calls back before each value, with its key as it is written. The callback steps over the value.
 fn each_pair<'a>(scan: &mut Scan<'a>, each: &mut EachPair<'_, 'a>) -> Result<Layout, Unreadable> {
@@ -327,17 +327,17 @@ fn each_pair<'a>(scan: &mut Scan<'a>, each: &mut EachPair<'_, 'a>) -> Result<Lay
     Ok(Layout { pairs: start..end, count })
 }
 
-fn has_escape(raw: &str) -> bool {
-    raw.contains('\\')
+fn has_escape(raw: &[u8]) -> bool {
+    raw.contains(&b'\\')
 }
 
 /// The text of a JSON string; borrowed unless something is escaped. A lone surrogate is refused: many parsers do too.
-fn unquoted(raw: &str, is_escaped: bool) -> Result<Cow<'_, [u8]>, Unreadable> {
-    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
+fn unquoted(raw: &[u8], is_escaped: bool) -> Result<Cow<'_, [u8]>, Unreadable> {
+    let inner = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(raw);
     if !is_escaped {
-        return Ok(Cow::Borrowed(inner.as_bytes()));
+        return Ok(Cow::Borrowed(inner));
     }
-    serde_json::from_str::<String>(raw)
+    serde_json::from_slice::<String>(raw)
         .map(|text| Cow::Owned(text.into_bytes()))
         .map_err(|_| Unreadable { offset: 0, reason: "string with a lone surrogate" })
 }

@@ -128,11 +128,10 @@ impl Source {
     /// The number of the window in which it is now; most often that of the record before, which spares a division.
     fn window_of(&self, context: &Context<'_>) -> i64 {
         let nanos = context.settings.window_nanos;
-        let passed = self.window.checked_mul(nanos).and_then(|start| context.now.checked_sub(start));
-        match passed {
-            Some(passed) if (0..nanos).contains(&passed) => self.window,
-            _ => context.now.checked_div(nanos).unwrap_or_default(),
-        }
+        // The product is a time, unless the source is fresh; to ask whether it overflows is a call in WebAssembly.
+        let passed = context.now.wrapping_sub(self.window.wrapping_mul(nanos));
+        let is_same = (0..nanos).contains(&passed) && !self.is_fresh();
+        if is_same { self.window } else { context.now.checked_div(nanos).unwrap_or_default() }
     }
 
     /// Takes one record: finds its template, if that is not known, learns from it, and collects what the statistics find odd.

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use mlua::{Lua, Table};
-use oddline_codec::{Edit, Tags, detour::Obstacle};
-use oddline_engine::{Counters, MAX_STATE_BYTES, Mode, Settings, Status, Summary, UnixNanos, Verdict};
+use oddline_codec::{Edit, Tags};
+use oddline_engine::{Counters, MAX_STATE_BYTES, Mode, Settings, Summary, UnixNanos};
 use oddline_shell::{Keeping, Outcome, Plugin, StateFile, Watch};
 
 use crate::event::{Event, InPlace, cut_tag};
@@ -81,13 +81,15 @@ impl Detector {
         if let Outcome::Judged(verdict) = self.plugin.record::<InPlace>(tag, &event, now, &mut ())
             && verdict.is_pending()
         {
-            let (style, model) = (self.plugin.style(), self.plugin.model());
             let marked = match event.obstacle() {
-                Some(obstacle) => event.retag(style, &Tags::of(&kept(verdict, obstacle), model)),
+                Some(obstacle) => {
+                    let kept = self.plugin.keep(verdict, obstacle.words());
+                    event.retag(self.plugin.style(), &Tags::of(&kept, self.plugin.model()))
+                }
                 None if self.mode == Mode::Copy => {
-                    let pending = Tags::of(&verdict, model);
-                    let tags = Tags::of(&verdict.inline(), model);
-                    let edited = event.retag(style, &tags);
+                    let pending = Tags::of(&verdict, self.plugin.model());
+                    let tags = Tags::of(&verdict.inline(), self.plugin.model());
+                    let edited = event.retag(self.plugin.style(), &tags);
                     self.copied = Some((tag.to_vec(), tags, pending));
                     edited
                 }
@@ -190,17 +192,6 @@ impl Detector {
             self.notices.push(line);
         }
     }
-}
-
-/// The verdict of an event that would go on the detour and cannot. As without a sidecar, one that is not flagged says nothing.
-fn kept(verdict: Verdict, obstacle: Obstacle) -> Verdict {
-    let mut verdict = verdict.inline();
-    if verdict.status.is_some() {
-        verdict.status = Some(Status::Skipped);
-        let reason = verdict.reason.take().map(|reason| reason + "; ").unwrap_or_default();
-        verdict.reason = Some(reason + obstacle.words());
-    }
-    verdict
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use oddline_codec::{
     marker::{self, Secret},
 };
 use oddline_engine::{
-    Counters, Ending, Engine, Mode, Picker, Picking, Saving, Scalar, Settings, Summary, UnixNanos, Verdict,
-    Visitor, rules::RuleSet,
+    Counters, Ending, Engine, Mode, Picker, Picking, Saving, Scalar, Settings, Status, Summary, UnixNanos,
+    Verdict, Visitor, rules::RuleSet,
 };
 
 use crate::{
@@ -199,6 +199,22 @@ impl Plugin {
         self.engine.bar_detour(barred);
     }
 
+    /// Keeps a record from the detour that was to go on it, because of something only the shell can see, and counts it so. As
+    /// without a sidecar, the verdict on a record that is not flagged says nothing more.
+    pub fn keep(&mut self, verdict: Verdict, why: &str) -> Verdict {
+        let mut verdict = verdict.inline();
+        let is_flagged = verdict.status.is_some();
+        if is_flagged {
+            verdict.status = Some(Status::Skipped);
+            let reason = verdict.reason.take().map(|reason| reason + "; ").unwrap_or_default();
+            verdict.reason = Some(reason + why);
+        }
+        let counters = self.engine.counters_mut();
+        counters.pending = counters.pending.saturating_sub(1);
+        counters.skipped = counters.skipped.saturating_add(is_flagged.into());
+        verdict
+    }
+
     /// Whether questionable records may go on the detour now.
     pub fn is_open(&self) -> bool {
         self.open_since_look.is_some()
@@ -341,7 +357,7 @@ impl<'a> Visitor<'a> for Reading<'_, 'a> {
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::{Options, Status};
+    use oddline_engine::Options;
 
     use super::*;
     use crate::format::{Json, Msgpack};

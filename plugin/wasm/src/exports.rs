@@ -78,7 +78,9 @@ fn memory<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
 
 fn now() -> UnixNanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    // In 128 bits, as `as_nanos` counts, and where an overflow is asked for, a product is a call here.
+    let nanos = since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(since.subsec_nanos().into());
+    UnixNanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 /// WASI's `prestat`: a tag (0: directory) and the length of its name.

@@ -1,13 +1,15 @@
 //! Takes the text of one JSON object, gives its pairs as they are written, in one pass and without an allocation for a
 //! flat record. As strict as serde_json, which takes several times the instructions: that is nothing to a processor,
-//! and a fifth of a record's time to the interpreter that runs the wasm filter. Must not know: what keys or values mean.
+//! and a fifth of a record's time to the interpreter that runs the wasm filter. What was stepped over is UTF-8: only within
+//! strings can it be anything but ASCII, and only strings that are not are looked at for that. Must not know: what keys
+//! or values mean.
 
 use crate::Unreadable;
 
 /// A position in JSON text.
 #[derive(Clone, Debug)]
 pub(super) struct Scan<'a> {
-    text: &'a str,
+    text: &'a [u8],
     at: usize,
     is_escaped: bool,
 }
@@ -25,7 +27,7 @@ enum Next {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(text: &'a str) -> Scan<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Scan<'a> {
         Scan { text, at: 0, is_escaped: false }
     }
 
@@ -40,7 +42,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The text from an offset up to here.
-    pub(super) fn since(&self, start: usize) -> &'a str {
+    pub(super) fn since(&self, start: usize) -> &'a [u8] {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
@@ -64,7 +66,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Steps over a key up to its value; gives the key in its quotes.
-    pub(super) fn key(&mut self) -> Result<&'a str, Unreadable> {
+    pub(super) fn key(&mut self) -> Result<&'a [u8], Unreadable> {
         self.token();
         let key = self.quoted()?;
         self.require(b':')?;
@@ -73,14 +75,14 @@ impl<'a> Scan<'a> {
     }
 
     /// Steps over a string; gives it in its quotes.
-    pub(super) fn quoted(&mut self) -> Result<&'a str, Unreadable> {
+    pub(super) fn quoted(&mut self) -> Result<&'a [u8], Unreadable> {
         let start = self.at;
         self.string()?;
         Ok(self.since(start))
     }
 
     /// Steps over one whole value. A loop with a list of what is open, so that nesting costs no stack.
-    pub(super) fn value(&mut self) -> Result<&'a str, Unreadable> {
+    pub(super) fn value(&mut self) -> Result<&'a [u8], Unreadable> {
         self.token();
         let start = self.at;
         let mut open: Vec<u8> = Vec::new();
@@ -138,7 +140,7 @@ impl<'a> Scan<'a> {
     }
 
     fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.text.get(self.at).copied()
     }
 
     fn step(&mut self, bytes: usize) {
@@ -146,7 +148,7 @@ impl<'a> Scan<'a> {
     }
 
     fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+        self.text.get(self.at..).unwrap_or_default()
     }
 
     fn scalar(&mut self, first: u8) -> Result<(), Unreadable> {
@@ -205,10 +207,16 @@ impl<'a> Scan<'a> {
         }
         self.step(1);
         self.is_escaped = false;
+        let (start, mut is_ascii) = (self.at, true);
         loop {
-            self.step(plain(self.rest()));
+            let (length, seems_ascii) = plain(self.rest());
+            self.step(length);
+            is_ascii &= seems_ascii;
             match self.rest() {
                 [b'"', ..] => {
+                    if !is_ascii {
+                        utf8(start, self.since(start))?;
+                    }
                     self.step(1);
                     return Ok(());
                 }
@@ -223,45 +231,62 @@ impl<'a> Scan<'a> {
     }
 }
 
+// Apart, because most strings are ASCII.
+#[inline(never)]
+fn utf8(start: usize, text: &[u8]) -> Result<(), Unreadable> {
+    let unreadable = |error: std::str::Utf8Error| Unreadable {
+        offset: start.saturating_add(error.valid_up_to()),
+        reason: "invalid UTF-8",
+    };
+    std::str::from_utf8(text).map(drop).map_err(unreadable)
+}
+
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+const HIGH: u64 = each(0x80);
+
 /// How many bytes stand before the first that a JSON string cannot hold as it is: a quote, a backslash, or a control
-/// character. Eight bytes a step, the last ones too: some of those are then looked at twice.
-pub(super) fn plain(text: &[u8]) -> usize {
+/// character; and whether all of these are ASCII, which bytes behind them may deny. Eight bytes a step, the last ones too: some
+/// of those are then looked at twice.
+pub(super) fn plain(text: &[u8]) -> (usize, bool) {
     let (words, tail) = text.as_chunks::<8>();
-    let mut at = 0usize;
+    let (mut at, mut all) = (0usize, 0);
     for word in words {
-        let found = special(*word);
-        if found < 8 {
-            return at.saturating_add(found);
+        let word = u64::from_le_bytes(*word);
+        let found = special(word);
+        all |= word;
+        if found != 0 {
+            return (at.saturating_add(first(found)), all & HIGH == 0);
         }
         at = at.saturating_add(8);
     }
     if tail.is_empty() {
-        return text.len();
+        return (text.len(), all & HIGH == 0);
     }
-    if let Some(last) = text.last_chunk::<8>() {
-        return text.len().saturating_add(special(*last)).saturating_sub(8);
-    }
-    if let (Some([a, b, c, d]), Some([e, f, g, h])) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        return match special([*a, *b, *c, *d, *e, *f, *g, *h]) {
-            found @ ..4 => found,
-            found => text.len().saturating_add(found).saturating_sub(8),
-        };
-    }
-    text.iter().position(|byte| special([*byte; 8]) < 8).unwrap_or(text.len())
+    let last = text.last_chunk().copied().unwrap_or_else(|| {
+        let mut short = [b' '; 8];
+        short.iter_mut().zip(text).for_each(|(to, byte)| *to = *byte);
+        short
+    });
+    let last = u64::from_le_bytes(last);
+    let (found, ahead) = (special(last), text.len().max(8).saturating_sub(8));
+    let end = if found == 0 { text.len() } else { ahead.saturating_add(first(found)) };
+    (end, (all | last) & HIGH == 0)
 }
 
-/// Which of eight bytes is the first that a string cannot hold as it is; 8: none.
-fn special(bytes: [u8; 8]) -> usize {
-    const fn each(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
-    }
-    let word = u64::from_le_bytes(bytes);
-    // The high bit of each byte that is one of those; what is above the first of them may be wrong. Bytes from 0x80 on are none,
-    // and neither of the two characters changes that bit.
-    let borrowed = (word ^ each(b'"')).wrapping_sub(each(1))
-        | (word ^ each(b'\\')).wrapping_sub(each(1))
-        | word.wrapping_sub(each(b' '));
-    ((borrowed & !word & each(0x80)).trailing_zeros() / 8) as usize
+/// The high bit of the first of eight bytes that a string cannot hold as it is; what is above it may be wrong. Bytes from 0x80 on are
+/// none. A quote differs from a blank in one bit, and with that bit turned over it is the one character behind the control characters.
+fn special(word: u64) -> u64 {
+    let borrowed =
+        (word ^ each(b'"' ^ b' ')).wrapping_sub(each(b' ' + 1)) | (word ^ each(b'\\')).wrapping_sub(each(1));
+    borrowed & !word & HIGH
+}
+
+/// Which of eight bytes is the first with its high bit set.
+fn first(found: u64) -> usize {
+    (found.trailing_zeros() / 8) as usize
 }
 
 #[cfg(test)]
@@ -272,10 +297,10 @@ mod tests {
     use super::*;
 
     fn whole(text: &str) -> Option<&str> {
-        let mut scan = Scan::new(text);
+        let mut scan = Scan::new(text.as_bytes());
         let value = scan.value().ok()?;
         scan.end().ok()?;
-        Some(value)
+        std::str::from_utf8(value).ok()
     }
 
     fn same_as_serde(text: &str) {
@@ -353,7 +378,10 @@ mod tests {
         #[test]
         fn plain_text_ends_where_it_must(text in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), any::<u8>()], 0..40)) {
             let ends = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
-            prop_assert_eq!(plain(&text), text.iter().position(ends).unwrap_or(text.len()));
+            let (length, is_ascii) = plain(&text);
+            prop_assert_eq!(length, text.iter().position(ends).unwrap_or(text.len()));
+            prop_assert!(!is_ascii || text[..length].is_ascii());
+            prop_assert!(is_ascii || !text.is_ascii());
         }
     }
 }

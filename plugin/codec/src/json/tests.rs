@@ -166,6 +166,8 @@ fn what_is_no_object_is_refused_and_out_is_left_alone() {
         b"{\"a\":1,}",
         b"{\"a\"}",
         b"{\"\xff\":1}",
+        b"{\"a\":\"long enough, then \\n \xc3\"}",
+        b"{\"a\":\"\xe9t\xe9\"}",
         b"{\"a\n\":1}",
         b"{\"a\":\"\0\"}",
         b"{\"\\ud800\":1}",

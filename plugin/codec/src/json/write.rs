@@ -75,7 +75,7 @@ pub(super) fn name(name: Name<'_>, out: &mut Vec<u8>) {
 }
 
 fn is_plain(text: &str) -> bool {
-    plain(text.as_bytes()) == text.len()
+    plain(text.as_bytes()).0 == text.len()
 }
 
 fn quoted<const N: usize>(parts: [&[u8]; N], out: &mut Vec<u8>) {

@@ -300,10 +300,20 @@ fn parse(token: &[u8]) -> Option<IpAddr> {
     }
     let token = std::str::from_utf8(token).ok()?;
     let token = token.strip_suffix(['.', ':']).filter(|short| !short.ends_with(':')).unwrap_or(token);
-    let address = token.parse::<IpAddr>();
-    let without_port = || token.rsplit_once(':').and_then(|(address, _)| address.parse::<IpAddr>().ok());
+    let without_port = || token.rsplit_once(':').and_then(|(address, _)| read(address));
     let with_dots = token.contains('.');
-    address.ok().or_else(|| without_port().filter(|_| with_dots)).map(|address| address.to_canonical())
+    read(token).or_else(|| without_port().filter(|_| with_dots)).map(|address| address.to_canonical())
+}
+
+/// An address and nothing else. Only what may be one is read as one, because a failure takes longer than a success.
+fn read(text: &str) -> Option<IpAddr> {
+    match text.bytes().filter(|byte| *byte == b':').count() {
+        0 => text.parse().ok().map(IpAddr::V4),
+        colons if colons >= 6 || text.as_bytes().array_windows().any(|pair| pair == b"::") => {
+            text.parse().ok().map(IpAddr::V6)
+        }
+        _ => None,
+    }
 }
 
 /// Whether the text before an address ends in a word for who it is.

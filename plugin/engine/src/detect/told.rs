@@ -38,7 +38,7 @@ impl Told {
             *self = Told { rule, last: now, ..Told::default() };
         }
         let passed = now.saturating_sub(self.last);
-        if passed >= EPISODE_WINDOWS.saturating_mul(window_nanos) {
+        if passed / EPISODE_WINDOWS >= window_nanos {
             self.episode = 0;
         }
         self.habit = self.episodes(now);

@@ -119,13 +119,17 @@ pub(super) fn digits(rest: &[u8]) -> usize {
 /// Whether a byte is among others. All of them are read, for where hardly any text has it: so a compiler can read as much at once as the
 /// machine can. In WebAssembly without vectors, where memchr reads four bytes, that is eight.
 pub(crate) fn has_byte(bytes: &[u8], byte: u8) -> bool {
-    let (words, tail) = bytes.as_chunks::<8>();
     // A byte that is zero has its high bit set by this, and if none is zero no bit is.
-    let found = words.iter().fold(0, |found, word| {
-        let others = u64::from_ne_bytes(*word) ^ each(byte);
-        found | others.wrapping_sub(each(1)) & !others & HIGH
-    });
-    found != 0 || tail.contains(&byte)
+    let zeros = |others: u64| others.wrapping_sub(each(1)) & !others;
+    let in_word = |word: &[u8; 8]| zeros(u64::from_ne_bytes(*word) ^ each(byte));
+    // Four words a step, because a step takes as long as one of them.
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let in_block =
+        |block: &[u8; 32]| block.as_chunks::<8>().0.iter().fold(0, |found, word| found | in_word(word));
+    let (words, tail) = rest.as_chunks::<8>();
+    let found = blocks.iter().fold(0, |found, block| found | in_block(block));
+    let found = words.iter().fold(found, |found, word| found | in_word(word));
+    found & HIGH != 0 || tail.contains(&byte)
 }
 
 /// One bit for each of eight bytes that is an ASCII digit, the first lowest.

@@ -361,10 +361,7 @@ impl Skeleton {
     fn digits(&self, base: usize, left: usize) -> u64 {
         let bytes = self.message.get(MARGIN + base..).and_then(<[u8]>::first_chunk::<WORD_BYTES>);
         let (chunks, _) = bytes.map_or((&[][..], &[][..]), |bytes| bytes.as_chunks::<8>());
-        let mut word = 0;
-        for (chunk, shift) in chunks.iter().zip((0u32..).step_by(8)) {
-            word |= u64::from(which_are_digits(*chunk)) << shift;
-        }
+        let word = chunks.iter().rfold(0, |word, chunk| word << 8 | u64::from(which_are_digits(*chunk)));
         // What is behind the message may be left from another one.
         if left < WORD_BYTES { word & ((1 << left) - 1) } else { word }
     }

@@ -193,3 +193,11 @@ fn hostile_lines_and_times_do_no_harm() {
         }
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn every_address_is_read_and_nothing_else(text in "([0-9a-f]{0,4}[.:]{1,2}){0,9}[0-9a-f.:]{0,12}", address: IpAddr) {
+        proptest::prop_assert_eq!(read(&text), text.parse().ok());
+        proptest::prop_assert_eq!(read(&address.to_string()), Some(address));
+    }
+}
