@@ -124,7 +124,7 @@ pub struct Counters {
     pub flagged: u64,
     /// Records sent on the detour.
     pub pending: u64,
-    /// Questionable records that stayed because the detour was closed or full.
+    /// Flagged records that stayed because the detour was closed, full, or not for such as them.
     pub skipped: u64,
     /// Records that came back from the detour.
     pub returned: u64,

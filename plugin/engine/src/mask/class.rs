@@ -119,7 +119,7 @@ pub(super) fn digits(rest: &[u8]) -> usize {
 /// Whether a byte is among others. All of them are read, for where hardly any text has it: so a compiler can read as much at once as the
 /// machine can. In WebAssembly without vectors, where memchr reads four bytes, that is eight.
 pub(crate) fn has_byte(bytes: &[u8], byte: u8) -> bool {
-    // A byte that is zero has its high bit set by this, and if none is zero no bit is.
+    // The high bit of a byte that is zero is set by this, and if none is zero no high bit is.
     let zeros = |others: u64| others.wrapping_sub(each(1)) & !others;
     let in_word = |word: &[u8; 8]| zeros(u64::from_ne_bytes(*word) ^ each(byte));
     // Four words a step, because a step takes as long as one of them.
