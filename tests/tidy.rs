@@ -280,6 +280,14 @@ fn no_file_names_the_machine_it_was_written_on() {
     faults.none();
 }
 
+/// Nothing that was only downloaded or built here is kept: what is no text is the embedding model's weights.
+#[test]
+fn every_file_is_text_but_the_model() {
+    let is_text = |path: &PathBuf| String::from_utf8(std::fs::read(root().join(path)).unwrap()).is_ok();
+    let binary: Vec<_> = files().filter(|path| !is_text(path)).collect();
+    assert_eq!(binary, [Path::new("sidecar/backends/model/model.safetensors")]);
+}
+
 /// The checks above are only as good as these two readers of source text.
 #[test]
 fn the_readers_see_what_they_should() {

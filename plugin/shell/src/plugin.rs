@@ -357,7 +357,7 @@ impl<'a> Visitor<'a> for Reading<'_, 'a> {
 
 #[cfg(test)]
 mod tests {
-    use oddline_engine::Options;
+    use oddline_engine::{Level, Options};
 
     use super::*;
     use crate::format::{Json, Msgpack};
@@ -462,6 +462,22 @@ mod tests {
             let outcome = plugin.record::<Json>(b"app", body, now, &mut Vec::new());
             let Outcome::Judged(verdict) = outcome else { panic!("{outcome:?}") };
             assert_eq!(verdict.is_pending(), is_fresh, "{nanos}");
+        }
+    }
+
+    #[test]
+    fn what_the_shell_keeps_from_the_detour_is_counted_as_skipped_if_it_is_flagged() {
+        for (level, status, reason, skipped) in
+            [(Level::High, Some(Status::Skipped), Some("bad; too deep"), 1), (Level::None, None, None, 0)]
+        {
+            let (mut plugin, _) = plugin();
+            let body = br#"{"message":"CRITICAL: Failed to connect to primary database after 5 retries."}"#;
+            let outcome = plugin.record::<Json>(b"app", body, NOW, &mut Vec::new());
+            let Outcome::Judged(pending) = outcome else { panic!("{outcome:?}") };
+            assert_eq!((plugin.counters().pending, plugin.counters().skipped), (1, 0));
+            let kept = plugin.keep(Verdict { level, reason: Some("bad".to_owned()), ..pending }, "too deep");
+            assert_eq!((kept.status, kept.reason.as_deref()), (status, reason));
+            assert_eq!((plugin.counters().pending, plugin.counters().skipped), (0, skipped));
         }
     }
 

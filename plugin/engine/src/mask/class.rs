@@ -160,7 +160,7 @@ mod tests {
         }
 
         #[test]
-        fn a_byte_is_found_wherever_it_is(byte: u8, near in 0u8..3, others in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn a_byte_is_found_wherever_it_is(byte: u8, near in 0u8..3, others in proptest::collection::vec(any::<u8>(), 0..120)) {
             let others: Vec<u8> = others.iter().map(|other| if near == 0 { byte ^ (other & 0x81) } else { *other }).collect();
             prop_assert_eq!(has_byte(&others, byte), others.contains(&byte));
         }
