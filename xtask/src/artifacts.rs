@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use cargo_metadata::{Artifact, Message};
 
+use crate::interpreted;
 use crate::step::{output, say, shown};
 use crate::wasm::{FILTER_TARGET, PURE_TARGET, Toolchain};
 use crate::workspace::Workspace;
@@ -45,7 +46,10 @@ pub(crate) fn wasm_filter(workspace: &Workspace, toolchain: &Toolchain) -> anyho
     let built = build(cargo.args(["--profile", "plugin", "-p", "oddline-wasm"]), |artifact| {
         with_extension(artifact, "wasm")
     })?;
-    deliver(&built, &workspace.plugin_folder(), "oddline.wasm")
+    let module = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let quicker = interpreted::without_tees(&module)
+        .with_context(|| format!("{} cannot be made what Fluent Bit interprets", built.display()))?;
+    deliver_bytes(&quicker, &workspace.plugin_folder(), "oddline.wasm")
 }
 
 /// `oddline.aot`: the wasm filter as machine code, which Fluent Bit runs without interpreting it. `None` where WAMR's compiler

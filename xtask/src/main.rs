@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod bench;
+mod interpreted;
 mod quality;
 mod setup;
 mod step;
