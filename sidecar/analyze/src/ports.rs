@@ -144,8 +144,14 @@ pub trait StateStore: Send + Sync {
     fn load_templates(&self, limit: usize) -> Answer<'_, Vec<TemplateState>>;
     /// Adds or replaces rows, in one transaction.
     fn save_templates(&self, rows: Vec<TemplateState>) -> Answer<'_, ()>;
-    /// Known vectors of a collection, ordered by id (the embedded index keeps its vectors here).
-    fn load_known<'a>(&'a self, collection: &'a str) -> Answer<'a, Vec<Known>>;
+    /// Up to `limit` known vectors of a collection, ordered by id, from the first one behind an id on (the embedded index keeps
+    /// its vectors here; all of them at once would take as much memory again).
+    fn load_known<'a>(
+        &'a self,
+        collection: &'a str,
+        behind: Option<TemplateId>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Known>>;
     /// Adds or replaces known vectors, in one transaction.
     fn save_known<'a>(&'a self, collection: &'a str, rows: Vec<Known>) -> Answer<'a, ()>;
     /// Removes known vectors.

@@ -27,6 +27,10 @@ const INLINE_PRODUCTS: usize = 1 << 21;
 /// Rows that are compared with all queries before the next ones are fetched from memory: 128 KiB at 256 dimensions.
 const BLOCK: usize = 128;
 
+/// Rows read from the store at a time: 1 MiB of vectors at 256 dimensions. Their memory is used again for the next ones; that of
+/// all rows read at once would stay with the process, in pieces between the texts that are kept.
+const LOADED_AT_ONCE: usize = 1_000;
+
 /// Numbers summed side by side, for the compiler to put into vector registers.
 const LANES: usize = 16;
 
@@ -71,12 +75,21 @@ impl EmbeddedIndex {
                 "{collection}: dimension {dimension} is not within 1..={most}"
             )));
         }
-        let rows = store.load_known(&collection).await?;
-        vectors::all_fit(&collection, dimension, &rows)?;
-        let mut table = Table::with_capacity(dimension, rows.len());
-        rows.into_iter().for_each(|row| table.upsert(row));
-        if table.ids.len() > limit {
-            return Err(full(&collection, table.ids.len(), limit));
+        let mut table = Table::new(dimension);
+        let (mut held, mut last) = (0, None);
+        loop {
+            let rows = store.load_known(&collection, last, LOADED_AT_ONCE).await?;
+            let Some(row) = rows.last() else { break };
+            last = Some(row.id);
+            vectors::all_fit(&collection, dimension, &rows)?;
+            // What is over the limit is counted, so that it can be told, and not kept.
+            held += rows.len();
+            if held <= limit {
+                rows.into_iter().for_each(|row| table.upsert(row));
+            }
+        }
+        if held > limit {
+            return Err(full(&collection, held, limit));
         }
         let table = Arc::new(RwLock::new(table));
         Ok(EmbeddedIndex { collection, dimension, limit, store, table, writing: Mutex::new(()) })
@@ -171,15 +184,9 @@ struct Table {
 }
 
 impl Table {
-    /// Room for `rows`, so that loading does not hold the vectors several times over.
-    fn with_capacity(dimension: usize, rows: usize) -> Self {
-        Table {
-            dimension,
-            ids: Vec::with_capacity(rows),
-            texts: Vec::with_capacity(rows),
-            vectors: Vec::with_capacity(rows * dimension),
-            positions: HashMap::with_capacity(rows),
-        }
+    fn new(dimension: usize) -> Self {
+        let (ids, texts, vectors, positions) = Default::default();
+        Table { dimension, ids, texts, vectors, positions }
     }
 
     fn vector(&self, position: usize) -> &[f32] {

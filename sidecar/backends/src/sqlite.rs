@@ -115,9 +115,14 @@ impl StateStore for Sqlite {
         })
     }
 
-    fn load_known<'a>(&'a self, collection: &'a str) -> Answer<'a, Vec<Known>> {
+    fn load_known<'a>(
+        &'a self,
+        collection: &'a str,
+        behind: Option<TemplateId>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Known>> {
         let collection = collection.to_owned();
-        self.run(move |connection, _| rows::load_known(connection, &collection))
+        self.run(move |connection, _| rows::load_known(connection, &collection, behind, limit))
     }
 
     fn save_known<'a>(&'a self, collection: &'a str, rows: Vec<Known>) -> Answer<'a, ()> {

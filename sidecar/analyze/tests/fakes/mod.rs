@@ -198,7 +198,12 @@ impl StateStore for FakeStore {
         })
     }
 
-    fn load_known<'a>(&'a self, _collection: &'a str) -> Answer<'a, Vec<Known>> {
+    fn load_known<'a>(
+        &'a self,
+        _collection: &'a str,
+        _behind: Option<TemplateId>,
+        _limit: usize,
+    ) -> Answer<'a, Vec<Known>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 

@@ -141,7 +141,12 @@ pub(super) fn forget_templates(connection: &Connection, limit: usize) -> Result<
     Ok(())
 }
 
-pub(super) fn load_known(connection: &Connection, collection: &str) -> Result<Vec<Known>> {
+pub(super) fn load_known(
+    connection: &Connection,
+    collection: &str,
+    behind: Option<TemplateId>,
+    limit: usize,
+) -> Result<Vec<Known>> {
     let read = |row: &Row<'_>| {
         Ok(Known {
             id: row.get::<_, Hex>("id")?.0,
@@ -149,9 +154,11 @@ pub(super) fn load_known(connection: &Connection, collection: &str) -> Result<Ve
             vector: row.get::<_, Blob>("vector")?.0,
         })
     };
+    // Every id is greater than an empty text.
+    let behind = behind.map(|id| id.to_string()).unwrap_or_default();
     connection
-        .prepare("SELECT id, text, vector FROM known WHERE collection = ?1 ORDER BY id")?
-        .query_map([collection], read)?
+        .prepare("SELECT id, text, vector FROM known WHERE collection = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?
+        .query_map((collection, behind, Whole(limit as u64)), read)?
         .collect()
 }
 

@@ -215,10 +215,17 @@ impl StateStore for FakeStore {
         self.answer(|| self.templates.lock().unwrap().extend(rows.into_iter().map(|row| (row.id.0, row))))
     }
 
-    fn load_known<'a>(&'a self, collection: &'a str) -> Answer<'a, Vec<Known>> {
+    fn load_known<'a>(
+        &'a self,
+        collection: &'a str,
+        behind: Option<TemplateId>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Known>> {
         self.answer(|| {
             let range = (collection.to_owned(), 0)..=(collection.to_owned(), u64::MAX);
-            self.known.lock().unwrap().range(range).map(|(_, row)| row.clone()).collect()
+            let known = self.known.lock().unwrap();
+            let rows = known.range(range).map(|(_, row)| row.clone());
+            rows.filter(|row| behind.is_none_or(|id| row.id.0 > id.0)).take(limit).collect()
         })
     }
 

@@ -216,12 +216,27 @@ async fn the_embedded_index_is_limited() {
             &["oddline_e_20", "limit", "10", "qdrant"],
         );
         assert_eq!(index.count().await.unwrap(), 10);
-        assert_eq!(store.load_known("oddline_e_20").await.unwrap().len(), 10);
+        assert_eq!(store.load_known("oddline_e_20", None, 100).await.unwrap().len(), 10);
     }
     index.remove(&[TemplateId(0)]).await.unwrap();
     index.upsert(rows(10..11)).await.unwrap();
     let lower = EmbeddedIndex::with_limit(store, "e", DIMENSION, 9).await;
     assert_failure(lower, FailureKind::Rejected, &["oddline_e_20: 10 known templates", "is 9"]);
+}
+
+#[tokio::test]
+async fn all_rows_are_there_after_a_restart_however_many_are_read_at_a_time() {
+    for rows in [999, 1_000, 1_001, 10_000] {
+        let store = Arc::new(FakeStore::default());
+        let all = (0..rows).map(|id| known(id * 7, &format!("text {id}"), axis(id as usize % DIMENSION)));
+        store.save_known("oddline_e_20", all.collect()).await.unwrap();
+        let index = EmbeddedIndex::open(store.clone(), "e", DIMENSION).await.unwrap();
+        assert_eq!(index.count().await.unwrap() as u64, rows);
+        let last = index.sample(usize::MAX).await.unwrap().pop().unwrap();
+        assert_eq!((last.id.0, &*last.text), ((rows - 1) * 7, &*format!("text {}", rows - 1)));
+        let over = EmbeddedIndex::with_limit(store, "e", DIMENSION, 900).await;
+        assert_failure(over, FailureKind::Rejected, &[&format!("{rows} known templates"), "is 900"]);
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn known(id: u64, number: f32) -> Known {
 /// What every store keeps; `store` is empty.
 async fn store_contract(store: &dyn StateStore) {
     assert_eq!(store.load_templates(10).await.unwrap(), []);
-    assert_eq!(store.load_known("c").await.unwrap(), []);
+    assert_eq!(store.load_known("c", None, 10).await.unwrap(), []);
 
     // Every field comes back, whatever is in it.
     let odd = TemplateState {
@@ -74,13 +74,23 @@ async fn store_contract(store: &dyn StateStore) {
     store.save_known("c", vec![known(u64::MAX, 0.1), known(1 << 63, 0.2), known(5, 0.3)]).await.unwrap();
     store.save_known("d", vec![known(5, 0.4)]).await.unwrap();
     let ordered = [known(5, 0.3), known(1 << 63, 0.2), known(u64::MAX, 0.1)];
-    assert_eq!(store.load_known("c").await.unwrap(), ordered);
-    assert_eq!(store.load_known("d").await.unwrap(), [known(5, 0.4)]);
+    assert_eq!(store.load_known("c", None, 10).await.unwrap(), ordered);
+    assert_eq!(store.load_known("d", None, 10).await.unwrap(), [known(5, 0.4)]);
+    // So many from an id on.
+    let page = async |behind: Option<u64>, limit| {
+        let rows = store.load_known("c", behind.map(TemplateId), limit).await.unwrap();
+        rows.iter().map(|row| row.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, 2).await, [5, 1 << 63]);
+    assert_eq!(page(Some(1 << 63), 2).await, [u64::MAX]);
+    assert_eq!(page(Some(6), usize::MAX).await, [1 << 63, u64::MAX]);
+    assert!(page(Some(u64::MAX), 2).await.is_empty());
+    assert!(page(None, 0).await.is_empty());
     store.save_known("c", vec![known(5, 0.5)]).await.unwrap();
-    assert_eq!(store.load_known("c").await.unwrap()[0], known(5, 0.5));
+    assert_eq!(store.load_known("c", None, 10).await.unwrap()[0], known(5, 0.5));
     store.remove_known("c", &[TemplateId(5), TemplateId(6), TemplateId(u64::MAX)]).await.unwrap();
-    assert_eq!(store.load_known("c").await.unwrap(), [known(1 << 63, 0.2)]);
-    assert_eq!(store.load_known("d").await.unwrap().len(), 1, "other collections stay");
+    assert_eq!(store.load_known("c", None, 10).await.unwrap(), [known(1 << 63, 0.2)]);
+    assert_eq!(store.load_known("d", None, 10).await.unwrap().len(), 1, "other collections stay");
 
     // Counters only grow, each on its own.
     assert_eq!(store.next("a").await.unwrap(), 1);
@@ -122,7 +132,7 @@ async fn everything_is_there_after_a_restart() {
     drop(store);
     let store: Arc<dyn StateStore> = Arc::new(Sqlite::open(&path).unwrap());
     assert_eq!(store.load_templates(10).await.unwrap(), [template(1, 1)]);
-    assert_eq!(store.load_known("c").await.unwrap(), [known(1, 0.5)]);
+    assert_eq!(store.load_known("c", None, 10).await.unwrap(), [known(1, 0.5)]);
     assert_eq!(store.next("generation").await.unwrap(), 2);
     assert_eq!(store.note("n").await.unwrap().as_deref(), Some("kept"));
 }
