@@ -182,6 +182,7 @@ impl TagStyle {
     }
 
     /// The field that has this top-level key; none if the profile is nested.
+    #[inline]
     pub(crate) fn field(&self, key: &[u8]) -> Option<Field> {
         if self.profile == Profile::Nested {
             return None;

@@ -171,7 +171,9 @@ fn rounded(value: f64) -> Option<f64> {
     if value.abs() > 1e12 {
         return value.is_finite().then_some(value);
     }
-    value.is_finite().then(|| (value * 1_000.0).round() / 1_000.0)
+    // By a conversion, which cuts: to round is a call where this is interpreted. Halves go away from zero.
+    let thousandths = value * 1_000.0;
+    value.is_finite().then(|| (thousandths + 0.5f64.copysign(thousandths)) as i64 as f64 / 1_000.0)
 }
 
 /// A tag's value, borrowed.
@@ -324,6 +326,32 @@ mod tests {
             expected: Some(1.0 / 3.0),
             actual: Some(12.0),
             reason: Some("new message".into()),
+        }
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_three_digits_halves_away_from_zero() {
+        let cases = [
+            (0.0, 0.0),
+            (0.000_499, 0.0),
+            (0.000_5, 0.001),
+            (-0.000_5, -0.001),
+            (0.062_5, 0.063),
+            (-0.062_5, -0.063),
+            (12.345_4, 12.345),
+            (999_999_999_999.999_9, 1e12),
+            (1e12, 1e12),
+            (-1e12, -1e12),
+            (1.5e300, 1.5e300),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(rounded(value), Some(expected), "{value}");
+        }
+        for none in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(rounded(none), None);
+        }
+        for score in (0..=1_000_000u32).map(|millionths| f64::from(millionths as f32 / 1_000_000.0)) {
+            assert_eq!(rounded(score), Some((score * 1_000.0).round() / 1_000.0), "{score}");
         }
     }
 

@@ -210,7 +210,11 @@ impl AdviceTable {
     }
 
     /// The row of a template, through at most one alias, unless it has expired by `now` (Unix seconds).
+    #[inline]
     pub fn get(&self, id: TemplateId, now: u64) -> Option<&TemplateAdvice> {
+        if self.rows.is_empty() {
+            return None;
+        }
         let row = self.rows.get(&id.0).or_else(|| self.rows.get(self.aliases.get(&id.0)?))?;
         row.expires.is_none_or(|expires| now < expires).then_some(row)
     }

@@ -27,9 +27,13 @@ pub fn of_rule(severity: f32) -> f32 {
 /// independent: a new message that matches a rule is often new *because* it is an error.
 pub fn join(strengths: impl Iterator<Item = f32>) -> f32 {
     let (mut strongest, mut doubt) = (0.0f32, 1.0f32);
-    for strength in strengths.map(|strength| strength.clamp(0.0, 0.99)) {
-        let other = strength.min(strongest);
-        strongest = strongest.max(strength);
+    // What is no number says nothing.
+    for strength in strengths.map(|strength| strength.clamp(0.0, 0.99)).filter(|strength| *strength > 0.0) {
+        // Comparisons, because `min` and `max` of floats are calls where this is interpreted.
+        let mut other = strength;
+        if strength > strongest {
+            (strongest, other) = (strength, strongest);
+        }
         doubt *= 1.0 - other / 2.0;
     }
     1.0 - (1.0 - strongest) * doubt
@@ -178,6 +182,17 @@ mod tests {
         assert_eq!(level(7.0), Level::Critical);
         assert_eq!(level(10.0), Level::Critical);
         assert_eq!(level(f32::NAN), Level::Critical, "never from a checked rule file");
+    }
+
+    #[test]
+    fn evidence_is_joined_in_any_order_and_what_is_no_number_says_nothing() {
+        let joined = |strengths: &[f32]| join(strengths.iter().copied());
+        assert_eq!(joined(&[]), 0.0);
+        assert_eq!(joined(&[0.5]), 0.5);
+        assert_eq!([joined(&[2.0]), joined(&[-1.0, 0.5])], [0.99, 0.5]);
+        assert!((joined(&[0.5, 0.4]) - 0.6).abs() < 1e-6);
+        assert_eq!(joined(&[0.4, 0.5]), joined(&[0.5, 0.4]));
+        assert_eq!(joined(&[f32::NAN, 0.5, f32::NAN, 0.4]), joined(&[0.5, 0.4]));
     }
 
     #[test]

@@ -169,6 +169,7 @@ pub(super) struct Caches {
 
 impl Caches {
     /// Must come before every use: drops what belongs to another set.
+    #[inline]
     pub(super) fn belong_to(&mut self, stamp: u64, matchers: usize) {
         if self.stamp != stamp || self.caches.len() != matchers {
             *self = Caches { stamp, ..Caches::default() };
