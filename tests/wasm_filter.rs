@@ -14,6 +14,7 @@ use oddline_codec::{
 use oddline_engine::{Advice, Class, Level, Settings, Status, Summary, TemplateAdvice, TemplateId};
 use serde_json::{Value, json};
 use wasm::Wasm;
+use wasmparser::{Operator, Parser, Payload};
 
 const FAULT: &str = "CRITICAL: Failed to connect to primary database after 5 retries.";
 const QUIET: &str = "INFO: User 'guest' logged in from IP 192.168.1.50";
@@ -294,4 +295,23 @@ fn our_names_in_a_record_are_not_believed() {
         record["oddline_summary"].is_null() && record["oddline_summary_original"].is_object(),
         "{record}"
     );
+}
+
+/// The interpreter runs `local.tee` as an instruction of its own, so `cargo xtask` takes it out of what it delivers.
+#[test]
+fn the_delivered_module_is_rewritten_for_the_interpreter() {
+    let module = fs::read(acceptance::built("ODDLINE_WASM_FILTER")).unwrap();
+    let (mut sets, mut tees) = (0, 0);
+    for payload in Parser::new(0).parse_all(&module) {
+        if let Payload::CodeSectionEntry(body) = payload.unwrap() {
+            for operator in body.get_operators_reader().unwrap() {
+                match operator.unwrap() {
+                    Operator::LocalSet { .. } => sets += 1,
+                    Operator::LocalTee { .. } => tees += 1,
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert!(sets > 10_000 && tees == 0, "{sets} sets, {tees} tees");
 }
